@@ -1,0 +1,66 @@
+# Everything here needs Python >= 3.11 and make, nothing else: each target makes the virtual environment, installs what
+# it needs and leaves a stamp, so that a second call is quick.
+#
+#   make demo                      raw tables -> a MEDS dataset in demo/cohort
+#   make test [TESTS=tests/x.py]   the tests
+#   make bench [SCALE=1]           speed and memory; 1 is 15 million rows, 0.1 the default
+#   make lint | docs | clean       style and types; the documentation; back to a fresh clone
+#
+# PYTHON is the interpreter to start from, VENV the environment's folder, PINS further requirements
+# (make test VENV=.venv-polars1 PINS="'polars<2'").
+PYTHON ?= python3
+VENV ?= .venv
+PINS ?=
+TESTS ?=
+PYTEST_ARGS ?=
+SCALE ?= 0.1
+BENCH_ARGS ?=
+
+RUN := $(VENV)/bin/python
+# Console scripts call each other by name. Quotes are not needed: make passes the value on as it is, spaces and all.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint docs bench clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: $(VENV)/.has-local_parallelism
+	@bash examples/demo/run.sh demo
+
+test: $(VENV)/.has-tests
+	$(RUN) -m pytest $(TESTS) $(PYTEST_ARGS)
+
+lint: $(VENV)/.has-dev
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy
+
+docs: $(VENV)/.has-docs
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(RUN) -m mkdocs build --strict
+
+bench: benchmarks/data/.raw-csv-$(SCALE)
+	$(RUN) benchmarks/extraction.py --raw benchmarks/data/raw-csv-$(SCALE) --peer new=$(VENV)/bin $(BENCH_ARGS)
+
+benchmarks/data/.raw-csv-$(SCALE): | $(VENV)/.has-local_parallelism
+	rm -rf benchmarks/data/raw-csv-$(SCALE)
+	$(RUN) benchmarks/synthetic_tables.py --format csv --scale $(SCALE)
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-* demo site benchmarks/data build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests docs examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp per extra of pyproject.toml; they are made one after the other, also under `make -j`.
+.NOTPARALLEL:
+
+$(VENV)/.has-%: pyproject.toml $(VENV)/.made
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[$*]' $(PINS)
+	@touch '$@'
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, \
+	this is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.12")'
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch '$@'

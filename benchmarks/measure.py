@@ -1,0 +1,171 @@
+"""Runs a command and measures it; says what machine this is and what a peer has installed.
+
+Nothing but the standard library is imported, for a reason: until a child has replaced itself by its command,
+its memory is this process's memory, so the smallest peak that can be measured is the size of this process.
+"""
+
+import json
+import os
+import platform
+import resource
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+POLL_SECONDS = 0.1
+MIB = 2**20
+PACKAGES = ("MEDS_transforms", "polars", "pyarrow", "meds", "numpy", "hydra-core")
+
+VERSIONS_SCRIPT = """
+import importlib.metadata, json, platform, sys
+versions = {"python": platform.python_version()}
+for name in sys.argv[1:]:
+    try:
+        versions[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        versions[name] = None
+print(json.dumps(versions))
+"""
+COUNT_SCRIPT = """
+import pathlib, sys
+import pyarrow.parquet as pq
+print(sum(pq.ParquetFile(file).metadata.num_rows for file in pathlib.Path(sys.argv[1]).rglob("*.parquet")))
+"""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a command took."""
+
+    wall_s: float
+    """From its start to its end."""
+    cpu_s: float
+    """User and system time of the process and of all descendants that were waited for."""
+    peak_mib: float
+    """Resident memory: the larger of the next two."""
+    peak_process_mib: float
+    """Resident memory of the biggest process, exact, as the kernel reports it."""
+    peak_tree_mib: float
+    """Resident memory of all processes together, polled; pages that they share count once for each."""
+
+
+class CommandError(RuntimeError):
+    """A measured command failed."""
+
+
+def environment() -> dict[str, str]:
+    """The environment without what would make a peer import another installation's modules."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+
+
+def measured(command: list[str], log: Path) -> Measurement:
+    """Runs a command in a process group of its own and measures it; raises CommandError where it fails."""
+    writing = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    start = time.perf_counter()
+    pid = os.posix_spawn(
+        command[0],
+        command,
+        environment(),
+        setpgroup=0,
+        file_actions=[(os.POSIX_SPAWN_OPEN, 1, log, writing, 0o644), (os.POSIX_SPAWN_DUP2, 1, 2)],
+    )
+    with GroupMemory(pid) as memory:
+        status, usage = waited(pid)
+        wall = time.perf_counter() - start
+    if status:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        raise CommandError(f"{' '.join(command)}\nended with status {status}. The end of {log}:\n{tail}")
+    process, tree = usage.ru_maxrss * 1024 / MIB, memory.peak / MIB  # Linux counts ru_maxrss in KiB
+    return Measurement(wall, usage.ru_utime + usage.ru_stime, max(process, tree), process, tree)
+
+
+def waited(pid: int) -> tuple[int, resource.struct_rusage]:
+    """The exit status and the resources of a child; stops the child where this process is interrupted."""
+    try:
+        _, status, usage = os.wait4(pid, 0)
+    except BaseException:
+        os.killpg(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+    return os.waitstatus_to_exitcode(status), usage
+
+
+class GroupMemory:
+    """Polls the resident memory of all processes of a group, in a thread, while its block runs."""
+
+    def __init__(self, group: int) -> None:
+        self.group = group
+        self.peak = 0
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.poll, daemon=True)
+
+    def poll(self) -> None:
+        """Looks until the block ends."""
+        while not self.ended.wait(POLL_SECONDS):
+            self.peak = max(self.peak, resident_bytes(self.group))
+
+    def __enter__(self) -> "GroupMemory":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        self.thread.join()
+
+
+def resident_bytes(group: int) -> int:
+    """The resident memory of all processes of a group; pages that they share count once for each."""
+    total = 0
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        try:
+            # The command's name, in parentheses, may hold blanks; after it: state, parent, group, …
+            fields = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended in the meantime
+            continue
+        if int(fields[2]) == group:
+            total += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+    return total
+
+
+def machine() -> dict[str, object]:
+    """Processor, cores, memory and operating system."""
+    models = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return {
+        "cpu": models[0] if models else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
+        "os": platform.freedesktop_os_release().get("PRETTY_NAME", platform.system()),
+        "load_average_at_start": round(os.getloadavg()[0], 2),
+    }
+
+
+def asked(python: Path, script: str, *arguments: str) -> str:
+    """What a short script prints under a peer's Python."""
+    command = [str(python), "-c", script, *arguments]
+    return subprocess.run(
+        command, env=environment(), check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def versions(python: Path) -> dict[str, str | None]:
+    """The versions of Python and of the packages that matter, as a peer has them."""
+    return json.loads(asked(python, VERSIONS_SCRIPT, *PACKAGES))
+
+
+def n_measurements(python: Path, cohort: Path) -> int:
+    """The rows of a finished cohort."""
+    return int(asked(python, COUNT_SCRIPT, str(cohort / "data")))
+
+
+def as_record(measurement: Measurement) -> dict[str, float]:
+    """For JSON, rounded to what means something."""
+    return {name: round(value, 3) for name, value in asdict(measurement).items()}

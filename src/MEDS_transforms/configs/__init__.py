@@ -1,0 +1,1 @@
+"""The packaged Hydra configurations, found as `pkg://MEDS_transforms.configs`."""

@@ -1,0 +1,97 @@
+"""What can go wrong, each with its remedy, and the one place that turns an exception into a message.
+
+Errors are ordinary built-in exceptions (`ValueError`, `FileNotFoundError`, …) whose text says what was found,
+where, and what to do. `boundary` is the last thing between a script and the user: one message, exit status 1,
+the trace only under `HYDRA_FULL_ERROR=1`.
+"""
+
+import errno
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class StageError(RuntimeError):
+    """A stage failed, and the text is the whole message for the user. `pid` is the process that logged it."""
+
+    def __init__(self, message: str, pid: int | None = None) -> None:
+        super().__init__(message, pid)
+        self.message = message
+        self.pid = pid
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Problems:
+    """Collects what is wrong, so that a user sees all of it at once.
+
+    >>> problems = Problems("The event file e.yaml cannot be used")
+    >>> problems.add("labs.lab.time: no such key")
+    >>> problems.raise_if_any()
+    Traceback (most recent call last):
+        ...
+    ValueError: The event file e.yaml cannot be used:
+      - labs.lab.time: no such key
+    """
+
+    def __init__(self, headline: str) -> None:
+        self.headline = headline
+        self.found: list[str] = []
+
+    def add(self, problem: str) -> None:
+        """Notes one problem."""
+        self.found.append(problem)
+
+    def raise_if_any(self, kind: type[Exception] = ValueError) -> None:
+        """Raises `kind` with every problem that was added, if any was."""
+        if self.found:
+            raise kind("\n  - ".join([f"{self.headline}:", *self.found]))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint that names the most similar known name, to append to a message; empty where none is similar.
+
+    >>> nearest("subject_idd", ["subject_id", "time"])
+    " (did you mean 'subject_id'?)"
+    >>> nearest("x", ["subject_id", "time"])
+    ''
+    """
+    similar = get_close_matches(name, [*known], n=1, cutoff=0.6)
+    return f" (did you mean {similar[0]!r}?)" if similar else ""
+
+
+def listed(names: Iterable[object], limit: int = 20) -> str:
+    """Names for a message, sorted, cut after `limit`.
+
+    >>> listed(["b", "a"])
+    'a, b'
+    >>> listed([], 3)
+    '(none)'
+    """
+    shown = sorted(map(str, names))
+    more = f" and {len(shown) - limit} more" if len(shown) > limit else ""
+    return ", ".join(shown[:limit]) + more if shown else "(none)"
+
+
+def explain(error: BaseException) -> str:
+    """The message for an exception: its own text, with the remedy where the system's text has none."""
+    if isinstance(error, OSError) and error.errno in _REMEDIES:
+        return f"{error.strerror}: {error.filename or error}. {_REMEDIES[error.errno]}"
+    if isinstance(error, KeyError) and error.args:
+        return str(error.args[0])
+    return str(error) or type(error).__name__
+
+
+_REMEDIES = {
+    errno.ENOSPC: "The disk is full: free some space and run the same command again; it goes on where it was.",
+    errno.EDQUOT: "The quota is used up: free some space and run the same command again; it goes on where it was.",
+    errno.EACCES: "Change the permissions of that path, or choose another folder, and run the same command again.",
+    errno.EPERM: "Change the permissions of that path, or choose another folder, and run the same command again.",
+    errno.EROFS: "That file system is read-only: choose another folder, or mount it writable.",
+}
+
+
+def wants_trace() -> bool:
+    """Whether the user asked for traces with `HYDRA_FULL_ERROR=1`."""
+    return os.environ.get("HYDRA_FULL_ERROR", "0") == "1"

@@ -1,0 +1,53 @@
+"""The chunks that shard_events cuts a table into: `<table>/[<start>-<end>).parquet`."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_CHUNK_NAME = re.compile(r"\[(\d+)-(\d+)\)\.parquet")
+
+
+@dataclass(frozen=True, order=True)
+class Chunk:
+    """The rows `start` (included) to `end` (not included) of a table, and the file that holds them."""
+
+    start: int
+    end: int
+    path: Path
+
+    @property
+    def rows(self) -> str:
+        """The name of the chunk without suffix."""
+        return chunk_name(self.start, self.end)
+
+
+def chunk_name(start: int, end: int) -> str:
+    """What the chunk with these rows is called. NOTE: to polars such a name is a glob unless told otherwise."""
+    return f"[{start}-{end})"
+
+
+def find_chunks(folder: Path) -> list[Chunk]:
+    """The chunk files of one table, in row order; empty where there are none."""
+    found = ((_CHUNK_NAME.fullmatch(path.name), path) for path in folder.glob("[[]*.parquet"))
+    return sorted(Chunk(int(m[1]), int(m[2]), path) for m, path in found if m)
+
+
+def complete_chunks(folder: Path) -> list[Chunk]:
+    """The chunk files of one table, if they hold all rows from the first on without a gap.
+
+    Raises:
+        FileNotFoundError: there is no chunk, or rows are missing between two.
+    """
+    chunks = find_chunks(folder)
+    ends = [0, *(chunk.end for chunk in chunks)]
+    for end, chunk in zip(ends, chunks, strict=False):
+        if chunk.start != end:
+            raise FileNotFoundError(
+                f"In {folder} the rows from {end} to {chunk.start} are missing. Run the stage that writes them again."
+            )
+    if not chunks:
+        raise FileNotFoundError(
+            f"There are no chunks of the table in {folder}. Run the stage that writes them: shard_events for chunks of "
+            "a raw table, convert_to_sharded_events for chunks of events."
+        )
+    return chunks

@@ -1,0 +1,34 @@
+"""The merged shards of a cohort, before they are finalized."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ..errors import listed
+from ..io import is_complete_parquet_file, scan_parquet
+from ..mapreduce.shards import read_shard_map
+from ..schema import CODE
+
+
+def cohort_shards(cfg: Mapping[str, Any]) -> dict[str, Path]:
+    """The file of every shard of the shard map, below the stage's input folder.
+
+    Raises:
+        FileNotFoundError: some are missing; the message lists them.
+    """
+    folder = Path(cfg["stage_cfg"]["data_input_dir"])
+    paths = {shard: folder / f"{shard}.parquet" for shard in read_shard_map(cfg)}
+    if missing := [shard for shard, path in paths.items() if not is_complete_parquet_file(path)]:
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(paths)} shards are missing below {folder}: {listed(missing)}. Run the stage that "
+            "writes them (merge_to_MEDS_cohort) to its end first."
+        )
+    return paths
+
+
+def codes_of(paths: Mapping[str, Path]) -> pl.Series:
+    """The distinct codes of some shards, sorted."""
+    codes = [scan_parquet(path).select(CODE).unique() for path in paths.values()]
+    return pl.concat(codes).unique().collect().to_series().drop_nulls().sort()

@@ -1,0 +1,146 @@
+"""Collects what tables of the input say about the codes of the data: descriptions, parents, categories.
+
+Every table under a `_metadata` key of the event conversion file is read once. From its columns the code is built as
+for the event, so that only rows of codes that occur in the data stay. Without a `_metadata` key there is nothing to
+do. Workers share the tables; worker 0 merges.
+
+Input: the merged shards (all splits), the event conversion file, metadata tables (`.parquet`, `.par`, `.csv`,
+`.csv.gz`; columns of a csv are read as text) below `input_dir`.
+Output: `<output_dir>/<metadata table>.parquet` with `code` (String) and the described columns; then
+`<reducer_output_dir>/codes.parquet` with one row per code, sorted: several descriptions of a code are joined,
+several parent codes are in one list, and if any code has several rows the other columns are lists for all codes.
+
+Keys of stage_configs.extract_code_metadata:
+  - description_separator (text; default a line break): what joins several descriptions of one code.
+"""
+
+import logging
+from collections.abc import Mapping
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ..code_metadata import add_to_codes, read_codes
+from ..config import EXTRACT_CONFIG_YAML
+from ..errors import listed, nearest
+from ..io import scan_parquet, write_parquet
+from ..mapreduce.claims import overwriting_run, shard_unit
+from ..mapreduce.reducer import map_and_reduce
+from ..parser import cfg_to_expr
+from ..schema import CODE, DESCRIPTION, PARENT_CODES
+from ..stage import config_value, stage_script
+from .cohort import codes_of, cohort_shards
+from .event_config import METADATA_KEY, Event, metadata_tables, read_event_config
+from .events import code_expr, concat_meeting, part_expr
+from .tables import get_supported_fp, scan_csv
+
+logger = logging.getLogger(__name__)
+
+
+def run(cfg: Mapping[str, Any]) -> None:
+    """Runs the stage."""
+    stage_cfg, input_dir = cfg["stage_cfg"], Path(cfg["input_dir"])
+    output_dir = Path(stage_cfg["output_dir"])
+    tables = metadata_tables(read_event_config(config_value(cfg, "event_conversion_config_fp")))
+    if not tables:
+        logger.info("The event conversion file has no %s: there is nothing to do", METADATA_KEY)
+        return
+    codes = cache(lambda: codes_of(cohort_shards(cfg)))
+    files = {name: get_supported_fp(input_dir, name)[0] for name in tables}
+    with overwriting_run(output_dir, bool(cfg.get("do_overwrite"))) as since:
+        units = []
+        for name, events in tables.items():
+            describe = partial(describe_codes, name=name, events=events, codes=codes)
+            out_fp = output_dir / f"{name}.parquet"
+            units.append(shard_unit(files[name], out_fp, read_metadata_table, write_parquet, describe, since))
+        in_order = [unit.out_fp for unit in units]
+        former = read_codes(stage_cfg["metadata_input_dir"])
+        separator = stage_cfg["description_separator"]
+        map_and_reduce(
+            cfg, units, lambda _: add_to_codes(reduce_descriptions(in_order, separator), former), since
+        )
+
+
+def read_metadata_table(path: Path) -> pl.LazyFrame:
+    """A metadata table. Every column of a csv is text, so that codes keep leading zeros."""
+    if path.suffix in (".parquet", ".par"):
+        return scan_parquet(path)
+    return scan_csv(path, infer_schema=False)
+
+
+def describe_codes(df: pl.LazyFrame, name: str, events: list[Event], codes: Any) -> pl.DataFrame:
+    """What a metadata table says about the codes of some events.
+
+    Args:
+        df: the metadata table.
+        name: its name.
+        events: the events whose `_metadata` names it.
+        codes: gives the codes that occur in the data.
+
+    Returns:
+        `code` and the described columns; rows that describe nothing are left out, repeats too.
+
+    Raises:
+        ValueError: the table lacks columns.
+    """
+    frames = []
+    for event in events:
+        expressions = {column: cfg_to_expr(spec) for column, spec in event.metadata[name].items()}
+        _check_columns(df, f"{event.path}.{METADATA_KEY}.{name}", event, expressions)
+        parts = [
+            expressions[part.text][0].cast(pl.String) if part.is_column and part.text in expressions else part_expr(part)
+            for part in event.code
+        ]
+        described = df.select(code_expr(parts).alias(CODE), **_typed(df, expressions))
+        says_something = ~pl.all_horizontal(pl.col(column).is_null() for column in expressions)
+        frames.append(described.filter(pl.col(CODE).is_in(codes().implode()) & says_something).collect())
+    return concat_meeting(frames).unique(maintain_order=True)
+
+
+def _typed(df: pl.LazyFrame, expressions: Mapping[str, tuple[pl.Expr, set[str]]]) -> dict[str, pl.Expr]:
+    """The described columns: `description` as text, `parent_codes` as a list of text, the others as they are."""
+    typed = {column: expr for column, (expr, _) in expressions.items()}
+    if DESCRIPTION in typed:
+        typed[DESCRIPTION] = typed[DESCRIPTION].cast(pl.String)
+    if PARENT_CODES in typed:
+        parents = typed[PARENT_CODES]
+        if not isinstance(df.select(parents.alias(PARENT_CODES)).collect_schema()[PARENT_CODES], pl.List):
+            parents = pl.when(parents.is_not_null()).then(pl.concat_list(parents.cast(pl.String)))
+        typed[PARENT_CODES] = parents.cast(pl.List(pl.String))
+    return typed
+
+
+def _check_columns(
+    df: pl.LazyFrame, where: str, event: Event, expressions: Mapping[str, tuple[pl.Expr, set[str]]]
+) -> None:
+    there = df.collect_schema().names()
+    wanted = {part.text for part in event.code if part.is_column and part.text not in expressions}
+    wanted.update(*(columns for _, columns in expressions.values()))
+    if missing := wanted - set(there):
+        raise ValueError(
+            f"{where}: the metadata table has no column {listed(missing)}{nearest(min(missing), there)}. It has: "
+            f"{listed(there)}. A code part of another name is mapped by its name: `{min(missing)}: <column>`."
+        )
+
+
+def reduce_descriptions(paths: list[Path], separator: str) -> pl.DataFrame:
+    """What several metadata tables say, one row per code.
+
+    Args:
+        paths: the mapped outputs, in the order in which descriptions are to appear.
+        separator: joins the descriptions of one code.
+    """
+    rows = concat_meeting([pl.read_parquet(path, glob=False) for path in paths]).unique(maintain_order=True)
+    if not rows[CODE].is_duplicated().any():
+        return rows
+    aggregations = {column: pl.col(column) for column in rows.columns if column != CODE}
+    if DESCRIPTION in aggregations:
+        aggregations[DESCRIPTION] = pl.col(DESCRIPTION).str.join(separator, ignore_nulls=True)
+    if PARENT_CODES in aggregations:
+        aggregations[PARENT_CODES] = pl.col(PARENT_CODES).explode()
+    return rows.group_by(CODE, maintain_order=True).agg(**aggregations)
+
+
+main = stage_script("MEDS_transforms.extract.extract_code_metadata", EXTRACT_CONFIG_YAML)

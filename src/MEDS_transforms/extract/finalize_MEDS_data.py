@@ -1,0 +1,113 @@
+"""Writes the merged shards as MEDS data files.
+
+Workers share the shards. A shard that complies already is passed on as it is.
+
+Input: the merged shards, the shard map.
+Output: `<output_dir>/<split>/<n>.parquet` with the columns subject_id (int64), time (timestamp[us]; null: static), code
+(string), numeric_value (float32), then the others, text among them as large_string; rows sorted as they were, by
+subject and time.
+
+Keys of stage_configs.finalize_MEDS_data:
+  - do_retype (bool; default true): cast columns to these dtypes, and add numeric_value and time as nulls where they
+    are missing; otherwise each of these is an error.
+"""
+
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..config import EXTRACT_CONFIG_YAML
+from ..errors import Problems
+from ..io import Frame, scan_parquet
+from ..mapreduce.claims import overwriting_run, shard_unit
+from ..mapreduce.mapper import map_units
+from ..mapreduce.shards import shuffle_shards
+from ..schema import MANDATORY_COLUMNS, MANDATORY_TYPES, NUMERIC_VALUE, TIME
+from ..stage import stage_script
+from .cohort import cohort_shards
+
+logger = logging.getLogger(__name__)
+
+_ARROW_TYPES = dict(
+    zip(MANDATORY_COLUMNS, (pa.int64(), pa.timestamp("us"), pa.string(), pa.float32()), strict=True)
+)
+
+
+def run(cfg: Mapping[str, Any]) -> None:
+    """Runs the stage."""
+    stage_cfg = cfg["stage_cfg"]
+    output_dir = Path(stage_cfg["output_dir"])
+    with overwriting_run(output_dir, bool(cfg.get("do_overwrite"))) as since:
+        paths = cohort_shards(cfg)
+        finalize = partial(_finalize, stage_cfg=stage_cfg)
+        units = [
+            shard_unit(paths[shard], output_dir / f"{shard}.parquet", Path, _write, finalize, since)
+            for shard in shuffle_shards(list(paths), cfg)
+        ]
+        map_units(units)
+
+
+def get_and_validate_data_schema(df: Frame, stage_cfg: Mapping[str, Any]) -> pa.Table:
+    """The measurements as an arrow table in the MEDS schema.
+
+    Raises:
+        ValueError: without `stage_cfg.do_retype`, columns are missing or have other dtypes; with it, another column
+            than `numeric_value` and `time` is missing. The message lists all of them.
+    """
+    df = df.lazy().collect()
+    do_retype = bool(stage_cfg.get("do_retype", True))
+    remedy = "mend the data" if do_retype else "set do_retype: true, or mend the data"
+    problems = Problems(f"The data does not comply with MEDS; {remedy}")
+    for column in MANDATORY_COLUMNS:
+        if column not in df.columns and not (do_retype and column in (NUMERIC_VALUE, TIME)):
+            problems.add(f"{column} is missing")
+    for column, dtype in MANDATORY_TYPES.items():
+        found = df.schema.get(column, dtype)
+        if found != dtype and not do_retype:
+            problems.add(f"{column} must be {dtype}, but is {found}")
+    problems.raise_if_any()
+    typed = [
+        pl.col(column).cast(dtype) if column in df.columns else pl.lit(None, dtype=dtype).alias(column)
+        for column, dtype in MANDATORY_TYPES.items()
+        if column in df.columns or column in MANDATORY_COLUMNS
+    ]
+    # One chunk per column: how a frame lies in memory must not show in the bytes on disk.
+    retyped = df.with_columns(typed)
+    others = [column for column in retyped.columns if column not in MANDATORY_COLUMNS]
+    table = retyped.select(*MANDATORY_COLUMNS, *others).rechunk().to_arrow()
+    return table.cast(meds_schema(table.schema))
+
+
+def meds_schema(schema: pa.Schema) -> pa.Schema:
+    """The arrow schema on disk for a table with these columns."""
+    return pa.schema([pa.field(f.name, _ARROW_TYPES.get(f.name, f.type)) for f in schema])
+
+
+def _finalize(path: Path, stage_cfg: Mapping[str, Any]) -> Path | pa.Table:
+    """The file itself where it complies, else its rows as they must be."""
+    schema = pq.read_schema(path).remove_metadata()
+    if schema.names[: len(MANDATORY_COLUMNS)] == MANDATORY_COLUMNS and schema == meds_schema(schema):
+        return path
+    return get_and_validate_data_schema(scan_parquet(path), stage_cfg)
+
+
+def _write(result: Path | pa.Table, path: Path) -> None:
+    if isinstance(result, Path):
+        path.unlink(missing_ok=True)
+        try:
+            os.link(result, path)  # the same bytes under both names: files are replaced, never changed
+        except OSError:
+            shutil.copyfile(result, path)
+    else:
+        pq.write_table(result, path, compression="zstd")
+
+
+main = stage_script("MEDS_transforms.extract.finalize_MEDS_data", EXTRACT_CONFIG_YAML)

@@ -1,0 +1,133 @@
+"""Writes the cohort's metadata as MEDS wants it: its codes, what it is, and the split of every subject.
+
+Worker 0 does it; other workers have nothing to do.
+
+Input: the `codes.parquet` of extract_code_metadata (none: no code has metadata), the merged shards, the shard map.
+Output, in `reducer_output_dir`, which must be called `metadata`:
+  - `codes.parquet`: `code` (string), `description` (string), `parent_codes` (list of string), then the other
+    columns; sorted by code;
+  - `dataset.json`: dataset_name, dataset_version, etl_name, etl_version, meds_version, created_at (ISO 8601);
+  - `subject_splits.parquet`: `subject_id` (int64), `split` (string), in the order of the shard map.
+
+Keys of stage_configs.finalize_MEDS_metadata:
+  - do_retype (bool; default True): cast columns to these dtypes; otherwise another dtype is an error.
+  - include_all_codes (bool; default False): give every code of the data a row, as the MEDS standard asks for, also
+    those that no metadata table describes.
+Keys of etl_metadata: dataset_name and dataset_version (text; mandatory) name the dataset.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from ..code_metadata import CODES_FILE, add_to_codes, read_codes
+from ..config import EXTRACT_CONFIG_YAML, RESUMING
+from ..errors import Problems, listed
+from ..io import publish, write_arrow
+from ..mapreduce.shards import read_shard_map
+from ..schema import CODE, CODE_METADATA_TYPES, PARENT_CODES, SPLIT, SUBJECT_ID
+from ..stage import config_value, stage_script
+from .cohort import codes_of, cohort_shards
+
+logger = logging.getLogger(__name__)
+
+METADATA_DIR = "metadata"
+
+
+def run(cfg: Mapping[str, Any]) -> None:
+    """Runs the stage."""
+    if cfg.get("worker", 0) != 0:
+        logger.info("Worker 0 does this stage alone")
+        return
+    stage_cfg = cfg["stage_cfg"]
+    out_dir = Path(stage_cfg["reducer_output_dir"])
+    if out_dir.name != METADATA_DIR:
+        raise ValueError(
+            f"reducer_output_dir must be a folder called {METADATA_DIR}, as MEDS wants it, not {out_dir}. Is "
+            f"{cfg.get('stage')} the last metadata stage of the pipeline?"
+        )
+    outputs = [out_dir / name for name in (CODES_FILE, "dataset.json", "subject_splits.parquet")]
+    # A stage that was killed while it wrote goes on; one that has finished is not repeated unasked.
+    if all(path.exists() for path in outputs) and not (cfg.get("do_overwrite") or RESUMING in os.environ):
+        raise FileExistsError(
+            f"The metadata are there already: {listed(outputs)}. Give do_overwrite=True to make them again."
+        )
+    codes = read_codes(stage_cfg["metadata_input_dir"])
+    if stage_cfg["include_all_codes"]:
+        all_codes = codes_of(cohort_shards(cfg)).to_frame(CODE)
+        codes = add_to_codes(all_codes, codes)
+    dataset = dataset_metadata(cfg)
+    splits = subject_splits(read_shard_map(cfg))
+    typed = to_meds_codes(codes, bool(stage_cfg["do_retype"]))
+    publish(outputs[0], lambda scratch: write_arrow(typed, codes_schema(typed), scratch))
+    publish(outputs[1], lambda scratch: scratch.write_text(json.dumps(dataset), encoding="utf-8"))
+    publish(outputs[2], lambda scratch: write_arrow(splits, SPLITS_SCHEMA, scratch))
+    logger.info("%s: %d codes, %d subjects in splits", out_dir, typed.height, splits.height)
+
+
+SPLITS_SCHEMA = pa.schema([(SUBJECT_ID, pa.int64()), (SPLIT, pa.string())])
+
+
+def to_meds_codes(codes: pl.DataFrame | None, do_retype: bool) -> pl.DataFrame:
+    """Code metadata with the mandatory columns first, in their MEDS dtypes, sorted by code.
+
+    Raises:
+        ValueError: without `do_retype`, columns are missing or have other dtypes; the message lists them all.
+    """
+    codes = pl.DataFrame(schema=CODE_METADATA_TYPES) if codes is None else codes
+    problems = Problems("The code metadata does not comply with MEDS; set do_retype: True, or mend it")
+    for column, dtype in CODE_METADATA_TYPES.items():
+        found = codes.schema.get(column)
+        if found != dtype:
+            problems.add(f"{column} must be {dtype}, but is " + (f"{found}" if found else "missing"))
+    if not do_retype:
+        problems.raise_if_any()
+    typed = {c: _cast(codes, c, dtype) for c, dtype in CODE_METADATA_TYPES.items()}
+    others = [c for c in codes.columns if c not in CODE_METADATA_TYPES]
+    return codes.select(**typed, **{c: pl.col(c) for c in others}).sort(CODE)
+
+
+def _cast(codes: pl.DataFrame, column: str, dtype: pl.DataType) -> pl.Expr:
+    found = codes.schema.get(column)
+    if found is None:
+        return pl.lit(None, dtype=dtype)
+    value = pl.col(column)
+    if column == PARENT_CODES and not isinstance(found, pl.List):
+        return pl.when(value.is_not_null()).then(pl.concat_list(value.cast(pl.String)))
+    return value.cast(dtype)
+
+
+def codes_schema(codes: pl.DataFrame) -> pa.Schema:
+    """The arrow schema on disk: string in the mandatory columns, polars' large_string in the others."""
+    mandatory = {CODE: pa.string(), "description": pa.string(), PARENT_CODES: pa.list_(pa.string())}
+    others = {field.name: field.type for field in codes.to_arrow().schema if field.name not in mandatory}
+    return pa.schema(list((mandatory | others).items()))
+
+
+def dataset_metadata(cfg: Mapping[str, Any]) -> dict[str, str]:
+    """What the dataset is and what made it."""
+    return {
+        "dataset_name": str(config_value(cfg, "etl_metadata.dataset_name")),
+        "dataset_version": str(config_value(cfg, "etl_metadata.dataset_version")),
+        "etl_name": str(config_value(cfg, "etl_metadata.package_name")),
+        "etl_version": str(config_value(cfg, "etl_metadata.package_version")),
+        "meds_version": version("meds"),
+        "created_at": datetime.now(UTC).isoformat(),
+    }
+
+
+def subject_splits(shards: Mapping[str, list[int]]) -> pl.DataFrame:
+    """The split of every subject, in the order of the shard map: columns subject_id (Int64), split (String)."""
+    rows = [(i, shard.rpartition("/")[0]) for shard, ids in shards.items() for i in ids]
+    return pl.DataFrame(rows, schema={SUBJECT_ID: pl.Int64, SPLIT: pl.String}, orient="row")
+
+
+main = stage_script("MEDS_transforms.extract.finalize_MEDS_metadata", EXTRACT_CONFIG_YAML)

@@ -1,0 +1,115 @@
+"""Merges the pieces of each subject shard into one file, sorted by subject and time.
+
+Rows of one subject and time keep the order of their sources: tables in the order of the event conversion file,
+chunks in the order of their rows. Workers share the subject shards.
+
+Input: the pieces of convert_to_sharded_events, the event conversion file, the shard map.
+Output: `<output_dir>/<split>/<n>.parquet` with the columns subject_id (Int64), code (String), time
+(Datetime[us]; null, for static measurements, first) and the union of the events' columns, where columns of the same
+name meet in their common supertype and text wins.
+
+Keys of stage_configs.merge_to_MEDS_cohort:
+  - unique_by ("*", list of columns, or null; default "*"): rows that repeat an earlier one in all columns, or in
+    these, are dropped; null keeps them. Columns that a shard does not have are ignored with a warning.
+  - additional_sort_by (list of columns, or null; default null): what rows are sorted by after subject and time.
+    Columns that a shard does not have are ignored with a warning.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ..config import EXTRACT_CONFIG_YAML
+from ..io import write_parquet
+from ..mapreduce.claims import overwriting_run, shard_unit
+from ..mapreduce.mapper import map_units
+from ..mapreduce.shards import shard_iterator_by_shard_map
+from ..schema import SUBJECT_ID, TIME
+from ..stage import config_value, stage_script
+from .chunks import complete_chunks
+from .event_config import read_event_config
+from .events import concat_meeting, drop_duplicate_rows
+
+logger = logging.getLogger(__name__)
+
+ALL_COLUMNS = "*"
+
+
+def run(cfg: Mapping[str, Any]) -> None:
+    """Runs the stage."""
+    stage_cfg = cfg["stage_cfg"]
+    tables = read_event_config(config_value(cfg, "event_conversion_config_fp"))
+    merge = partial(
+        merge_pieces,
+        unique_by=check_unique_by(stage_cfg.get("unique_by")),
+        additional_sort_by=_column_list("additional_sort_by", stage_cfg.get("additional_sort_by")) or [],
+    )
+    with overwriting_run(Path(stage_cfg["output_dir"]), bool(cfg.get("do_overwrite"))) as since:
+        shards, _ = shard_iterator_by_shard_map(cfg)
+        read = partial(read_pieces, tables=list(tables))
+        write = partial(write_parquet, fast=True)
+        map_units([shard_unit(in_fp, out_fp, read, write, merge, since) for in_fp, out_fp in shards])
+
+
+def read_pieces(shard_dir: Path, tables: Iterable[str]) -> list[pl.DataFrame]:
+    """The pieces of a subject shard, in the order in which equal times are to stand.
+
+    Raises:
+        FileNotFoundError: a table has no pieces, or some are missing.
+    """
+    return [
+        pl.read_parquet(chunk.path, glob=False)
+        for table in tables
+        for chunk in complete_chunks(shard_dir / table)
+    ]
+
+
+def merge_pieces(
+    pieces: list[pl.DataFrame], unique_by: str | list[str] | None, additional_sort_by: list[str]
+) -> pl.DataFrame:
+    """The pieces as one frame without duplicates, stably sorted by subject and time.
+
+    >>> a = pl.DataFrame({"subject_id": [2, 1, 1], "time": [None] * 3, "code": ["x", "y", "y"]})
+    >>> merge_pieces([a, a], "*", []).rows()
+    [(1, None, 'y'), (2, None, 'x')]
+    """
+    merged = concat_meeting(pieces)
+    pieces.clear()
+    if unique_by == ALL_COLUMNS:
+        merged = drop_duplicate_rows(merged)
+    elif unique_by is not None:
+        merged = drop_duplicate_rows(merged, _known("unique_by", unique_by, merged.columns))
+    sort_by = [SUBJECT_ID, TIME, *_known("additional_sort_by", additional_sort_by, merged.columns)]
+    return merged.sort(sort_by, maintain_order=True, nulls_last=False)
+
+
+def check_unique_by(unique_by: Any) -> str | list[str] | None:
+    """The value of `unique_by`, as text, list or None.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if unique_by == ALL_COLUMNS:
+        return ALL_COLUMNS
+    return _column_list("unique_by", unique_by, f'"{ALL_COLUMNS}" (all columns), ')
+
+
+def _column_list(key: str, value: Any, otherwise: str = "") -> list[str] | None:
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, Iterable) or not all(isinstance(c, str) for c in value):
+        raise ValueError(f"{key} must be {otherwise}a list of column names or null, not {value!r}.")
+    return list(value)
+
+
+def _known(key: str, wanted: list[str] | str, columns: list[str]) -> list[str]:
+    if unknown := [c for c in wanted if c not in columns]:
+        logger.warning("%s: the data has no column %s; ignored", key, ", ".join(unknown))
+    return [c for c in wanted if c in columns]
+
+
+main = stage_script("MEDS_transforms.extract.merge_to_MEDS_cohort", EXTRACT_CONFIG_YAML)

@@ -1,0 +1,227 @@
+"""Cuts the raw tables into chunks of consecutive rows, keeping only the columns that some event needs.
+
+Every table of the event conversion file is read once, from first to last row, in memory that depends neither on
+its size nor on that of the chunks. Row order stays. Workers share the tables.
+
+Input: tables (`.parquet`, `.par`, `.csv`, `.csv.gz`) below `data_input_dir`, which is `input_dir` unless set.
+Output: `<output_dir>/<table>/[<start>-<end>).parquet` with the rows `start` (included) to `end` (not included).
+The dtypes of a csv's columns are inferred.
+
+Keys of stage_configs.shard_events:
+  - row_chunksize (int, rows; default 200000000): rows per chunk. A chunk is what one worker of
+    convert_to_sharded_events works on at a time, so that smaller chunks share the work among more workers.
+  - infer_schema_length (int, rows; default 10000): how many rows of a csv decide the dtypes of its columns. A
+    later row that does not fit is an error; raise the number then. null: all rows.
+"""
+
+import logging
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from ..config import EXTRACT_CONFIG_YAML
+from ..errors import Problems, listed, nearest
+from ..io import is_complete_parquet_file, scratch_path
+from ..mapreduce.claims import Unit, overwriting_run
+from ..mapreduce.mapper import map_units
+from ..mapreduce.shards import shuffle_shards
+from ..stage import config_value, stage_script
+from .chunks import chunk_name, find_chunks
+from .event_config import META_KEYS, Table, read_event_config
+from .tables import MESSY_CSV, find_tables, get_supported_fp, is_csv, scan_csv
+
+__all__ = ["META_KEYS", "main", "run"]
+
+logger = logging.getLogger(__name__)
+
+_BATCH_ROWS = 250_000
+
+
+def run(cfg: Mapping[str, Any]) -> None:
+    """Runs the stage."""
+    stage_cfg = cfg["stage_cfg"]
+    input_dir, output_dir = Path(stage_cfg["data_input_dir"]), Path(stage_cfg["output_dir"])
+    if not isinstance(stage_cfg["row_chunksize"], int) or stage_cfg["row_chunksize"] < 1:
+        raise ValueError(f"row_chunksize must be a positive number of rows, not {stage_cfg['row_chunksize']!r}.")
+    tables = read_event_config(config_value(cfg, "event_conversion_config_fp"))
+    frames = open_tables(tables, input_dir, Path(cfg["cohort_dir"]), stage_cfg["infer_schema_length"])
+    with overwriting_run(output_dir, bool(cfg.get("do_overwrite"))) as since:
+        units = {
+            name: _table_unit(name, frame, path, output_dir, stage_cfg["row_chunksize"], since)
+            for name, (path, frame) in frames.items()
+        }
+        map_units([units[name] for name in shuffle_shards(list(units), cfg)])
+
+
+def open_tables(
+    tables: Mapping[str, Table], input_dir: Path, cohort_dir: Path, infer_schema_length: int | None
+) -> dict[str, tuple[Path, pl.LazyFrame]]:
+    """The file of every table and a lazy frame of the columns that its events need.
+
+    Raises:
+        FileNotFoundError: a table is missing, or there is none at all.
+        ValueError: tables lack columns, are empty or cannot be read; the message lists them all.
+    """
+    there = find_tables(input_dir, [cohort_dir])
+    if not there:
+        raise FileNotFoundError(f"There are no tables (.parquet, .par, .csv, .csv.gz) below {input_dir}. Check input_dir.")
+    if skipped := there - set(tables):
+        logger.warning("Not in the event conversion file, skipped: %s", listed(skipped))
+    missing, problems = Problems("Tables of the event conversion file are missing"), Problems("Tables cannot be used")
+    frames = {}
+    for name, table in tables.items():
+        try:
+            path, scan = get_supported_fp(input_dir, name)
+            options = {"infer_schema_length": infer_schema_length} if is_csv(path) else {}
+            frame = scan(path, **options)
+            _check_columns(table, path, frame.collect_schema().names(), problems)
+            frames[name] = (path, frame.select(table.columns))
+        except FileNotFoundError as error:
+            missing.add(str(error))
+        except pl.exceptions.NoDataError:
+            problems.add(_empty(name, path))
+        except (pl.exceptions.PolarsError, OSError) as error:
+            problems.add(f"{name}: {path} cannot be read: {_first_line(error)}")
+    missing.raise_if_any(FileNotFoundError)
+    problems.raise_if_any()
+    return frames
+
+
+def _check_columns(table: Table, path: Path, there: list[str], problems: Problems) -> None:
+    wanted = [(f"{e.path}.{key}", column) for e in table.events for column, key in e.columns.items()]
+    for key, column in [(f"{table.name}.subject_id_col", table.subject_id_col), *wanted]:
+        if column not in there:
+            problems.add(
+                f"{key}: the table {path} has no column {column!r}{nearest(column, there)}. "
+                f"It has: {listed(there)}"
+            )
+
+
+def _table_unit(
+    name: str, frame: pl.LazyFrame, path: Path, output_dir: Path, row_chunksize: int, since: float | None
+) -> Unit:
+    """The unit of work that cuts one table.
+
+    NOTE: how many chunks a table has is known only at its end. All of them are written to a hidden folder first
+    and then get their names from the last to the first, so that a table is done when its first chunk is there.
+    """
+    folder = output_dir / name
+
+    def is_done() -> bool:
+        first = next((chunk for chunk in find_chunks(folder) if chunk.start == 0), None)
+        return (
+            first is not None
+            and is_complete_parquet_file(first.path)
+            and (since is None or first.path.stat().st_mtime >= since)
+        )
+
+    def work() -> None:
+        started = time.monotonic()
+        scratch = scratch_path(folder)
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        try:
+            rows = write_chunks(_batches(name, frame, path), row_chunksize, scratch)
+            if rows == 0:
+                raise ValueError(_empty(name, path))
+            folder.mkdir(exist_ok=True)
+            for old in find_chunks(folder):
+                old.path.unlink()
+            for new in reversed(find_chunks(scratch)):
+                new.path.replace(folder / new.path.name)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        logger.info("%s: %d rows cut in %.1f s", name, rows, time.monotonic() - started)
+
+    return Unit(folder, is_done, work)
+
+
+def write_chunks(batches: Iterable[pl.DataFrame], row_chunksize: int, folder: Path) -> int:
+    """Writes consecutive rows to files of `row_chunksize` rows each; returns how many rows there were.
+
+    Batches are appended to the current file as they come, so that memory does not grow with the chunks.
+    """
+    start, end, writer = 0, 0, None
+    open_fp = folder / "open.parquet"
+    for batch in batches:
+        while batch.height:
+            rows = batch.head(row_chunksize - (end - start))
+            batch = batch.slice(rows.height)
+            table = rows.to_arrow()
+            if writer is None:
+                writer = pq.ParquetWriter(
+                    open_fp, table.schema, compression="lz4", use_dictionary=False, write_statistics=False
+                )
+            writer.write_table(table)
+            end += rows.height
+            if end - start == row_chunksize:
+                writer = _close(writer, open_fp, start, end)
+                start = end
+    if writer is not None:
+        _close(writer, open_fp, start, end)
+    return end
+
+
+def _close(writer: pq.ParquetWriter, open_fp: Path, start: int, end: int) -> None:
+    writer.close()
+    open_fp.rename(open_fp.with_name(f"{chunk_name(start, end)}.parquet"))
+
+
+def _batches(name: str, frame: pl.LazyFrame, path: Path) -> Iterator[pl.DataFrame]:
+    """The rows of a table in order, a few at a time; what polars says of bad ones is made clear."""
+    try:
+        yield from frame.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True)
+    except pl.exceptions.NoDataError:
+        raise ValueError(_empty(name, path)) from None
+    except pl.exceptions.PolarsError as error:
+        misfit = _first_misfit(path, frame.collect_schema()) if is_csv(path) else None
+        raise ValueError(misfit or f"The table {name} ({path}) cannot be read: {_first_line(error)}") from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise ValueError(
+            f"The table {name} ({path}) cannot be read to its end: {_first_line(error)}. The file is damaged or cut "
+            "short: get it again."
+        ) from None
+
+
+def _first_misfit(path: Path, schema: pl.Schema) -> str | None:
+    """The first value of a csv that does not fit its column's dtype, in words."""
+    with suppress(pl.exceptions.PolarsError, OSError):
+        texts = scan_csv(path, infer_schema=False).select(schema.names()).with_row_index("row")
+        for column, dtype in schema.items():
+            if dtype == pl.String:
+                continue
+            text = pl.col(column)
+            fits = text.str.to_lowercase().is_in(["true", "false"]) if dtype == pl.Boolean else _fits(text, dtype)
+            bad = texts.filter(text.is_not_null() & ~fits).select("row", column).head(1).collect()
+            if bad.height:
+                row, value = bad.row(0)
+                return (
+                    f"{path}, column {column!r}, row {row + 1} after the header: {value!r} is no {dtype}, the dtype that "
+                    "the rows before suggest. Raise stage_configs.shard_events.infer_schema_length above that row "
+                    "(null: all rows), or mend the value."
+                )
+    return None
+
+
+def _fits(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    return text.cast(dtype, strict=False).is_not_null()
+
+
+def _empty(name: str, path: Path) -> str:
+    return f"The table {name} ({path}) is empty. If that is intended, take it out of the event conversion file."
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).split("\n")[0]
+    return f"{text}. {MESSY_CSV}" if "more fields" in text else text
+
+
+main = stage_script("MEDS_transforms.extract.shard_events", EXTRACT_CONFIG_YAML)

@@ -1,0 +1,107 @@
+"""Assigns every subject to a split and a shard.
+
+Subjects are drawn at random into splits (a seed gives the same splits as release 0.1 did), or come from external
+splits; each split is cut into shards. One worker does it; the others find it done.
+
+Input: the chunks of shard_events. Output: `shards_map_fp`, a JSON file {"<split>/<number>": [subject ids]}.
+
+Keys of stage_configs.split_and_shard_subjects:
+  - n_subjects_per_shard (int; default 50000): most subjects in a shard. A shard must fit into a worker's memory
+    several times.
+  - external_splits_json_fp (path; default null): JSON file {"<split>": [subject ids]} of splits that are given;
+    their subjects are not drawn.
+  - split_fracs (mapping; default train 0.8, tuning 0.1, held_out 0.1): the fraction of the other subjects in each
+    split; they sum to 1. A null fraction drops a split.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from omegaconf import OmegaConf
+
+from ..config import EXTRACT_CONFIG_YAML
+from ..io import publish, scan_parquet
+from ..mapreduce.claims import Unit, is_current, overwriting_run
+from ..splits import shard_subjects
+from ..stage import config_value, stage_script
+from .chunks import complete_chunks
+from .event_config import Table, read_event_config
+from .subjects import unique_subject_ids
+
+__all__ = ["main", "run", "shard_subjects"]
+
+logger = logging.getLogger(__name__)
+
+
+def run(cfg: Mapping[str, Any]) -> None:
+    """Runs the stage."""
+    stage_cfg = cfg["stage_cfg"]
+    tables = read_event_config(config_value(cfg, "event_conversion_config_fp"))
+    out_fp = Path(config_value(cfg, "shards_map_fp"))
+    fracs = stage_cfg.get("split_fracs")
+
+    def work() -> None:
+        started = time.monotonic()
+        shards = shard_subjects(
+            all_subjects(tables, Path(stage_cfg["data_input_dir"])).to_numpy(),
+            stage_cfg["n_subjects_per_shard"],
+            read_external_splits(stage_cfg.get("external_splits_json_fp")),
+            OmegaConf.to_container(fracs) if OmegaConf.is_config(fracs) else fracs,
+            cfg.get("seed", 1),
+        )
+        publish(out_fp, lambda scratch: scratch.write_text(json.dumps(shards), encoding="utf-8"))
+        subjects = sum(map(len, shards.values()))
+        logger.info("%s: %d subjects in %d shards, %.1f s", out_fp, subjects, len(shards), time.monotonic() - started)
+
+    with overwriting_run(out_fp.parent, bool(cfg.get("do_overwrite"))) as since:
+        Unit(out_fp, lambda: is_current(out_fp, since), work).compute_once()
+
+
+def all_subjects(tables: Mapping[str, Table], chunks_dir: Path) -> pl.Series:
+    """The distinct subject ids of all chunks, sorted.
+
+    Raises:
+        FileNotFoundError: a table has no chunks.
+        ValueError: there are no subjects, or an id is no 64-bit integer.
+    """
+    ids = []
+    for table in tables.values():
+        column, where = table.subject_id_col, f"Table {table.name}, column {table.subject_id_col}"
+        frames = [scan_parquet(chunk.path) for chunk in complete_chunks(chunks_dir / table.name)]
+        ids.append(unique_subject_ids(pl.concat(frames), column, where))
+    subjects = pl.concat(ids).unique().sort()
+    if subjects.is_empty():
+        raise ValueError(f"No table has a subject id that is not null (chunks in {chunks_dir}).")
+    return subjects
+
+
+def read_external_splits(path: str | None) -> dict[str, list[int]] | None:
+    """Splits that are given, from a JSON file {split: [ids]}.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds something else.
+    """
+    if path is None:
+        return None
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no file {path} (external_splits_json_fp). Check the path.")
+    must = f"The external splits {path} must be a JSON object of lists of integer subject ids"
+    try:
+        splits = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{must}: {error}") from None
+    if not isinstance(splits, dict):
+        raise ValueError(f"{must}, not {type(splits).__name__}.")
+    for split, ids in splits.items():
+        if not isinstance(ids, list) or not all(isinstance(i, int) and not isinstance(i, bool) for i in ids):
+            raise ValueError(f"{must}; the split {split!r} is none.")
+    return splits
+
+
+main = stage_script("MEDS_transforms.extract.split_and_shard_subjects", EXTRACT_CONFIG_YAML)

@@ -1,0 +1,67 @@
+"""The raw tables: where they are, in which format, and how they are read."""
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import polars as pl
+
+from ..errors import listed, nearest
+from ..io import is_hidden, scan_parquet
+
+logger = logging.getLogger(__name__)
+
+ScanFn = Callable[..., pl.LazyFrame]
+
+MESSY_CSV = "Quote fields that contain commas or line breaks, or mend the row."
+
+
+def scan_csv(path: Path, **options: object) -> pl.LazyFrame:
+    """A lazy scan of a csv file, compressed or not."""
+    return pl.scan_csv(path, glob=False, **options)  # type: ignore[arg-type]
+
+
+READERS: dict[str, ScanFn] = {
+    ".parquet": scan_parquet,
+    ".par": scan_parquet,
+    ".csv": scan_csv,
+    ".csv.gz": scan_csv,
+}
+"""How each format is read; where a table exists in several, the first of these is taken."""
+
+
+def get_supported_fp(root_dir: Path, file_prefix: str | Path) -> tuple[Path, ScanFn]:
+    """The file of a table below `root_dir` and the function that scans it.
+
+    Raises:
+        FileNotFoundError: the table is there in no supported format; the message names the folder searched and
+            the most similar table.
+    """
+    root_dir = Path(root_dir)
+    stem = root_dir / file_prefix
+    found = [suffix for suffix in READERS if stem.with_name(stem.name + suffix).is_file()]
+    if not found:
+        there = find_tables(root_dir)
+        raise FileNotFoundError(
+            f"There is no table {file_prefix} ({', '.join(READERS)}) below {root_dir}{nearest(str(file_prefix), there)}. "
+            f"Tables there: {listed(there)}."
+        )
+    if len(found) > 1:
+        logger.warning("%s: %s is read, %s skipped", file_prefix, found[0], listed(found[1:]))
+    return stem.with_name(stem.name + found[0]), READERS[found[0]]
+
+
+def find_tables(root_dir: Path, apart_from: Iterable[Path] = ()) -> set[str]:
+    """The names of all tables below a folder: their paths without suffix. Folders in `apart_from` are left out."""
+    names = set()
+    for path in root_dir.rglob("*"):
+        suffix = next((s for s in READERS if path.name.endswith(s)), None)
+        if suffix is None or is_hidden(path, root_dir) or any(f in path.parents for f in apart_from):
+            continue
+        names.add(path.relative_to(root_dir).as_posix().removesuffix(suffix))
+    return names
+
+
+def is_csv(path: Path) -> bool:
+    """Whether a table is text, so that its dtypes are guessed."""
+    return READERS[next(s for s in READERS if path.name.endswith(s))] is scan_csv

@@ -1,0 +1,133 @@
+"""What a compute function wants, judged by its signature, and how it gets that."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any, get_origin, get_type_hints
+
+import polars as pl
+
+from ..config import code_modifiers
+
+ComputeFn = Callable[..., Any]
+
+FRAME = "df"
+PARAMETERS = ("cfg", "stage_cfg", "code_modifiers", "code_metadata")
+
+
+class ComputeFnType(StrEnum):
+    """The shapes a compute function can have."""
+
+    DIRECT = "direct"
+    UNBOUND = "unbound"
+    FUNCTOR = "functor"
+
+
+def identity_fn(df: Any) -> Any:
+    """Returns what it gets."""
+    return df
+
+
+def compute_fn_type(compute_fn: ComputeFn) -> ComputeFnType:
+    """The shape of a compute function.
+
+    - direct: exactly one parameter `df`; returns a frame;
+    - unbound: `df` and any of `cfg`, `stage_cfg`, `code_modifiers`, `code_metadata`; returns a frame;
+    - functor: any of those without `df`; returns the direct function.
+
+    Raises:
+        TypeError: it cannot be called.
+        ValueError: it has another parameter, or a return annotation that contradicts its shape.
+    """
+    if not callable(compute_fn):
+        raise TypeError(f"A compute function must be callable, not {compute_fn!r}.")
+    parameters = inspect.signature(compute_fn).parameters
+    allowed = (FRAME, *PARAMETERS)
+    if strange := [
+        str(p)
+        for n, p in parameters.items()
+        if n not in allowed or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD, p.POSITIONAL_ONLY)
+    ]:
+        raise ValueError(
+            f"Invalid compute function {_name(compute_fn)}: its parameters may only be {', '.join(allowed)}, "
+            f"by name, not {', '.join(strange)}."
+        )
+    is_functor = FRAME not in parameters
+    returns_callable = _returns_callable(compute_fn)
+    if returns_callable is not None and returns_callable is not is_functor:
+        raise ValueError(
+            f"Invalid compute function {_name(compute_fn)}: "
+            + (
+                "without a parameter `df` it must return the function to apply, so its return annotation must be Callable."
+                if is_functor
+                else "with a parameter `df` it must return a frame, so its return annotation must not be Callable."
+            )
+        )
+    if is_functor:
+        return ComputeFnType.FUNCTOR
+    return ComputeFnType.DIRECT if len(parameters) == 1 else ComputeFnType.UNBOUND
+
+
+def bind_compute_fn(
+    cfg: Mapping[str, Any], stage_cfg: Mapping[str, Any], compute_fn: ComputeFn | None
+) -> ComputeFn:
+    """The function of one frame that a compute function of any shape stands for; None is the identity.
+
+    `code_modifiers` is `cfg.code_modifiers` or None; `code_metadata` is the frame in
+    `<stage_cfg.metadata_input_dir>/codes.parquet`, read once.
+
+    Raises:
+        TypeError, ValueError: as `compute_fn_type`.
+        FileNotFoundError: `code_metadata` is wanted and there is none.
+    """
+    if compute_fn is None:
+        return identity_fn
+    kind = compute_fn_type(compute_fn)
+    if kind is ComputeFnType.DIRECT:
+        return compute_fn
+    wanted = inspect.signature(compute_fn).parameters
+    values: dict[str, Callable[[], Any]] = {
+        "cfg": lambda: cfg,
+        "stage_cfg": lambda: stage_cfg,
+        "code_modifiers": lambda: code_modifiers(cfg),
+        "code_metadata": lambda: _code_metadata(Path(stage_cfg["metadata_input_dir"]) / "codes.parquet"),
+    }
+    arguments = {name: value() for name, value in values.items() if name in wanted}
+    if kind is ComputeFnType.FUNCTOR:
+        return compute_fn(**arguments)  # type: ignore[no-any-return]
+    return lambda df: compute_fn(df=df, **arguments)
+
+
+def _code_metadata(path: Path) -> pl.DataFrame:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no code metadata {path}. Run the metadata stage that makes it first, or correct "
+            "metadata_input_dir."
+        )
+    return _read_once(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _read_once(path: Path, _mtime_ns: int) -> pl.DataFrame:
+    return pl.read_parquet(path, glob=False)
+
+
+def _returns_callable(compute_fn: ComputeFn) -> bool | None:
+    """Whether the return annotation is a Callable; None without one that can be understood."""
+    try:
+        annotation = get_type_hints(compute_fn).get("return")
+    except Exception:  # a name that is only known to type checkers
+        annotation = inspect.signature(compute_fn).return_annotation
+        if annotation is inspect.Signature.empty:
+            return None
+    if annotation is None:
+        return None
+    if isinstance(annotation, str):
+        return annotation.split("[")[0].rpartition(".")[2] == "Callable"
+    return (get_origin(annotation) or annotation) is Callable
+
+
+def _name(compute_fn: ComputeFn) -> str:
+    return getattr(compute_fn, "__qualname__", repr(compute_fn)) + str(inspect.signature(compute_fn))

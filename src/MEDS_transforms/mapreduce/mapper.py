@@ -1,0 +1,122 @@
+"""Applies a function to every shard of a dataset: `map_over`."""
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ..io import Frame, scan_parquet, write_lazyframe
+from ..schema import SPLIT, SUBJECT_ID, TRAIN_SPLIT
+from .claims import Unit, overwriting_run, rwlock_wrap, shard_unit
+from .compute import ComputeFn, bind_compute_fn, compute_fn_type, identity_fn
+from .match_revise import is_match_revise, match_revise_fntr, validate_match_revise
+from .shards import ShardPaths, shard_iterator
+
+__all__ = [
+    "bind_compute_fn",
+    "compute_fn_type",
+    "identity_fn",
+    "is_match_revise",
+    "map_over",
+    "map_units",
+    "match_revise_fntr",
+    "read_and_filter_fntr",
+    "rwlock_wrap",
+    "shard_units",
+    "validate_match_revise",
+]
+
+logger = logging.getLogger(__name__)
+
+ReadFn = Callable[[Path], Any]
+WriteFn = Callable[[Any, Path], None]
+ShardIteratorFntr = Callable[[Any], tuple[ShardPaths, bool]]
+
+
+def map_over(
+    cfg: Mapping[str, Any],
+    compute_fn: ComputeFn | None = None,
+    read_fn: ReadFn = scan_parquet,
+    write_fn: WriteFn = write_lazyframe,
+    shard_iterator_fntr: ShardIteratorFntr = shard_iterator,
+) -> list[Path]:
+    """Applies `compute_fn` to every input shard and writes each result to its output path.
+
+    Any number of workers may call it at the same time; each shard is computed by one of them, and shards that
+    are there already are left alone.
+
+    Args:
+        cfg: needs `stage_cfg.data_input_dir`, `stage_cfg.output_dir` and, as used, `stage_cfg.metadata_input_dir`,
+            `input_dir`, `do_overwrite`, `worker`, `code_modifiers`. With `stage_cfg.train_only` only subjects of
+            the train split are looked at; with `stage_cfg._match_revise` the function is applied to parts of
+            each shard.
+        compute_fn: see `bind_compute_fn`; None copies.
+        read_fn: makes a frame of an input path; by default a lazy scan.
+        write_fn: writes a result to a path; by default a lazy or eager frame as parquet.
+        shard_iterator_fntr: from `cfg`, the pairs of input and output paths, and whether they are narrowed down
+            to the train split.
+
+    Returns:
+        the output paths, in the order in which this worker visits them.
+
+    Raises:
+        FileNotFoundError: there is no input, or no `subject_splits.parquet` where one is needed.
+        ValueError: the compute function, the match & revise block or a shard cannot be used.
+
+    >>> def drop_static(df):
+    ...     return df.filter(pl.col("time").is_not_null())
+    >>> map_over(cfg, compute_fn=drop_static)  # doctest: +SKIP
+    """
+    with overwriting_run(Path(cfg["stage_cfg"]["output_dir"]), bool(cfg.get("do_overwrite"))) as since:
+        units = shard_units(cfg, compute_fn, read_fn, write_fn, shard_iterator_fntr, since)
+        map_units(units)
+    return [unit.out_fp for unit in units]
+
+
+def shard_units(
+    cfg: Mapping[str, Any],
+    compute_fn: ComputeFn | None,
+    read_fn: ReadFn,
+    write_fn: WriteFn,
+    shard_iterator_fntr: ShardIteratorFntr,
+    since: float | None,
+) -> list[Unit]:
+    """The units of work of a stage that maps shards; see `map_over`."""
+    stage_cfg = cfg["stage_cfg"]
+    bind = match_revise_fntr if is_match_revise(stage_cfg) else bind_compute_fn
+    bound = bind(cfg, stage_cfg, compute_fn)
+    shards, includes_only_train = shard_iterator_fntr(cfg)
+    if stage_cfg.get("train_only") and not includes_only_train:
+        read_fn = read_and_filter_fntr(_in_train_split(Path(cfg["input_dir"])), read_fn)
+    return [shard_unit(in_fp, out_fp, read_fn, write_fn, bound, since) for in_fp, out_fp in shards]
+
+
+def map_units(units: list[Unit]) -> None:
+    """Goes once over all units, doing those that are neither done nor held by another worker."""
+    computed = sum(unit.compute_once() for unit in units)
+    logger.info("%d of %d written by this worker, the others were there or are another's", computed, len(units))
+
+
+def read_and_filter_fntr(filter_expr: pl.Expr, read_fn: ReadFn) -> ReadFn:
+    """A `read_fn` that keeps only the rows for which `filter_expr` holds."""
+
+    def read_and_filter(in_fp: Path) -> Frame:
+        frame: Frame = read_fn(in_fp)
+        return frame.filter(filter_expr)
+
+    return read_and_filter
+
+
+def _in_train_split(input_dir: Path) -> pl.Expr:
+    """Whether a row's subject is in the train split of the dataset."""
+    path = input_dir / "metadata" / "subject_splits.parquet"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no {path}: the stage looks at the train split only, and no shard is named after it. Put "
+            "the splits there, or set train_only: false in the stage's block."
+        )
+    splits = pl.read_parquet(path, glob=False)
+    train = splits.filter(pl.col(SPLIT) == TRAIN_SPLIT)[SUBJECT_ID]
+    return pl.col(SUBJECT_ID).is_in(train.implode())

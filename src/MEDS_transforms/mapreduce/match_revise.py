@@ -1,0 +1,123 @@
+"""Match & revise: a stage applied to parts of each shard, to each part with settings of its own."""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+import polars as pl
+from omegaconf import OmegaConf
+
+from ..config import is_metadata_stage
+from ..errors import listed
+from ..io import Frame
+from ..parser import is_matcher, matcher_to_expr
+from ..schema import SUBJECT_ID, TIME
+from .compute import ComputeFn, bind_compute_fn
+
+MATCH_REVISE_KEY = "_match_revise"
+MATCHER_KEY = "_matcher"
+MATCH_REVISE_MODE_KEY = "_match_revise_mode"
+
+
+class MatchReviseMode(StrEnum):
+    """Where a row goes that several entries match: to the first of them, or to all of them."""
+
+    MATCH_AND_REVISE = "match_and_revise"
+    MULTI_MATCH_AND_REVISE = "multi_match_and_revise"
+
+
+def is_match_revise(stage_cfg: Mapping[str, Any]) -> bool:
+    """Whether a stage's block asks for match & revise."""
+    return bool(stage_cfg.get(MATCH_REVISE_KEY))
+
+
+def validate_match_revise(stage_cfg: Mapping[str, Any]) -> None:
+    """Checks the form of a match & revise block.
+
+    Raises:
+        ValueError: the stage makes metadata, the mode is unknown, the entries are no list, or an entry is no
+            mapping, lacks its `_matcher` or has an invalid one.
+    """
+    if is_metadata_stage(stage_cfg):
+        raise ValueError(f"{MATCH_REVISE_KEY}: a metadata stage cannot match and revise; remove the key.")
+    modes = [mode.value for mode in MatchReviseMode]
+    mode = stage_cfg.get(MATCH_REVISE_MODE_KEY, modes[0])
+    if mode not in modes:
+        raise ValueError(f"{MATCH_REVISE_MODE_KEY}: {mode!r} is unknown; it must be one of {', '.join(modes)}.")
+    entries = _plain(stage_cfg[MATCH_REVISE_KEY])
+    if not isinstance(entries, list):
+        raise ValueError(f"{MATCH_REVISE_KEY} must be a list, not {entries!r}.")
+    for i, entry in enumerate(entries):
+        where = f"{MATCH_REVISE_KEY}[{i}]"
+        if not isinstance(entry, dict):
+            raise ValueError(f"{where} must be a mapping, not {entry!r}.")
+        if MATCHER_KEY not in entry:
+            raise ValueError(f"{where} has no {MATCHER_KEY}: {entry!r}.")
+        valid, why_not = is_matcher(entry[MATCHER_KEY])
+        if not valid:
+            raise ValueError(f"{where}.{MATCHER_KEY} is no valid matcher: {why_not}")
+
+
+def match_revise_fntr(
+    cfg: Mapping[str, Any], stage_cfg: Mapping[str, Any], compute_fn: ComputeFn | None
+) -> Callable[[Frame], pl.DataFrame]:
+    """The function of one shard that applies a stage's function to the rows each entry matches.
+
+    An entry's other keys override the stage's keys for its rows. The result has the entries' outputs in the
+    order of the list, then the untouched rows, stably sorted by `subject_id` and `time`; columns meet as in a
+    diagonal concatenation.
+
+    Raises:
+        ValueError: as `validate_match_revise`; when applied, a matcher asks for a column that the shard lacks,
+            or outputs have dtypes that cannot meet.
+    """
+    validate_match_revise(stage_cfg)
+    settings = {k: v for k, v in _plain(stage_cfg).items() if k not in (MATCH_REVISE_KEY, MATCH_REVISE_MODE_KEY)}
+    first_only = (
+        stage_cfg.get(MATCH_REVISE_MODE_KEY, MatchReviseMode.MATCH_AND_REVISE)
+        == MatchReviseMode.MATCH_AND_REVISE
+    )
+    revisions = []
+    for entry in _plain(stage_cfg[MATCH_REVISE_KEY]):
+        matcher = matcher_to_expr(entry.pop(MATCHER_KEY))
+        own_cfg = OmegaConf.create(settings | entry)
+        revisions.append((*matcher, bind_compute_fn(cfg, own_cfg, compute_fn)))
+
+    def revise(df: Frame) -> pl.DataFrame:
+        # In memory, since each entry takes its rows of the same frame and rows must keep their order.
+        frame = df.lazy().collect()
+        _check_columns(frame, [columns for _, columns, _ in revisions])
+        # Beside the data's columns, so that an empty matcher, a lone literal, is as long as they are.
+        names = [f"__mask_{i}" for i in range(len(revisions))]
+        masks = frame.with_columns(e.alias(n) for n, (e, _, _) in zip(names, revisions, strict=True))[names]
+        untouched = pl.repeat(True, frame.height, eager=True)
+        parts = []
+        for mask, (_, _, revision) in zip(masks.get_columns(), revisions, strict=True):
+            taken = mask & untouched if first_only else mask
+            parts.append(revision(frame.filter(taken).lazy()).lazy().collect())
+            untouched = untouched & ~mask
+        return _together([*parts, frame.filter(untouched)])
+
+    return revise
+
+
+def _check_columns(frame: pl.DataFrame, wanted: list[set[str]]) -> None:
+    for i, columns in enumerate(wanted):
+        if missing := columns - set(frame.columns):
+            raise ValueError(
+                f"{MATCH_REVISE_KEY}[{i}].{MATCHER_KEY}: the data has no column {listed(missing)}. "
+                f"It has: {listed(frame.columns)}."
+            )
+
+
+def _together(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    """The parts one below the other, stably sorted by subject and time."""
+    try:
+        joined = pl.concat(parts, how="diagonal_relaxed")
+    except (pl.exceptions.SchemaError, pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError) as error:
+        raise ValueError(f"{MATCH_REVISE_KEY}: the outputs have dtypes that cannot meet: {error}") from error
+    return joined.sort(SUBJECT_ID, TIME, maintain_order=True, nulls_last=False)
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

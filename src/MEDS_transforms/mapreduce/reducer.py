@@ -1,0 +1,62 @@
+"""Merges what a metadata stage computed shard by shard into one table: the reduction of map-reduce."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ..errors import listed
+from ..io import publish, write_parquet
+from .claims import Unit, is_current
+from .mapper import map_units
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 1.0
+_LOG_EVERY = 30.0
+
+
+def map_and_reduce(
+    cfg: Mapping[str, Any],
+    units: Sequence[Unit],
+    reduce_fn: Callable[[list[Path]], pl.DataFrame],
+    since: float | None,
+) -> None:
+    """Does the units' work and, as worker 0, merges their outputs into `<reducer_output_dir>/codes.parquet`.
+
+    The other workers end after mapping. Worker 0 waits for what they still hold, and itself does what nobody
+    holds, so that it finishes even if all the others die.
+    """
+    map_units(list(units))
+    if cfg.get("worker", 0) != 0:
+        return
+    out_fp = Path(cfg["stage_cfg"]["reducer_output_dir"]) / "codes.parquet"
+
+    def reduce() -> None:
+        finish(units, cfg.get("polling_time", _LONGEST_PAUSE))
+        merged = reduce_fn(sorted(unit.out_fp for unit in units))
+        publish(out_fp, lambda scratch: write_parquet(merged, scratch))
+        logger.info("%s: %d codes", out_fp, merged.height)
+
+    Unit(out_fp, lambda: is_current(out_fp, since), reduce).compute_once()
+
+
+def finish(units: Sequence[Unit], polling_time: float) -> None:
+    """Returns when every unit is done: does what nobody holds and waits for the rest.
+
+    It looks again after a twentieth of a second at first, later after a second or `polling_time`, whichever is
+    less.
+    """
+    pause, logged = _FIRST_PAUSE, float("-inf")
+    while missing := [unit for unit in units if not unit.is_done()]:
+        if any([unit.compute_once() for unit in missing]):
+            continue
+        if time.monotonic() - logged > _LOG_EVERY:
+            logged = time.monotonic()
+            logger.info("Waiting for other workers: %s", listed((unit.out_fp for unit in missing), 5))
+        time.sleep(min(pause, polling_time))
+        pause = min(2 * pause, _LONGEST_PAUSE)

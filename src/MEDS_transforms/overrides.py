@@ -1,0 +1,101 @@
+"""Hydra's command line: whose an override is, and values written so that Hydra reads them back."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+RUNNER_KEYS = {
+    "pipeline_config_fp",
+    "stage_runner_fp",
+    "do_profile",
+    "log_dir",
+    "parallelize",
+    "hydra",
+    "_local_pipeline_config",
+    "_stage_runners",
+    "_pipeline_description",
+    "_stage_overrides",
+}
+FLAGS_WITH_VALUE = {
+    *("--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd"),
+    *("--cfg", "-c", "--package", "-p", "--experimental-rerun"),
+}
+
+
+def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Divides a command line into the arguments of the runner's Hydra application and the stages' overrides.
+
+    The runner's are flags (with their values), `hydra.…`, `hydra/…` and the keys of its own configuration.
+
+    >>> split_overrides(["pipeline_config_fp=p.yaml", "-cn", "mine", "~parallelize", "++seed=2", "x.y=1"])
+    (['pipeline_config_fp=p.yaml', '-cn', 'mine', '~parallelize'], ['++seed=2', 'x.y=1'])
+    """
+    runner_args: list[str] = []
+    stage_overrides: list[str] = []
+    previous = ""
+    for arg in argv:
+        top_key = re.split(r"[./@]", override_key(arg), maxsplit=1)[0]
+        is_override = not arg.startswith("-") and ("=" in arg or arg.startswith("~"))
+        is_stages = is_override and top_key not in RUNNER_KEYS and previous not in FLAGS_WITH_VALUE
+        (stage_overrides if is_stages else runner_args).append(arg)
+        previous = arg
+    return runner_args, stage_overrides
+
+
+def override_key(override: str) -> str:
+    """The key that an override sets, without `+` and `~`.
+
+    >>> override_key("++stage_configs.a.x=1"), override_key("~parallelize")
+    ('stage_configs.a.x', 'parallelize')
+    """
+    return override.lstrip("+~").partition("=")[0]
+
+
+def hydra_value(value: Any) -> str:
+    """A value as Hydra's override grammar reads it back; text is quoted where it must be.
+
+    >>> hydra_value({"gres": "gpu:1", "names": ["a", "b c"], "n": None})
+    "{gres:'gpu:1',names:[a,'b c'],n:null}"
+    """
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{nested_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(nested_value, value)) + "]"
+    if value is None:
+        return "null"
+    if not isinstance(value, str):
+        return str(value)
+    is_bare = (
+        re.fullmatch(r"[a-zA-Z_/%][\w./:%+@-]*", value, re.ASCII)
+        and value.lower() not in _WORDS_WITH_A_MEANING
+    )
+    return value if is_bare else quoted(value)
+
+
+_WORDS_WITH_A_MEANING = {"null", "true", "false", "inf", "nan"}
+
+
+def nested_value(value: Any) -> str:
+    """As `hydra_value`, for a value in a mapping or a list, where a colon must be quoted as well."""
+    return quoted(value) if isinstance(value, str) and ":" in value else hydra_value(value)
+
+
+def quoted(text: str) -> str:
+    r"""Text in single quotes, as Hydra reads it: backslashes count only before a quote, or at the end.
+
+    >>> print(quoted("it's"))
+    'it\'s'
+    """
+    return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"
+
+
+def root_message(error: BaseException) -> str:
+    """The text of the exception behind those that OmegaConf and Hydra wrap around it."""
+    inner = error.__cause__ or error.__context__
+    if isinstance(error, OmegaConfBaseException) and inner is not None:
+        return root_message(inner)
+    cause = f": {inner}" if isinstance(error, HydraException) and inner is not None else ""
+    return f"{error}{cause}".strip()

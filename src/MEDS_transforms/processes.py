@@ -1,0 +1,178 @@
+"""Runs a program: its output goes live to the screen and into a log, signals to the runner end it."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from logging import StreamHandler, getLogger
+from types import FrameType
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+GRACE_SECONDS = 10
+"""How long a program may take to end after a signal before it is killed."""
+
+DRAIN_SECONDS = 5
+"""How long to read on after a program has ended, since what it started may hold its output open for ever."""
+
+Sink = Callable[[str], object]
+
+
+class Screen(Protocol):
+    """Where the user looks."""
+
+    def begin(self, number: int, n_stages: int, name: str) -> None:
+        """Says which stage of how many runs now."""
+
+    def line(self, text: str) -> None:
+        """Shows a line of a stage's output."""
+
+
+class PlainScreen:
+    """Standard output, line by line."""
+
+    def begin(self, number: int, n_stages: int, name: str) -> None:
+        """Shows nothing: the log line about the stage is enough."""
+
+    def line(self, text: str) -> None:
+        """Shows a line; characters that the output's encoding lacks become question marks."""
+        encoding = sys.stdout.encoding or "utf-8"
+        sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+        sys.stdout.flush()
+
+
+class LiveScreen:
+    """A terminal: the output scrolls above a line with the stage, its number and the time it has taken."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.task = progress.add_task("", visible=False)
+
+    def begin(self, number: int, n_stages: int, name: str) -> None:
+        """Shows the stage in the line at the bottom and starts its clock."""
+        description = f"Stage {number} of {n_stages}: {name}"
+        self.progress.reset(
+            self.task, total=n_stages, completed=number - 1, visible=True, description=description
+        )
+
+    def line(self, text: str) -> None:
+        """Shows a line above the line at the bottom, as it is."""
+        self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def open_screen() -> Iterator[Screen]:
+    """A live screen on a terminal, else a plain one."""
+    if not sys.stdout.isatty():
+        yield PlainScreen()
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
+    with (
+        Progress(*columns, TimeElapsedColumn(), console=Console(), transient=True) as progress,
+        _logging_above_the_display(),
+    ):
+        yield LiveScreen(progress)
+
+
+@contextmanager
+def _logging_above_the_display() -> Iterator[None]:
+    """Sends log lines to the `sys.stdout` that the display put in place; Hydra's handler has the old one."""
+    handlers = [
+        h for h in getLogger().handlers if isinstance(h, StreamHandler) and h.stream is sys.__stdout__
+    ]
+    for handler in handlers:
+        handler.setStream(sys.stdout)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.setStream(sys.__stdout__)
+
+
+class Children:
+    """The programs that the runner starts, one after the other, and the signal that ended their row.
+
+    A signal to the runner ends the running program with everything that it started (it leads a process group
+    of its own): politely first; after `GRACE_SECONDS`, or at a second signal, at once.
+    """
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[str] | None = None
+        self.stopped_by: signal.Signals | None = None
+
+    def run(self, argv: Sequence[str], env: dict[str, str], sinks: Iterable[Sink]) -> int:
+        """Runs a program to its end and returns its exit status (negative: the signal that killed it)."""
+        self.process = process = subprocess.Popen(
+            argv,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        )
+        if self.stopped_by:  # the signal came while the program was being started
+            self._send(signal.SIGTERM)
+        reader = threading.Thread(target=copy_lines, args=(process.stdout, [*sinks]), daemon=True)
+        reader.start()
+        status = process.wait()
+        reader.join(DRAIN_SECONDS)
+        if process.stdout and not reader.is_alive():
+            process.stdout.close()
+        return status
+
+    @contextmanager
+    def ended_by_signals(self) -> Iterator[None]:
+        """Passes interrupts, terminations and hang-ups on to the running program instead of dying of them."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread receives signals
+            return
+        passed_on = [
+            s for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) != signal.SIG_IGN
+        ]
+        before: dict[int, Any] = {s: signal.signal(s, self._stop) for s in (*passed_on, signal.SIGALRM)}
+        try:
+            yield
+        finally:
+            signal.alarm(0)
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+
+    def _stop(self, signum: int, _frame: FrameType | None) -> None:
+        if self.stopped_by:
+            self._send(signal.SIGKILL)
+        else:
+            self.stopped_by = signal.Signals(signum)
+            self._send(signal.SIGTERM)
+            signal.alarm(GRACE_SECONDS)
+
+    def _send(self, signum: signal.Signals) -> None:
+        if self.process and self.process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signum)
+
+
+def copy_lines(lines: Iterable[str], sinks: list[Sink]) -> None:
+    """Hands each line to every sink as soon as it is there.
+
+    A sink that fails (a closed terminal, a full disk) is given up: the lines must be read all the same, or
+    the program that writes them would wait for ever.
+    """
+    for line in lines:
+        for sink in [*sinks]:
+            try:
+                sink(line.rstrip("\n"))
+            except (OSError, ValueError):
+                sinks.remove(sink)

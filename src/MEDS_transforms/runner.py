@@ -1,0 +1,246 @@
+"""Runs the stages of a pipeline, in order, each by its own script; what is done is skipped.
+
+A stage that succeeds leaves `<log_dir>/<stage>.done`, the whole pipeline `<log_dir>/_all_stages.done`.
+"""
+
+import logging
+import os
+import shlex
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from .config import RUNNER_CONFIG_YAML
+from .errors import StageError, explain, wants_trace
+from .overrides import quoted, root_message, split_overrides
+from .pipeline import Pipeline, StageRun, load_pipeline, plan, unknown_keys, unknown_runner_keys
+from .processes import Children, Screen, Sink, open_screen
+
+__all__ = ["main", "run", "split_overrides"]
+
+logger = logging.getLogger(__name__)
+
+ALL_DONE = "_all_stages.done"
+BROUGHT_ALONG = ("dataset.json", "subject_splits.parquet")
+"""Files of the input's `metadata/` that a pre-processed cohort needs as well."""
+
+
+def main(cfg: DictConfig | None = None) -> None:
+    """Runs the pipeline that the command line names, or with a configuration that is composed already."""
+    if cfg is not None:
+        run(cfg)
+        return
+    runner_args, stage_overrides = split_overrides(sys.argv[1:])
+    if stage_overrides:
+        runner_args.append(f"++_stage_overrides=[{','.join(map(quoted, stage_overrides))}]")
+    full_error = os.environ.get("HYDRA_FULL_ERROR", "0")
+
+    def run_pipeline(cfg: DictConfig) -> None:
+        os.environ["HYDRA_FULL_ERROR"] = full_error
+        run(cfg)
+
+    argv = sys.argv
+    try:
+        sys.argv = [argv[0], *runner_args]
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra lets errors through to here instead of printing traces
+        application = hydra.main(
+            version_base=None, config_path=str(RUNNER_CONFIG_YAML.parent), config_name=RUNNER_CONFIG_YAML.stem
+        )
+        application(run_pipeline)()
+    except Exception as error:
+        os.environ["HYDRA_FULL_ERROR"] = full_error
+        _give_up(error)
+    finally:
+        sys.argv = argv
+        os.environ["HYDRA_FULL_ERROR"] = full_error
+
+
+def run(cfg: DictConfig) -> None:
+    """Checks the whole pipeline, then runs its stages; an error is one message and exit status 1."""
+    log_fp = _log_file(cfg)
+    log_fp.parent.mkdir(parents=True, exist_ok=True)
+    with log_fp.open("a", encoding="utf-8", errors="replace", buffering=1) as log:
+        try:
+            _run(cfg, log_fp, lambda line: log.write(line + "\n"))
+        except Exception as error:
+            with suppress(OSError):  # the error itself may be a full disk
+                log.write(f"{message_of(error)}\n")
+            _give_up(error)
+
+
+def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
+    log_dir = Path(cfg.log_dir)
+    pipeline = load_pipeline(cfg.pipeline_config_fp, _stage_overrides(cfg))
+    stage_runners = read_stage_runners(cfg)
+    runs = plan(pipeline, stage_runners, log_dir, bool(cfg.do_profile))
+    warnings = unknown_keys(pipeline) + unknown_runner_keys(stage_runners, pipeline.stage_names)
+    _warn(warnings)
+    if pipeline.value("do_overwrite"):
+        for done_fp in (*(stage.done_fp for stage in runs), log_dir / ALL_DONE):
+            done_fp.unlink(missing_ok=True)
+    children = Children()
+    with children.ended_by_signals(), open_screen() as screen:
+        for number, stage in enumerate(runs, 1):
+            if stage.done_fp.exists():
+                logger.info(f"Stage {number} of {len(runs)}, {stage.name}, is done already: skipped.")
+                continue
+            screen.begin(number, len(runs), stage.name)
+            logger.info(f"Stage {number} of {len(runs)}, {stage.name}: {shlex.join(stage.argv)}")
+            _run_stage(stage, pipeline, children, screen, log, log_fp)
+    _bring_along(pipeline)
+    _publish(log_dir / ALL_DONE, Path.touch)
+    logger.info(f"All {len(runs)} stages are done.")
+    _warn(warnings)
+
+
+def read_stage_runners(cfg: DictConfig) -> dict[str, Any]:
+    """The stage-runner file; where it has no `parallelize`, with the one of the runner's own configuration.
+
+    Raises:
+        ValueError: the file is not a mapping.
+
+    """
+    entries = _plain(cfg.get("_stage_runners")) or {}
+    if not isinstance(entries, dict):
+        raise ValueError(
+            f"The stage-runner file {cfg.stage_runner_fp} must map stages to blocks, not be a list."
+        )
+    return {"parallelize": _plain(cfg.get("parallelize")), **entries}
+
+
+def _run_stage(
+    stage: StageRun, pipeline: Pipeline, children: Children, screen: Screen, log: Sink, log_fp: Path
+) -> None:
+    """Runs one stage and marks it done.
+
+    Raises:
+        StageError: it failed, or could not be started.
+        SystemExit: the runner was told to stop.
+
+    """
+    start = time.monotonic()
+    try:
+        status = children.run(stage.argv, {**os.environ, "PYTHONUNBUFFERED": "1"}, [screen.line, log])
+    except OSError as error:
+        raise StageError(f"The stage {stage.name} could not be started: {error}") from error
+    if stopped_by := children.stopped_by:
+        logger.error(
+            f"Stopped by {stopped_by.name} in stage {stage.name}. The same command goes on from there."
+        )
+        raise SystemExit(128 + stopped_by)
+    if status:
+        raise StageError(failure_message(stage.name, status, stage_log_dir(pipeline, stage.name), log_fp))
+    _publish(stage.done_fp, Path.touch)
+    logger.info(f"Stage {stage.name} took {time.monotonic() - start:.1f} s.")
+
+
+def failure_message(stage: str, status: int, log_dir: str | None, log_fp: Path) -> str:
+    """What is said of a stage that failed: how it ended, where to look, how to go on."""
+    ended = f"ended with exit status {status}"
+    if status < 0:
+        memory = " (perhaps the computer ran out of memory)" if -status == signal.SIGKILL else ""
+        ended = f"was killed by {signal.Signals(-status).name}{memory}"
+    own_logs = f"its logs are in {log_dir}, " if log_dir else ""
+    return (
+        f"The stage {stage} {ended}. Its output is above; {own_logs}the runner's log is {log_fp}. "
+        "When the cause is mended, run the same command again: it goes on with this stage."
+    )
+
+
+def stage_log_dir(pipeline: Pipeline, stage: str) -> str | None:
+    """Where a stage of the pipeline keeps its logs; None where that cannot be told."""
+    with suppress(Exception):  # this goes into a message about another error
+        log_dir = load_pipeline(
+            str(pipeline.config_fp), [*pipeline.overrides, f"++stage={quoted(stage)}"]
+        ).value("log_dir")
+        return None if log_dir is None else str(log_dir)
+    return None
+
+
+def _bring_along(pipeline: Pipeline) -> None:
+    """Copies what a pre-processed cohort needs of its input's metadata and has not made itself."""
+    input_dir, cohort_dir = pipeline.value("input_dir"), pipeline.value("cohort_dir")
+    if not input_dir or not cohort_dir:
+        return
+    for name in BROUGHT_ALONG:
+        source, target = Path(input_dir) / "metadata" / name, Path(cohort_dir) / "metadata" / name
+        if source.is_file() and not target.exists():
+            _publish(target, partial(shutil.copyfile, source))
+            logger.info(f"Copied {source} to {target}.")
+
+
+def _publish(path: Path, write: Callable[[Path], object]) -> None:
+    """Has `write` make a hidden file beside `path` and gives it that name.
+
+    NOTE: `io.publish` does the same, but importing it loads polars, which the runner never needs.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".tmp.{path.name}")
+    try:
+        write(scratch)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _warn(messages: Sequence[str]) -> None:
+    for message in messages:
+        logger.warning(message)
+
+
+def message_of(error: Exception) -> str:
+    """The one message for an error, without the exceptions that OmegaConf wraps around it."""
+    is_wrapped = isinstance(error, OmegaConfBaseException | HydraException)
+    return root_message(error) if is_wrapped else explain(error)
+
+
+def _give_up(error: Exception) -> NoReturn:
+    if wants_trace():
+        raise error
+    sys.stderr.write(f"{message_of(error)}\n")
+    raise SystemExit(1) from None
+
+
+def _log_file(cfg: DictConfig) -> Path:
+    """The log that Hydra opened for the runner, or one in `log_dir` where Hydra does not run."""
+    if HydraConfig.initialized():
+        return Path(HydraConfig.get().runtime.output_dir) / f"{HydraConfig.get().job.name}.log"
+    return Path(cfg.log_dir) / "MEDS-transforms_runner.log"
+
+
+def _stage_overrides(cfg: DictConfig) -> list[str]:
+    """The overrides for the stages, as they were typed: interpolations in them are the stages' to resolve."""
+    node = OmegaConf.select(cfg, "_stage_overrides")
+    return [] if node is None else list(OmegaConf.to_container(node, resolve=False))
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _from_pipeline(key: str, *, _root_: DictConfig) -> str:
+    """Resolver: `cohort_dir` or `description` of the pipeline, composed with the overrides for its stages."""
+    config_fp = OmegaConf.select(_root_, "pipeline_config_fp")
+    if key == "description" and not config_fp:
+        return "No pipeline is given."
+    value = load_pipeline(config_fp, _stage_overrides(_root_)).value(key)
+    if value is None and key != "description":
+        raise ValueError(
+            f"The pipeline {config_fp} sets no {key}; add it to the file, or {key}=… to the command."
+        )
+    return str(value or "No description provided.")
+
+
+OmegaConf.register_new_resolver("from_pipeline", _from_pipeline, replace=True)

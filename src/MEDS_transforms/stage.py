@@ -1,0 +1,157 @@
+"""A stage module becomes a script: Hydra around it, one message for whatever goes wrong.
+
+    script  ->  stage_script  ->  Hydra  ->  the module's `run(cfg)`
+
+The stage's module, and with it polars, is imported only when the stage really runs.
+"""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from .config import RUN_STARTED, Script, unknown_stage_keys
+from .errors import StageError, explain, wants_trace
+
+logger = logging.getLogger(__name__)
+
+_LOCAL_LAUNCHERS = ("joblib", "submitit_local")
+
+
+def stage_script(module: str, config: Path) -> Callable[..., None]:
+    """The `main` of a stage module that has a function `run(cfg)`.
+
+    `main()` runs the stage as a Hydra application on the command line, with `config` as its default
+    configuration and, where the command line names no stage, the stage that the module is named after.
+    `main(cfg)` runs just the stage.
+    """
+    stage = module.rpartition(".")[2]
+
+    def main(cfg: DictConfig | None = None) -> None:
+        if cfg is not None:
+            import_module(module).run(cfg)
+            return
+        overrides = [] if _names_stage(sys.argv[1:]) else [f"++stage={stage}"]
+        Script.running = Script(stage, module)
+        sys.argv += overrides
+        trace = wants_trace()
+        hydra_script(lambda cfg: run_stage(module, cfg), config, trace)
+
+    return main
+
+
+def hydra_script(run: Callable[[DictConfig], None], config: Path, trace: bool) -> None:
+    """Runs a function as a Hydra application; an error becomes one message and exit status 1.
+
+    Under a launcher `run` is pickled and called in other processes.
+    """
+    launching_process = os.getpid()
+
+    def task(cfg: DictConfig) -> None:
+        try:
+            run(cfg)
+        except Exception as error:
+            if trace:
+                raise
+            message = explain(error)
+            logger.error(message)
+            if os.getpid() == launching_process:
+                sys.exit(1)
+            raise StageError(message, os.getpid()) from None
+
+    share_cores(sys.argv[1:])
+    with _launching(), _one_message(trace):
+        hydra.main(version_base=None, config_path=str(config.parent), config_name=config.stem)(task)()
+
+
+def run_stage(module: str, cfg: DictConfig) -> None:
+    """Runs one stage: checks its keys, logs a line at the beginning and a summary at the end."""
+    started = time.monotonic()
+    stage = cfg.stage
+    warnings = unknown_stage_keys(stage, cfg.stage_configs.get(stage))
+    if warnings and cfg.get("strict"):
+        raise ValueError("\n".join(warnings))
+    for warning in warnings:
+        logger.warning(warning)
+    logger.debug("Configuration:\n%s", OmegaConf.to_yaml(cfg))
+    logger.info("Stage %s, worker %s", stage, cfg.get("worker"))
+    import_module(module).run(cfg)
+    logger.info("Stage %s, worker %s: done in %.1f s", stage, cfg.get("worker"), time.monotonic() - started)
+    for warning in warnings:
+        logger.warning(warning)
+
+
+def share_cores(argv: list[str], environ: Any = os.environ) -> None:
+    """Gives each of several local workers its share of the cores, unless the user set the number of threads.
+
+    NOTE: polars reads the number once, when it is imported; workers inherit this process's environment.
+    """
+    overrides = dict(arg.lstrip("+").split("=", 1) for arg in argv if "=" in arg)
+    if "POLARS_MAX_THREADS" in environ or overrides.get("hydra/launcher") not in _LOCAL_LAUNCHERS:
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = _n_values(overrides.get("worker", "0"))
+    n_jobs = int(overrides.get("hydra.launcher.n_jobs", -1))
+    if n_jobs > 0:
+        workers = min(workers, n_jobs)
+    environ["POLARS_MAX_THREADS"] = str(max(1, cores // workers))
+
+
+def _n_values(sweep: str) -> int:
+    """How many values a `worker=…` override of a multirun stands for."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    override = OverridesParser.create().parse_override(f"worker={sweep}")
+    return len(list(override.sweep_iterator())) if override.is_sweep_override() else 1
+
+
+def _names_stage(argv: list[str]) -> bool:
+    return any(arg.lstrip("+").startswith("stage=") for arg in argv)
+
+
+@contextmanager
+def _launching() -> Iterator[None]:
+    """Lets all workers that this process launches know when their common run began."""
+    os.environ[RUN_STARTED] = repr(time.time())
+    try:
+        yield
+    finally:
+        del os.environ[RUN_STARTED]
+
+
+@contextmanager
+def _one_message(trace: bool) -> Iterator[None]:
+    """Prints an error as one message and exits with status 1; with `trace`, leaves it to Python.
+
+    NOTE: Hydra prints errors with the better part of a trace unless HYDRA_FULL_ERROR makes it pass them on.
+    """
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    except Exception as error:
+        if trace:
+            raise
+        print(f"error: {explain(error)}", file=sys.stderr)
+        sys.exit(1)
+    finally:
+        if before is None:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def config_value(cfg: Mapping[str, Any], key: str) -> Any:
+    """The value of a mandatory key; where it is missing, an error that says how to give it."""
+    value = OmegaConf.select(cfg, key) if OmegaConf.is_config(cfg) else cfg.get(key)
+    if value is None:
+        raise ValueError(f"{key} is not set: give it in the pipeline file, or as {key}=… on the command line.")
+    return value

@@ -1,0 +1,267 @@
+"""What README and documentation show is true: commands run, files parse, outputs are what is printed.
+
+CONTRIBUTING.md lists the comments that say what a block is. A page's blocks run in order, in a folder that
+has `configs/`, `examples/` and the demo's tables.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from MEDS_transforms import INFERRED_STAGE_KEYS
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SCRIPTS = Path(sys.executable).parent
+BLOCK = re.compile(
+    r"^(?:<!-- (?P<mark>[a-z ]+?)(?:: (?P<argument>[^\n]*?))? -->\n)?"
+    r"```(?P<language>\w*)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+MARKS_WITH_ARGUMENT = {"file", "excerpt", "cohort", "checked", "not run"}
+MARKS_WITHOUT = {"output", "fails"}
+CONFIGS = ROOT / "src" / "MEDS_transforms" / "configs"
+STAGES: list[str] = yaml.safe_load((CONFIGS / "_extract.yaml").read_text(encoding="utf-8"))["stages"]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page: its language, its text, and the comment before it."""
+
+    line: int
+    language: str
+    text: str
+    mark: str | None
+    argument: str | None
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for found in BLOCK.finditer(text):
+        yield Block(
+            text.count("\n", 0, found.start()) + 1,
+            found["language"],
+            found["text"],
+            found["mark"],
+            found["argument"],
+        )
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"}
+
+
+def bash(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def is_part(part: object, whole: object) -> bool:
+    """Whether every key of `part` is in `whole` with the same value, mappings key by key."""
+    if isinstance(part, dict) and isinstance(whole, dict):
+        return all(key in whole and is_part(value, whole[key]) for key, value in part.items())
+    return part == whole
+
+
+@pytest.fixture(scope="session")
+def demo_raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's raw tables."""
+    folder = tmp_path_factory.mktemp("demo") / "raw"
+    subprocess.run([sys.executable, ROOT / "examples" / "demo" / "make_tables.py", folder], check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_cohort(demo_raw: Path) -> Path:
+    """The demo's dataset, as far as a pipeline on top of it needs it."""
+    folder = demo_raw.parent
+    arguments = (
+        f"input_dir={demo_raw} cohort_dir={folder}/cohort etl_metadata.dataset_name=demo "
+        f"etl_metadata.dataset_version=1 event_conversion_config_fp={ROOT}/examples/demo/event_cfgs.yaml"
+    )
+    commands = "\n".join(f"MEDS_extract-{stage} {arguments}" for stage in STAGES)
+    ran = bash(commands, folder)
+    assert ran.returncode == 0, ran.stderr
+    return folder / "cohort"
+
+
+@pytest.fixture
+def page_folder(tmp_path: Path, demo_raw: Path) -> Path:
+    """The folder that a page's commands run in."""
+    for name in ("configs", "examples"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(demo_raw, tmp_path / "demo" / "raw")
+    return tmp_path
+
+
+def run(block: Block, folder: Path, where: str) -> str:
+    """Runs a block of commands; gives what it printed."""
+    ran = bash(block.text, folder)
+    if block.mark != "fails":
+        assert ran.returncode == 0, f"{where} ended with {ran.returncode}:\n{ran.stdout}\n{ran.stderr}"
+        return ran.stdout
+    assert ran.returncode != 0, f"{where} should fail"
+    assert "Traceback" not in ran.stdout + ran.stderr
+    return ran.stdout
+
+
+def act_on(block: Block, folder: Path, where: str, printed: str) -> str:
+    """Does what a block asks for; gives what was printed last."""
+    if block.mark == "file":
+        path = folder / (block.argument or "")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.text, encoding="utf-8")
+    elif block.mark == "excerpt":
+        whole = yaml.safe_load((folder / (block.argument or "")).read_text(encoding="utf-8"))
+        assert is_part(yaml.safe_load(block.text), whole), f"{where} is no part of {block.argument}"
+    elif block.mark == "output":
+        assert block.text == printed, f"{where} shows something else than what is printed:\n{printed}"
+    elif block.language == "bash" and block.mark != "not run":
+        return run(block, folder, where)
+    return printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [p for p in PAGES if any(blocks(p))], ids=name_of)
+def test_what_a_page_shows_is_true(page: Path, page_folder: Path, request: pytest.FixtureRequest) -> None:
+    printed = ""
+    for block in blocks(page):
+        if block.mark == "cohort":
+            shutil.copytree(request.getfixturevalue("demo_cohort"), page_folder / (block.argument or ""))
+        printed = act_on(block, page_folder, f"{name_of(page)}:{block.line}", printed)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_block_says_what_it_is(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    found = list(blocks(page))
+    assert text.count("```") == 2 * len(found), "a fence that the tests do not see"
+    for block in found:
+        where = f"{name_of(page)}:{block.line}"
+        if block.mark is None:
+            assert block.language == "bash", f"{where}: a block that is neither run nor checked"
+        else:
+            known = MARKS_WITH_ARGUMENT if block.argument else MARKS_WITHOUT
+            assert block.mark in known, f"{where}: unknown mark {block.mark!r}"
+        if block.language == "yaml":
+            assert isinstance(yaml.safe_load(block.text), dict), where
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_to_files_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    generated = {ROOT / "docs" / "stages" / "index.md"}
+    missing = [
+        t for t in targets if (page.parent / t).resolve() not in generated and not (page.parent / t).exists()
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md", "docs/tutorial/extraction.md"])
+def test_make_targets_that_are_named_exist(path: str) -> None:
+    rules = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(
+        re.findall(r"^make ([a-z]+)|`make ([a-z]+)`", (ROOT / path).read_text(encoding="utf-8"), re.M)
+    )
+    assert named
+    assert {first or second for first, second in named} <= rules
+
+
+def keys_in_table(heading: str) -> set[str]:
+    """The keys in the first column of the table below a heading of the configuration page."""
+    page = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
+    section = re.split(r"^#+ ", page.partition(f"# {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    rows = re.findall(r"^\| ((?:`[^`]+`(?:, )?)+) \|", section, re.MULTILINE)
+    return {key for row in rows for key in re.findall(r"`([^`]+)`", row)}
+
+
+def leaves(config: str) -> set[str]:
+    """The keys of a packaged configuration, those of `etl_metadata` with their path."""
+    content = OmegaConf.to_container(OmegaConf.load(CONFIGS / config))
+    assert isinstance(content, dict)
+    nested = {f"etl_metadata.{key}" for key in content.pop("etl_metadata", {})}
+    return {str(key) for key in content if key != "defaults"} | nested
+
+
+def test_reference_lists_every_key_of_every_pipeline() -> None:
+    assert keys_in_table("Keys of every pipeline") == leaves("_pipeline.yaml")
+
+
+@pytest.mark.parametrize("config", ["_extract", "_preprocess"])
+def test_reference_lists_every_key_of_a_packaged_pipeline(config: str) -> None:
+    own = leaves(f"{config}.yaml") - leaves("_pipeline.yaml")
+    assert keys_in_table(f"Keys of `{config}`") == own
+
+
+def test_reference_lists_the_inferred_keys() -> None:
+    assert keys_in_table("Where a stage reads and writes") == set(INFERRED_STAGE_KEYS)
+
+
+def test_reference_lists_every_resolver() -> None:
+    named = keys_in_table("Resolvers")
+    assert len(named) >= 6
+    assert all(OmegaConf.has_resolver(name) for name in named)
+
+
+def mapping_paths(content: object, prefix: str = "") -> set[str]:
+    if not isinstance(content, dict):
+        return {prefix}
+    return {p for key, value in content.items() for p in mapping_paths(value, f"{prefix}.{key}".lstrip("."))}
+
+
+def test_extraction_pipeline_has_every_key_with_a_comment() -> None:
+    text = (ROOT / "configs" / "extraction.yaml").read_text(encoding="utf-8")
+    content = yaml.safe_load(text)
+    derived = {
+        "stage",
+        "stage_cfg",
+        "description",
+        "hydra",
+        "etl_metadata.package_name",
+        "etl_metadata.package_version",
+    }
+    assert leaves("_pipeline.yaml") | leaves("_extract.yaml") <= derived | {
+        *content,
+        *(f"etl_metadata.{key}" for key in content["etl_metadata"]),
+    }
+    for stage in STAGES:
+        defaults = yaml.safe_load((CONFIGS / "stage_configs" / f"{stage}.yaml").read_text())[stage] or {}
+        assert mapping_paths(defaults) <= mapping_paths(content["stage_configs"][stage])
+    uncommented = [
+        line
+        for before, line in zip(["", *text.splitlines()], text.splitlines(), strict=False)
+        if re.match(r"\s*[\w-]+: *\S", line) and "#" not in line and not before.strip().startswith("#")
+    ]
+    assert [line for line in uncommented if not re.match(r" {6}(train|tuning|held_out): ", line)] == []
+
+
+@pytest.mark.parametrize("name", ["serial", "local", "slurm"])
+def test_stage_runner_files_have_known_keys_only(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_PARTITION", "cpu")
+    loaded = OmegaConf.load(ROOT / "configs" / f"stage_runner_{name}.yaml")
+    content = OmegaConf.to_container(loaded, resolve=True)
+    assert isinstance(content, dict)
+    default = content.pop("parallelize")
+    assert set(content) <= set(STAGES)
+    for block in [default, *(stage["parallelize"] for stage in content.values())]:
+        assert set(block or {}) <= {"n_workers", "launcher", "launcher_params"}
