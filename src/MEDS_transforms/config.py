@@ -100,6 +100,7 @@ def load_yaml_file(path: str | None) -> DictConfig | ListConfig:
 
     Raises:
         FileNotFoundError: there is no such file.
+
     """
     if not path:
         return OmegaConf.create({})
@@ -120,6 +121,7 @@ def is_metadata_stage(block: Mapping[str, Any] | None) -> bool:
 
     Raises:
         TypeError: `is_metadata` is neither a boolean nor null.
+
     """
     block = block or {}
     if "is_metadata" not in block:
@@ -151,12 +153,12 @@ def populate_stage(
     (1, 'out/a', 'out/b')
     >>> populate_stage("c", "in", "out", ["a", "b", "c"], {})["output_dir"]
     'out/data'
+
     """
     stages = list(stages)
     if stage_name not in stages:
         raise ValueError(
-            f"'{stage_name}' is not a valid stage name. Options are: {', '.join(stages)}"
-            f"{nearest(stage_name, stages)}"
+            f"'{stage_name}' is not a valid stage name. Options are: {', '.join(stages)}{nearest(stage_name, stages)}"
         )
     if repeated := {s for s in stages if stages.count(s) > 1}:
         raise ValueError(f"Stage names must be unique; `stages` repeats: {listed(repeated)}")
@@ -165,9 +167,7 @@ def populate_stage(
     filled: dict[str, Block] = {}
     for stage in stages[: stages.index(stage_name) + 1]:
         known = (pre_parsed_stages or {}).get(stage)
-        filled[stage] = (
-            dict(known) if known else _fill(stage, input_dir, cohort_dir, metadata, stage_configs, filled)
-        )
+        filled[stage] = dict(known) if known else _fill(stage, input_dir, cohort_dir, metadata, stage_configs, filled)
     return _plain(stage_configs.get(stage_name)) | filled[stage_name]
 
 

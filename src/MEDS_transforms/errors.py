@@ -1,8 +1,8 @@
 """What can go wrong, each with its remedy, and the one place that turns an exception into a message.
 
 Errors are ordinary built-in exceptions (`ValueError`, `FileNotFoundError`, …) whose text says what was found,
-where, and what to do. `boundary` is the last thing between a script and the user: one message, exit status 1,
-the trace only under `HYDRA_FULL_ERROR=1`.
+where, and what to do. `explain` makes a message of any exception; `stage.hydra_script`
+prints it and exits with status 1, with the trace only under `HYDRA_FULL_ERROR=1`.
 """
 
 import errno
@@ -10,17 +10,12 @@ import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from hydra.errors import HydraException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
 
 class StageError(RuntimeError):
-    """A stage failed, and the text is the whole message for the user. `pid` is the process that logged it."""
-
-    def __init__(self, message: str, pid: int | None = None) -> None:
-        super().__init__(message, pid)
-        self.message = message
-        self.pid = pid
-
-    def __str__(self) -> str:
-        return self.message
+    """A stage failed, and the text is the whole message for the user."""
 
 
 class Problems:
@@ -75,12 +70,25 @@ def listed(names: Iterable[object], limit: int = 20) -> str:
 
 
 def explain(error: BaseException) -> str:
-    """The message for an exception: its own text, with the remedy where the system's text has none."""
-    if isinstance(error, OSError) and error.errno in _REMEDIES:
-        return f"{error.strerror}: {error.filename or error}. {_REMEDIES[error.errno]}"
-    if isinstance(error, KeyError) and error.args:
-        return str(error.args[0])
-    return str(error) or type(error).__name__
+    """The message for an exception: its own text, the remedy where the system's text has none, and its notes."""
+    error = _root(error)
+    text = str(error) or type(error).__name__
+    if isinstance(error, MissingMandatoryValue):
+        key = str(error.full_key or error.key)
+        text = f"{key} is not set: give it in the pipeline file, or as {key}=… on the command line."
+    elif isinstance(error, OSError) and error.errno in _REMEDIES:
+        text = f"{error.strerror}: {error.filename or error}. {_REMEDIES[error.errno]}"
+    elif isinstance(error, KeyError) and error.args:
+        text = str(error.args[0])
+    elif isinstance(error, HydraException) and error.__cause__ is not None:
+        text = f"{text}: {explain(error.__cause__)}"
+    return "\n".join([text, *getattr(error, "__notes__", [])])
+
+
+def _root(error: BaseException) -> BaseException:
+    """The exception behind those that OmegaConf wraps around what a resolver raises."""
+    inner = error.__cause__ or error.__context__
+    return _root(inner) if isinstance(error, OmegaConfBaseException) and inner is not None else error
 
 
 _REMEDIES = {

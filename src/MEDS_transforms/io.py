@@ -1,51 +1,35 @@
-"""Reading and writing shards; every file appears under its name whole or not at all."""
+"""Reading and writing shards."""
 
-from collections.abc import Callable
-from contextlib import suppress
+from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import polars as pl
 
+from .files import is_complete, is_complete_parquet_file, is_hidden, publish, scratch_path
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Frame: TypeAlias = pl.DataFrame | pl.LazyFrame
+__all__ = [
+    "Frame",
+    "is_complete",
+    "is_complete_parquet_file",
+    "is_hidden",
+    "publish",
+    "scan_parquet",
+    "scratch_path",
+    "write_arrow",
+    "write_lazyframe",
+    "write_parquet",
+]
 
-_PARQUET_MAGIC = b"PAR1"
-_SMALLEST_PARQUET = 12  # two magic words and the length of the footer
+Frame: TypeAlias = pl.DataFrame | pl.LazyFrame
 
 
 def scan_parquet(path: Path) -> pl.LazyFrame:
     """A lazy scan of one file. NOTE: names such as `[0-10).parquet` are globs to polars unless told otherwise."""
     return pl.scan_parquet(path, glob=False)
-
-
-def scratch_path(path: Path) -> Path:
-    """Where the file `path` is written before it gets its name: hidden, beside it, with the same suffix."""
-    return path.with_name(f".tmp.{path.name}")
-
-
-def is_hidden(path: Path, root: Path) -> bool:
-    """Whether a part of the path below `root` begins with a dot: logs, locks and unfinished files."""
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
-
-
-def publish(path: Path, write: Callable[[Path], object]) -> None:
-    """Has `write` make a scratch file and gives it the name `path`: readers see the whole file or none.
-
-    On failure the scratch file is removed and what was at `path` stays. A scratch file that a killed process
-    left behind is overwritten.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = scratch_path(path)
-    try:
-        write(scratch)
-        scratch.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            scratch.unlink(missing_ok=True)
-        raise
 
 
 def write_parquet(df: Frame, path: Path, fast: bool = False) -> None:
@@ -64,32 +48,15 @@ def write_lazyframe(df: Frame, out_fp: Path) -> None:
 def write_arrow(df: pl.DataFrame, schema: "pa.Schema", path: Path) -> None:
     """Writes a frame as parquet (zstd) with exactly this arrow schema.
 
-    NOTE: polars alone writes every text column as large_string.
+    NOTE: polars alone writes every text column as large_string. The two types have the same bytes on disk; what
+    an arrow reader makes of them is said in the file's metadata. There pyarrow's own writer, which needs one core
+    alone and half as long again, stands in should polars ever not write what it is told.
     """
     import pyarrow.parquet as pq
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(df.select(schema.names).to_arrow().cast(schema), path, compression="zstd")
-
-
-def is_complete_parquet_file(fp: Path) -> bool:
-    """Whether the file is there and begins and ends as a whole parquet file does."""
-    try:
-        with Path(fp).open("rb") as file:
-            size = file.seek(0, 2)
-            if size < _SMALLEST_PARQUET:
-                return False
-            file.seek(-8, 2)
-            tail = file.read(8)
-            file.seek(0)
-            return (
-                file.read(4) == tail[4:] == _PARQUET_MAGIC
-                and int.from_bytes(tail[:4], "little") <= size - _SMALLEST_PARQUET
-            )
-    except OSError:
-        return False
-
-
-def is_complete(path: Path) -> bool:
-    """Whether an output is there: a whole parquet file, or any file of another kind."""
-    return is_complete_parquet_file(path) if path.suffix == ".parquet" else path.is_file()
+    # One chunk per column: how a frame lies in memory must not show in the bytes on disk.
+    df = df.select(schema.names).rechunk()
+    df.write_parquet(path, metadata={"ARROW:schema": b64encode(schema.serialize()).decode()})
+    if not pq.read_schema(path).equals(schema):
+        pq.write_table(df.to_arrow().cast(schema), path, compression="zstd")

@@ -4,9 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
 RUNNER_KEYS = {
     "pipeline_config_fp",
     "stage_runner_fp",
@@ -68,10 +65,7 @@ def hydra_value(value: Any) -> str:
         return "null"
     if not isinstance(value, str):
         return str(value)
-    is_bare = (
-        re.fullmatch(r"[a-zA-Z_/%][\w./:%+@-]*", value, re.ASCII)
-        and value.lower() not in _WORDS_WITH_A_MEANING
-    )
+    is_bare = re.fullmatch(r"[a-zA-Z_/%][\w./:%+@-]*", value, re.ASCII) and value.lower() not in _WORDS_WITH_A_MEANING
     return value if is_bare else quoted(value)
 
 
@@ -90,12 +84,3 @@ def quoted(text: str) -> str:
     'it\'s'
     """
     return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"
-
-
-def root_message(error: BaseException) -> str:
-    """The text of the exception behind those that OmegaConf and Hydra wrap around it."""
-    inner = error.__cause__ or error.__context__
-    if isinstance(error, OmegaConfBaseException) and inner is not None:
-        return root_message(inner)
-    cause = f": {inner}" if isinstance(error, HydraException) and inner is not None else ""
-    return f"{error}{cause}".strip()

@@ -20,8 +20,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from .config import RESERVED_CONFIG_NAMES, unknown_stage_keys
-from .errors import Problems, listed, nearest
-from .overrides import hydra_value, nested_value, override_key, root_message
+from .errors import Problems, explain, listed, nearest
+from .overrides import hydra_value, nested_value, override_key
 
 PACKAGED_CONFIGS = "pkg://MEDS_transforms.configs"
 SCRIPT_PREFIXES = ("MEDS_extract-", "MEDS_transform-")
@@ -107,7 +107,7 @@ def load_pipeline(pipeline_config_fp: str | None, overrides: Sequence[str] = ())
         cfg = _compose(config_fp, [_searchpath_override(searchpath), *overrides])
     except Exception as error:  # YAML, Hydra, OmegaConf, and whatever a resolver of the user's raises
         given = f" with the overrides {' '.join(overrides)}" if overrides else ""
-        message = f"The pipeline {config_fp}{given} cannot be composed: {root_message(error)}"
+        message = f"The pipeline {config_fp}{given} cannot be composed: {explain(error)}"
         raise ValueError(message) from error
     return Pipeline(config_fp, searchpath, [*overrides], cfg)
 
@@ -168,9 +168,7 @@ def pipeline_problems(pipeline: Pipeline) -> list[str]:
 
 def unknown_keys(pipeline: Pipeline) -> list[str]:
     """A message for every key in the blocks of the pipeline's stages that the stage does not know."""
-    return [
-        text for stage in pipeline.stage_names for text in unknown_stage_keys(stage, pipeline.block(stage))
-    ]
+    return [text for stage in pipeline.stage_names for text in unknown_stage_keys(stage, pipeline.block(stage))]
 
 
 def unknown_runner_keys(stage_runners: Block, stages: Sequence[str]) -> list[str]:
@@ -205,9 +203,7 @@ def parallelize_block(stage_runners: Block, stage: str, problems: Problems) -> B
     own = _mapping(stage_runners.get(stage)).get("parallelize", {})
     for path, value in (("parallelize", default), (f"{stage}.parallelize", own)):
         if value is not None and not isinstance(value, Mapping):
-            problems.add(
-                f"stage-runner file: {path}: must be a block ({listed(PARALLELIZE_KEYS)}), not {value!r}"
-            )
+            problems.add(f"stage-runner file: {path}: must be a block ({listed(PARALLELIZE_KEYS)}), not {value!r}")
             return {}
     if own is None:
         return {}
@@ -258,7 +254,7 @@ def _script_words(
         script = _mapping(stage_runners.get(stage)).get("script") or pipeline.script(stage)
         words = [os.path.expandvars(word) for word in shlex.split(script or "")]
     except Exception as error:  # quotes that do not match, no text, an environment variable that is not set
-        problems.add(f"{stage}: its script cannot be read as a command: {root_message(error)}")
+        problems.add(f"{stage}: its script cannot be read as a command: {explain(error)}")
         return []
     if not words:
         candidates = [f"{prefix}{stage}" for prefix in SCRIPT_PREFIXES]
@@ -285,9 +281,7 @@ def program_path(name: str) -> str | None:
 
 def console_stages() -> set[str]:
     """The stages that have a console script beside the running Python."""
-    names = (
-        path.name for prefix in SCRIPT_PREFIXES for path in Path(sys.executable).parent.glob(f"{prefix}*")
-    )
+    names = (path.name for prefix in SCRIPT_PREFIXES for path in Path(sys.executable).parent.glob(f"{prefix}*"))
     return {name.partition("-")[2] for name in names}
 
 
@@ -305,9 +299,7 @@ def _check_file(config_fp: Path) -> None:
         raise FileNotFoundError(f"There is no pipeline file {config_fp}{near}. Check pipeline_config_fp.")
     if config_fp.stem in RESERVED_CONFIG_NAMES:
         reserved = listed(RESERVED_CONFIG_NAMES)
-        raise ValueError(
-            f"{config_fp}: the names of packaged configs ({reserved}) are reserved. Rename the file."
-        )
+        raise ValueError(f"{config_fp}: the names of packaged configs ({reserved}) are reserved. Rename the file.")
     if config_fp.suffix != ".yaml":
         raise ValueError(f"{config_fp}: Hydra reads only files that end in .yaml. Rename the file.")
 

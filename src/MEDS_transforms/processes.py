@@ -62,9 +62,7 @@ class LiveScreen:
     def begin(self, number: int, n_stages: int, name: str) -> None:
         """Shows the stage in the line at the bottom and starts its clock."""
         description = f"Stage {number} of {n_stages}: {name}"
-        self.progress.reset(
-            self.task, total=n_stages, completed=number - 1, visible=True, description=description
-        )
+        self.progress.reset(self.task, total=n_stages, completed=number - 1, visible=True, description=description)
 
     def line(self, text: str) -> None:
         """Shows a line above the line at the bottom, as it is."""
@@ -88,9 +86,7 @@ def open_screen() -> Iterator[Screen]:
 @contextmanager
 def _logging_above_the_display() -> Iterator[None]:
     """Sends log lines to the `sys.stdout` that the display put in place; Hydra's handler has the old one."""
-    handlers = [
-        h for h in getLogger().handlers if isinstance(h, StreamHandler) and h.stream is sys.__stdout__
-    ]
+    handlers = [h for h in getLogger().handlers if isinstance(h, StreamHandler) and h.stream is sys.__stdout__]
     for handler in handlers:
         handler.setStream(sys.stdout)
     try:
@@ -139,9 +135,7 @@ class Children:
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread receives signals
             return
-        passed_on = [
-            s for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) != signal.SIG_IGN
-        ]
+        passed_on = [s for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) != signal.SIG_IGN]
         before: dict[int, Any] = {s: signal.signal(s, self._stop) for s in (*passed_on, signal.SIGALRM)}
         try:
             yield

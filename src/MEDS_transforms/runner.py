@@ -10,23 +10,22 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from .config import RUNNER_CONFIG_YAML
-from .errors import StageError, explain, wants_trace
-from .overrides import quoted, root_message, split_overrides
+from .config import RESUMING, RUNNER_CONFIG_YAML
+from .errors import StageError
+from .files import publish
+from .overrides import quoted, split_overrides
 from .pipeline import Pipeline, StageRun, load_pipeline, plan, unknown_keys, unknown_runner_keys
 from .processes import Children, Screen, Sink, open_screen
+from .stage import hydra_script
 
 __all__ = ["main", "run", "split_overrides"]
 
@@ -45,39 +44,20 @@ def main(cfg: DictConfig | None = None) -> None:
     runner_args, stage_overrides = split_overrides(sys.argv[1:])
     if stage_overrides:
         runner_args.append(f"++_stage_overrides=[{','.join(map(quoted, stage_overrides))}]")
-    full_error = os.environ.get("HYDRA_FULL_ERROR", "0")
-
-    def run_pipeline(cfg: DictConfig) -> None:
-        os.environ["HYDRA_FULL_ERROR"] = full_error
-        run(cfg)
-
     argv = sys.argv
     try:
         sys.argv = [argv[0], *runner_args]
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra lets errors through to here instead of printing traces
-        application = hydra.main(
-            version_base=None, config_path=str(RUNNER_CONFIG_YAML.parent), config_name=RUNNER_CONFIG_YAML.stem
-        )
-        application(run_pipeline)()
-    except Exception as error:
-        os.environ["HYDRA_FULL_ERROR"] = full_error
-        _give_up(error)
+        hydra_script(run, RUNNER_CONFIG_YAML)
     finally:
         sys.argv = argv
-        os.environ["HYDRA_FULL_ERROR"] = full_error
 
 
 def run(cfg: DictConfig) -> None:
-    """Checks the whole pipeline, then runs its stages; an error is one message and exit status 1."""
+    """Checks the whole pipeline, then runs its stages."""
     log_fp = _log_file(cfg)
     log_fp.parent.mkdir(parents=True, exist_ok=True)
     with log_fp.open("a", encoding="utf-8", errors="replace", buffering=1) as log:
-        try:
-            _run(cfg, log_fp, lambda line: log.write(line + "\n"))
-        except Exception as error:
-            with suppress(OSError):  # the error itself may be a full disk
-                log.write(f"{message_of(error)}\n")
-            _give_up(error)
+        _run(cfg, log_fp, lambda line: log.write(line + "\n"))
 
 
 def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
@@ -100,7 +80,7 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
             logger.info(f"Stage {number} of {len(runs)}, {stage.name}: {shlex.join(stage.argv)}")
             _run_stage(stage, pipeline, children, screen, log, log_fp)
     _bring_along(pipeline)
-    _publish(log_dir / ALL_DONE, Path.touch)
+    publish(log_dir / ALL_DONE, Path.touch)
     logger.info(f"All {len(runs)} stages are done.")
     _warn(warnings)
 
@@ -114,9 +94,7 @@ def read_stage_runners(cfg: DictConfig) -> dict[str, Any]:
     """
     entries = _plain(cfg.get("_stage_runners")) or {}
     if not isinstance(entries, dict):
-        raise ValueError(
-            f"The stage-runner file {cfg.stage_runner_fp} must map stages to blocks, not be a list."
-        )
+        raise ValueError(f"The stage-runner file {cfg.stage_runner_fp} must map stages to blocks, not be a list.")
     return {"parallelize": _plain(cfg.get("parallelize")), **entries}
 
 
@@ -132,17 +110,15 @@ def _run_stage(
     """
     start = time.monotonic()
     try:
-        status = children.run(stage.argv, {**os.environ, "PYTHONUNBUFFERED": "1"}, [screen.line, log])
+        status = children.run(stage.argv, {**os.environ, "PYTHONUNBUFFERED": "1", RESUMING: "1"}, [screen.line, log])
     except OSError as error:
         raise StageError(f"The stage {stage.name} could not be started: {error}") from error
     if stopped_by := children.stopped_by:
-        logger.error(
-            f"Stopped by {stopped_by.name} in stage {stage.name}. The same command goes on from there."
-        )
+        logger.error(f"Stopped by {stopped_by.name} in stage {stage.name}. The same command goes on from there.")
         raise SystemExit(128 + stopped_by)
     if status:
         raise StageError(failure_message(stage.name, status, stage_log_dir(pipeline, stage.name), log_fp))
-    _publish(stage.done_fp, Path.touch)
+    publish(stage.done_fp, Path.touch)
     logger.info(f"Stage {stage.name} took {time.monotonic() - start:.1f} s.")
 
 
@@ -162,9 +138,9 @@ def failure_message(stage: str, status: int, log_dir: str | None, log_fp: Path) 
 def stage_log_dir(pipeline: Pipeline, stage: str) -> str | None:
     """Where a stage of the pipeline keeps its logs; None where that cannot be told."""
     with suppress(Exception):  # this goes into a message about another error
-        log_dir = load_pipeline(
-            str(pipeline.config_fp), [*pipeline.overrides, f"++stage={quoted(stage)}"]
-        ).value("log_dir")
+        log_dir = load_pipeline(str(pipeline.config_fp), [*pipeline.overrides, f"++stage={quoted(stage)}"]).value(
+            "log_dir"
+        )
         return None if log_dir is None else str(log_dir)
     return None
 
@@ -177,40 +153,13 @@ def _bring_along(pipeline: Pipeline) -> None:
     for name in BROUGHT_ALONG:
         source, target = Path(input_dir) / "metadata" / name, Path(cohort_dir) / "metadata" / name
         if source.is_file() and not target.exists():
-            _publish(target, partial(shutil.copyfile, source))
+            publish(target, partial(shutil.copyfile, source))
             logger.info(f"Copied {source} to {target}.")
-
-
-def _publish(path: Path, write: Callable[[Path], object]) -> None:
-    """Has `write` make a hidden file beside `path` and gives it that name.
-
-    NOTE: `io.publish` does the same, but importing it loads polars, which the runner never needs.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".tmp.{path.name}")
-    try:
-        write(scratch)
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _warn(messages: Sequence[str]) -> None:
     for message in messages:
         logger.warning(message)
-
-
-def message_of(error: Exception) -> str:
-    """The one message for an error, without the exceptions that OmegaConf wraps around it."""
-    is_wrapped = isinstance(error, OmegaConfBaseException | HydraException)
-    return root_message(error) if is_wrapped else explain(error)
-
-
-def _give_up(error: Exception) -> NoReturn:
-    if wants_trace():
-        raise error
-    sys.stderr.write(f"{message_of(error)}\n")
-    raise SystemExit(1) from None
 
 
 def _log_file(cfg: DictConfig) -> Path:
@@ -237,9 +186,7 @@ def _from_pipeline(key: str, *, _root_: DictConfig) -> str:
         return "No pipeline is given."
     value = load_pipeline(config_fp, _stage_overrides(_root_)).value(key)
     if value is None and key != "description":
-        raise ValueError(
-            f"The pipeline {config_fp} sets no {key}; add it to the file, or {key}=… to the command."
-        )
+        raise ValueError(f"The pipeline {config_fp} sets no {key}; add it to the file, or {key}=… to the command.")
     return str(value or "No description provided.")
 
 

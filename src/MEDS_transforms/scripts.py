@@ -1,10 +1,12 @@
 """Every console script of the package, in one table: what it is called is in pyproject.toml."""
 
+from collections.abc import Callable
+
 from .config import EXTRACT_CONFIG_YAML
 from .stage import stage_script
 
 
-def _extract(stage: str):  # type: ignore[no-untyped-def]
+def _extract(stage: str) -> Callable[..., None]:
     return stage_script(f"MEDS_transforms.extract.{stage}", EXTRACT_CONFIG_YAML)
 
 

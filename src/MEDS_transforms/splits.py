@@ -45,6 +45,7 @@ def shard_subjects(
 
     >>> shard_subjects(np.arange(1, 11), n_subjects_per_shard=3)["train/0"]
     [9, 4, 8]
+
     """
     if not isinstance(n_subjects_per_shard, int) or n_subjects_per_shard < 1:
         raise ValueError(f"n_subjects_per_shard must be a positive number, not {n_subjects_per_shard!r}.")
@@ -68,9 +69,7 @@ def shard_subjects(
     return shards
 
 
-def _draw_splits(
-    ids: Ids, split_fracs: Mapping[str, float | None] | None, rng: np.random.Generator
-) -> dict[str, Ids]:
+def _draw_splits(ids: Ids, split_fracs: Mapping[str, float | None] | None, rng: np.random.Generator) -> dict[str, Ids]:
     fracs = {split: frac for split, frac in (split_fracs or {}).items() if frac is not None}
     total = math.fsum(fracs.values())
     if not math.isclose(total, 1):

@@ -10,20 +10,23 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from .config import RUN_STARTED, Script, unknown_stage_keys
 from .errors import StageError, explain, wants_trace
+from .help import print_help
 
 logger = logging.getLogger(__name__)
 
 _LOCAL_LAUNCHERS = ("joblib", "submitit_local")
+_FULL_ERROR = "HYDRA_FULL_ERROR"
+"""NOTE: unless it is 1, Hydra itself prints the better part of a trace; then errors would not get to us."""
 
 
 def stage_script(module: str, config: Path) -> Callable[..., None]:
@@ -42,34 +45,56 @@ def stage_script(module: str, config: Path) -> Callable[..., None]:
         overrides = [] if _names_stage(sys.argv[1:]) else [f"++stage={stage}"]
         Script.running = Script(stage, module)
         sys.argv += overrides
-        trace = wants_trace()
-        hydra_script(lambda cfg: run_stage(module, cfg), config, trace)
+        hydra_script(lambda cfg: run_stage(module, cfg), config)
 
     return main
 
 
-def hydra_script(run: Callable[[DictConfig], None], config: Path, trace: bool) -> None:
+def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
     """Runs a function as a Hydra application; an error becomes one message and exit status 1.
 
-    Under a launcher `run` is pickled and called in other processes.
+    Under a launcher `run` is pickled and called in other processes. With HYDRA_FULL_ERROR=1 errors pass through
+    and Python prints their traces.
     """
-    launching_process = os.getpid()
+    launching_process, full_error = os.getpid(), os.environ.get(_FULL_ERROR, "0")
+    trace = wants_trace()
 
     def task(cfg: DictConfig) -> None:
+        os.environ[_FULL_ERROR] = full_error
         try:
             run(cfg)
         except Exception as error:
             if trace:
                 raise
             message = explain(error)
-            logger.error(message)
+            _log_to_files(message)
             if os.getpid() == launching_process:
-                sys.exit(1)
-            raise StageError(message, os.getpid()) from None
+                _give_up(message)
+            raise StageError(message) from None
 
     share_cores(sys.argv[1:])
-    with _launching(), _one_message(trace):
-        hydra.main(version_base=None, config_path=str(config.parent), config_name=config.stem)(task)()
+    with _environment(_FULL_ERROR, "1"), _environment(RUN_STARTED, repr(time.time())):
+        try:
+            if not print_help(sys.argv[1:], config):
+                hydra.main(version_base=None, config_path=str(config.parent), config_name=config.stem)(task)()
+        except Exception as error:
+            if trace:
+                raise
+            _give_up(explain(error))
+
+
+def _log_to_files(message: str) -> None:
+    """Logs an error, but not to the console, where it is to stand once, at the end."""
+    record = logger.makeRecord(logger.name, logging.ERROR, __file__, 0, message, (), None)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            with suppress(OSError):  # the error itself may be a full disk
+                handler.handle(record)
+
+
+def _give_up(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(1)
 
 
 def run_stage(module: str, cfg: DictConfig) -> None:
@@ -118,35 +143,17 @@ def _names_stage(argv: list[str]) -> bool:
 
 
 @contextmanager
-def _launching() -> Iterator[None]:
-    """Lets all workers that this process launches know when their common run began."""
-    os.environ[RUN_STARTED] = repr(time.time())
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Sets an environment variable, for this process and those it starts, and puts back what was there."""
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
-    finally:
-        del os.environ[RUN_STARTED]
-
-
-@contextmanager
-def _one_message(trace: bool) -> Iterator[None]:
-    """Prints an error as one message and exits with status 1; with `trace`, leaves it to Python.
-
-    NOTE: Hydra prints errors with the better part of a trace unless HYDRA_FULL_ERROR makes it pass them on.
-    """
-    before = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
-        yield
-    except Exception as error:
-        if trace:
-            raise
-        print(f"error: {explain(error)}", file=sys.stderr)
-        sys.exit(1)
     finally:
         if before is None:
-            os.environ.pop("HYDRA_FULL_ERROR", None)
+            os.environ.pop(name, None)
         else:
-            os.environ["HYDRA_FULL_ERROR"] = before
+            os.environ[name] = before
 
 
 def config_value(cfg: Mapping[str, Any], key: str) -> Any:

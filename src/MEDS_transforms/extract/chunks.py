@@ -37,6 +37,7 @@ def complete_chunks(folder: Path) -> list[Chunk]:
 
     Raises:
         FileNotFoundError: there is no chunk, or rows are missing between two.
+
     """
     chunks = find_chunks(folder)
     ends = [0, *(chunk.end for chunk in chunks)]

@@ -39,7 +39,7 @@ from .subjects import subject_ids
 logger = logging.getLogger(__name__)
 
 _BATCH_ROWS = 1_000_000
-_SHARD, _EVENT = "__shard", "__event"
+_ROW, _SHARD, _EVENT = "__row", "__shard", "__event"
 
 
 def run(cfg: Mapping[str, Any]) -> None:
@@ -78,12 +78,14 @@ class ChunkConverter:
             },
             schema={SUBJECT_ID: pl.Int64, _SHARD: pl.UInt32},
         )
+        self.ids_repeat = self.shard_of[SUBJECT_ID].is_duplicated().any()
 
     def batches(self, table: Table, chunk: Chunk) -> Iterator[pl.DataFrame]:
         """The measurements of a chunk's rows, a million rows at a time, with the shard and the event of each.
 
         Raises:
             ValueError: a row or an event cannot be converted, or none of the times of an event parses.
+
         """
         times, left_out = TimeCheck(), set[int]()
         scan = scan_parquet(chunk.path)
@@ -104,17 +106,14 @@ class ChunkConverter:
         """The rows of subjects that are in shards, once per shard, in order, with `subject_id` as Int64."""
         where = f"Table {table.name}, column {table.subject_id_col}"
         ids = subject_ids(raw[table.subject_id_col], where)
-        rows = (
-            ids.to_frame()
-            .with_columns(__row=pl.int_range(pl.len(), dtype=pl.UInt32))
-            .join(self.shard_of, on=SUBJECT_ID, how="left", maintain_order="left_right")
-        )
+        rows = ids.to_frame().with_row_index(_ROW)
+        rows = rows.join(self.shard_of, on=SUBJECT_ID, how="left", maintain_order="left_right")
         if rows[_SHARD].null_count():
             unknown = rows.filter(pl.col(_SHARD).is_null() & pl.col(SUBJECT_ID).is_not_null())
             left_out.update(unknown[SUBJECT_ID].unique())
             rows = rows.drop_nulls(_SHARD)
-        if rows.height != raw.height or rows["__row"].is_duplicated().any():
-            raw = raw[rows["__row"]]
+        if self.ids_repeat or rows.height != raw.height:
+            raw = raw[rows[_ROW]]
         return raw.with_columns(rows[SUBJECT_ID], rows[_SHARD])
 
 

@@ -60,7 +60,7 @@ class Event:
         wanted = {part.text: CODE for part in self.code if part.is_column}
         if self.time is not None:
             wanted[self.time] = TIME
-        return {column: key for key, column in reversed(self.values.items())} | wanted
+        return {column: key for key, column in self.values.items()} | wanted
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ def read_event_config(path: str | Path) -> dict[str, Table]:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is no YAML, repeats a key, or says what cannot be; the message lists all that is wrong.
+
     """
     path = Path(path)
     if not path.is_file():
@@ -148,9 +149,7 @@ def _parse_table(name: str, block: Any, default_subject_id: str, problems: Probl
         return Table(name, default_subject_id)
     subject_id_col = _subject_id_col(block, f"{name}.", problems) or default_subject_id
     events = tuple(
-        _parse_event(name, str(key), value, problems)
-        for key, value in block.items()
-        if not _is_subject_key(key, value)
+        _parse_event(name, str(key), value, problems) for key, value in block.items() if not _is_subject_key(key, value)
     )
     if not events:
         problems.add(f"{name}: has no events")

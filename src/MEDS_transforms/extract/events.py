@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Iterable
 
+import numpy as np
 import polars as pl
 
 from ..errors import Problems, listed, nearest
@@ -45,6 +46,7 @@ def extract_event(rows: pl.DataFrame, event: Event, keep: Iterable[str], dedup_t
 
     Raises:
         ValueError: a column is missing or has a dtype that its use does not allow.
+
     """
     _check_columns(rows, event)
     columns = {
@@ -85,6 +87,7 @@ def time_expr(event: Event, schema: pl.Schema) -> pl.Expr:
 
     Raises:
         ValueError: the column's dtype is no time and the event has no format to read it with.
+
     """
     if event.time is None:
         return pl.lit(None, dtype=pl.Datetime("us"))
@@ -154,6 +157,7 @@ def value_expr(event: Event, out: str, column: str, dtype: pl.DataType) -> pl.Ex
 
     Raises:
         ValueError: the dtype is none that this output can take.
+
     """
     value = pl.col(column)
     if out == NUMERIC_VALUE and dtype in _TEXT:
@@ -236,15 +240,16 @@ def drop_duplicate_rows(df: pl.DataFrame, subset: list[str] | None = None) -> pl
     if not keys.width:
         return df
     hashes = keys.hash_rows()
-    sorted_hashes = hashes.sort()
-    repeated = sorted_hashes.filter(sorted_hashes == sorted_hashes.shift(1)).unique()
+    in_order = np.sort(hashes.to_numpy())
+    repeated = pl.Series(np.unique(in_order[1:][in_order[1:] == in_order[:-1]]))
     if repeated.is_empty():
         return df
-    suspects = keys.with_columns(__row=pl.int_range(pl.len(), dtype=pl.UInt32)).filter(hashes.is_in(repeated.implode()))
-    first = suspects.unique(keys.columns, keep="first", maintain_order=True)["__row"]
-    dropped = suspects["__row"].filter(~suspects["__row"].is_in(first.implode()))
-    keep = ~pl.int_range(df.height, dtype=pl.UInt32, eager=True).is_in(dropped.implode())
-    return df.filter(keep)
+    suspects = hashes.is_in(repeated.implode()).arg_true()
+    first = keys[suspects].with_columns(__row=suspects).unique(keys.columns, keep="first", maintain_order=True)
+    keep = np.ones(df.height, dtype=bool)
+    keep[suspects.to_numpy()] = False
+    keep[first["__row"].to_numpy()] = True
+    return df.filter(pl.Series(keep))
 
 
 def concat_meeting(frames: list[pl.DataFrame]) -> pl.DataFrame:
@@ -255,7 +260,7 @@ def concat_meeting(frames: list[pl.DataFrame]) -> pl.DataFrame:
             if dtype not in dtypes.setdefault(name, []):
                 dtypes[name].append(dtype)
     targets = {name: _meeting_dtype(name, found) for name, found in dtypes.items() if len(found) > 1}
-    cast = [f.cast({n: t for n, t in targets.items() if n in f.columns}) for f in frames]  # type: ignore[misc]
+    cast = [f.cast({n: t for n, t in targets.items() if n in f.columns}) for f in frames]
     return pl.concat(cast, how="diagonal")
 
 

@@ -58,9 +58,7 @@ def run(cfg: Mapping[str, Any]) -> None:
         in_order = [unit.out_fp for unit in units]
         former = read_codes(stage_cfg["metadata_input_dir"])
         separator = stage_cfg["description_separator"]
-        map_and_reduce(
-            cfg, units, lambda _: add_to_codes(reduce_descriptions(in_order, separator), former), since
-        )
+        map_and_reduce(cfg, units, lambda _: add_to_codes(reduce_descriptions(in_order, separator), former), since)
 
 
 def read_metadata_table(path: Path) -> pl.LazyFrame:
@@ -84,13 +82,16 @@ def describe_codes(df: pl.LazyFrame, name: str, events: list[Event], codes: Any)
 
     Raises:
         ValueError: the table lacks columns.
+
     """
     frames = []
     for event in events:
         expressions = {column: cfg_to_expr(spec) for column, spec in event.metadata[name].items()}
         _check_columns(df, f"{event.path}.{METADATA_KEY}.{name}", event, expressions)
         parts = [
-            expressions[part.text][0].cast(pl.String) if part.is_column and part.text in expressions else part_expr(part)
+            expressions[part.text][0].cast(pl.String)
+            if part.is_column and part.text in expressions
+            else part_expr(part)
             for part in event.code
         ]
         described = df.select(code_expr(parts).alias(CODE), **_typed(df, expressions))
@@ -131,6 +132,7 @@ def reduce_descriptions(paths: list[Path], separator: str) -> pl.DataFrame:
     Args:
         paths: the mapped outputs, in the order in which descriptions are to appear.
         separator: joins the descriptions of one code.
+
     """
     rows = concat_meeting([pl.read_parquet(path, glob=False) for path in paths]).unique(maintain_order=True)
     if not rows[CODE].is_duplicated().any():

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from ..config import EXTRACT_CONFIG_YAML
 from ..errors import Problems
-from ..io import Frame, scan_parquet
+from ..io import Frame, scan_parquet, write_arrow
 from ..mapreduce.claims import overwriting_run, shard_unit
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shuffle_shards
@@ -36,9 +36,7 @@ from .cohort import cohort_shards
 
 logger = logging.getLogger(__name__)
 
-_ARROW_TYPES = dict(
-    zip(MANDATORY_COLUMNS, (pa.int64(), pa.timestamp("us"), pa.string(), pa.float32()), strict=True)
-)
+_ARROW_TYPES = dict(zip(MANDATORY_COLUMNS, (pa.int64(), pa.timestamp("us"), pa.string(), pa.float32()), strict=True))
 
 
 def run(cfg: Mapping[str, Any]) -> None:
@@ -56,14 +54,20 @@ def run(cfg: Mapping[str, Any]) -> None:
 
 
 def get_and_validate_data_schema(df: Frame, stage_cfg: Mapping[str, Any]) -> pa.Table:
-    """The measurements as an arrow table in the MEDS schema.
+    """The measurements as an arrow table in the MEDS schema; see `to_meds_data`."""
+    table = to_meds_data(df, bool(stage_cfg.get("do_retype", True))).to_arrow()
+    return table.cast(meds_schema(table.schema))
+
+
+def to_meds_data(df: Frame, do_retype: bool) -> pl.DataFrame:
+    """The measurements with the mandatory columns first, in their MEDS dtypes.
 
     Raises:
-        ValueError: without `stage_cfg.do_retype`, columns are missing or have other dtypes; with it, another column
-            than `numeric_value` and `time` is missing. The message lists all of them.
+        ValueError: without `do_retype`, columns are missing or have other dtypes; with it, another column than
+            `numeric_value` and `time` is missing. The message lists all of them.
+
     """
     df = df.lazy().collect()
-    do_retype = bool(stage_cfg.get("do_retype", True))
     remedy = "mend the data" if do_retype else "set do_retype: true, or mend the data"
     problems = Problems(f"The data does not comply with MEDS; {remedy}")
     for column in MANDATORY_COLUMNS:
@@ -74,16 +78,9 @@ def get_and_validate_data_schema(df: Frame, stage_cfg: Mapping[str, Any]) -> pa.
         if found != dtype and not do_retype:
             problems.add(f"{column} must be {dtype}, but is {found}")
     problems.raise_if_any()
-    typed = [
-        pl.col(column).cast(dtype) if column in df.columns else pl.lit(None, dtype=dtype).alias(column)
-        for column, dtype in MANDATORY_TYPES.items()
-        if column in df.columns or column in MANDATORY_COLUMNS
-    ]
-    # One chunk per column: how a frame lies in memory must not show in the bytes on disk.
-    retyped = df.with_columns(typed)
-    others = [column for column in retyped.columns if column not in MANDATORY_COLUMNS]
-    table = retyped.select(*MANDATORY_COLUMNS, *others).rechunk().to_arrow()
-    return table.cast(meds_schema(table.schema))
+    df = df.with_columns(pl.lit(None).alias(column) for column in MANDATORY_COLUMNS if column not in df.columns)
+    df = df.with_columns(pl.col(c).cast(dtype) for c, dtype in MANDATORY_TYPES.items() if c in df.columns)
+    return df.select(*MANDATORY_COLUMNS, *(c for c in df.columns if c not in MANDATORY_COLUMNS))
 
 
 def meds_schema(schema: pa.Schema) -> pa.Schema:
@@ -91,23 +88,23 @@ def meds_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema([pa.field(f.name, _ARROW_TYPES.get(f.name, f.type)) for f in schema])
 
 
-def _finalize(path: Path, stage_cfg: Mapping[str, Any]) -> Path | pa.Table:
+def _finalize(path: Path, stage_cfg: Mapping[str, Any]) -> Path | pl.DataFrame:
     """The file itself where it complies, else its rows as they must be."""
     schema = pq.read_schema(path).remove_metadata()
     if schema.names[: len(MANDATORY_COLUMNS)] == MANDATORY_COLUMNS and schema == meds_schema(schema):
         return path
-    return get_and_validate_data_schema(scan_parquet(path), stage_cfg)
+    return to_meds_data(scan_parquet(path), bool(stage_cfg["do_retype"]))
 
 
-def _write(result: Path | pa.Table, path: Path) -> None:
-    if isinstance(result, Path):
-        path.unlink(missing_ok=True)
-        try:
-            os.link(result, path)  # the same bytes under both names: files are replaced, never changed
-        except OSError:
-            shutil.copyfile(result, path)
-    else:
-        pq.write_table(result, path, compression="zstd")
+def _write(result: Path | pl.DataFrame, path: Path) -> None:
+    if isinstance(result, pl.DataFrame):
+        write_arrow(result, meds_schema(result.head(0).to_arrow().schema), path)
+        return
+    path.unlink(missing_ok=True)
+    try:
+        os.link(result, path)  # the same bytes under both names: files are replaced, never changed
+    except OSError:
+        shutil.copyfile(result, path)
 
 
 main = stage_script("MEDS_transforms.extract.finalize_MEDS_data", EXTRACT_CONFIG_YAML)

@@ -60,12 +60,9 @@ def read_pieces(shard_dir: Path, tables: Iterable[str]) -> list[pl.DataFrame]:
 
     Raises:
         FileNotFoundError: a table has no pieces, or some are missing.
+
     """
-    return [
-        pl.read_parquet(chunk.path, glob=False)
-        for table in tables
-        for chunk in complete_chunks(shard_dir / table)
-    ]
+    return [pl.read_parquet(chunk.path, glob=False) for table in tables for chunk in complete_chunks(shard_dir / table)]
 
 
 def merge_pieces(
@@ -92,6 +89,7 @@ def check_unique_by(unique_by: Any) -> str | list[str] | None:
 
     Raises:
         ValueError: it is none of these.
+
     """
     if unique_by == ALL_COLUMNS:
         return ALL_COLUMNS

@@ -67,13 +67,19 @@ def open_tables(
     Raises:
         FileNotFoundError: a table is missing, or there is none at all.
         ValueError: tables lack columns, are empty or cannot be read; the message lists them all.
+
     """
     there = find_tables(input_dir, [cohort_dir])
     if not there:
-        raise FileNotFoundError(f"There are no tables (.parquet, .par, .csv, .csv.gz) below {input_dir}. Check input_dir.")
+        raise FileNotFoundError(
+            f"There are no tables (.parquet, .par, .csv, .csv.gz) below {input_dir}. Check input_dir."
+        )
     if skipped := there - set(tables):
         logger.warning("Not in the event conversion file, skipped: %s", listed(skipped))
-    missing, problems = Problems("Tables of the event conversion file are missing"), Problems("Tables cannot be used")
+    missing, problems = (
+        Problems("Tables of the event conversion file are missing"),
+        Problems("Tables cannot be used"),
+    )
     frames = {}
     for name, table in tables.items():
         try:
@@ -98,8 +104,7 @@ def _check_columns(table: Table, path: Path, there: list[str], problems: Problem
     for key, column in [(f"{table.name}.subject_id_col", table.subject_id_col), *wanted]:
         if column not in there:
             problems.add(
-                f"{key}: the table {path} has no column {column!r}{nearest(column, there)}. "
-                f"It has: {listed(there)}"
+                f"{key}: the table {path} has no column {column!r}{nearest(column, there)}. It has: {listed(there)}"
             )
 
 
@@ -161,8 +166,8 @@ def write_chunks(batches: Iterable[pl.DataFrame], row_chunksize: int, folder: Pa
             writer.write_table(table)
             end += rows.height
             if end - start == row_chunksize:
-                writer = _close(writer, open_fp, start, end)
-                start = end
+                _close(writer, open_fp, start, end)
+                writer, start = None, end
     if writer is not None:
         _close(writer, open_fp, start, end)
     return end

@@ -36,6 +36,7 @@ def get_supported_fp(root_dir: Path, file_prefix: str | Path) -> tuple[Path, Sca
     Raises:
         FileNotFoundError: the table is there in no supported format; the message names the folder searched and
             the most similar table.
+
     """
     root_dir = Path(root_dir)
     stem = root_dir / file_prefix

@@ -8,6 +8,7 @@ gone.
 import logging
 import math
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 
 from ..config import RUN_STARTED
-from ..io import is_complete, publish
+from ..io import is_complete, publish, scratch_path
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ def claim(out_fp: Path) -> Iterator[bool]:
     try:
         yield True
     finally:
+        lock_path(out_fp).unlink(missing_ok=True)
         lock.release()
 
 
@@ -67,21 +69,31 @@ class Unit:
             True if this call did the work, False if it was done or another worker holds the claim.
 
         NOTE: two races are closed here. Another worker may finish between our look and our claim: look again
-        once the claim is ours. And a lock file may be removed while others hold it open, so that two workers
-        hold locks on two files of the same name: it is removed only after the output is published, and whoever
-        locks the new file looks again and finds the work done.
+        once the claim is ours. And a lock file is removed while others may have it open, so that two workers
+        could hold locks on two files of the same name: it is removed only after the output is published, and
+        whoever locks the new file looks again and finds the work done.
+
         """
         if self.is_done():
-            lock_path(self.out_fp).unlink(missing_ok=True)
+            self._clear_away()
             return False
         with claim(self.out_fp) as ours:
-            if not ours:
+            if not ours or self.is_done():
                 return False
-            done_meanwhile = self.is_done()
-            if not done_meanwhile:
-                self.work()
-            lock_path(self.out_fp).unlink(missing_ok=True)
-        return not done_meanwhile
+            self.work()
+        return True
+
+    def _clear_away(self) -> None:
+        """Removes what a dead worker left beside an output that is there; a live worker keeps what it holds."""
+        scratch = scratch_path(self.out_fp)
+        if not (scratch.exists() or lock_path(self.out_fp).exists()):
+            return
+        with claim(self.out_fp) as ours:
+            if not ours:
+                return
+            if scratch.is_dir():
+                shutil.rmtree(scratch)
+            scratch.unlink(missing_ok=True)
 
 
 def is_current(out_fp: Path, since: float | None, checker: Callable[[Path], bool] = is_complete) -> bool:
@@ -139,6 +151,7 @@ def rwlock_wrap(
     Raises:
         Exception: what reading, computing or writing raised, with the input's path as a note; the claim is let
             go and `out_fp` is as it was before.
+
     """
     since = math.inf if do_overwrite else None
     return shard_unit(in_fp, out_fp, read_fn, write_fn, compute_fn, since, out_fp_checker).compute_once()
@@ -154,6 +167,7 @@ def overwriting_run(output_dir: Path, do_overwrite: bool) -> Iterator[float | No
     removed.
     """
     if not do_overwrite:
+        _live_runs(output_dir)  # removes what dead workers of an earlier run left
         yield None
         return
     output_dir.mkdir(parents=True, exist_ok=True)

@@ -40,6 +40,7 @@ def compute_fn_type(compute_fn: ComputeFn) -> ComputeFnType:
     Raises:
         TypeError: it cannot be called.
         ValueError: it has another parameter, or a return annotation that contradicts its shape.
+
     """
     if not callable(compute_fn):
         raise TypeError(f"A compute function must be callable, not {compute_fn!r}.")
@@ -70,9 +71,7 @@ def compute_fn_type(compute_fn: ComputeFn) -> ComputeFnType:
     return ComputeFnType.DIRECT if len(parameters) == 1 else ComputeFnType.UNBOUND
 
 
-def bind_compute_fn(
-    cfg: Mapping[str, Any], stage_cfg: Mapping[str, Any], compute_fn: ComputeFn | None
-) -> ComputeFn:
+def bind_compute_fn(cfg: Mapping[str, Any], stage_cfg: Mapping[str, Any], compute_fn: ComputeFn | None) -> ComputeFn:
     """The function of one frame that a compute function of any shape stands for; None is the identity.
 
     `code_modifiers` is `cfg.code_modifiers` or None; `code_metadata` is the frame in
@@ -81,6 +80,7 @@ def bind_compute_fn(
     Raises:
         TypeError, ValueError: as `compute_fn_type`.
         FileNotFoundError: `code_metadata` is wanted and there is none.
+
     """
     if compute_fn is None:
         return identity_fn

@@ -37,6 +37,7 @@ def validate_match_revise(stage_cfg: Mapping[str, Any]) -> None:
     Raises:
         ValueError: the stage makes metadata, the mode is unknown, the entries are no list, or an entry is no
             mapping, lacks its `_matcher` or has an invalid one.
+
     """
     if is_metadata_stage(stage_cfg):
         raise ValueError(f"{MATCH_REVISE_KEY}: a metadata stage cannot match and revise; remove the key.")
@@ -70,12 +71,12 @@ def match_revise_fntr(
     Raises:
         ValueError: as `validate_match_revise`; when applied, a matcher asks for a column that the shard lacks,
             or outputs have dtypes that cannot meet.
+
     """
     validate_match_revise(stage_cfg)
     settings = {k: v for k, v in _plain(stage_cfg).items() if k not in (MATCH_REVISE_KEY, MATCH_REVISE_MODE_KEY)}
     first_only = (
-        stage_cfg.get(MATCH_REVISE_MODE_KEY, MatchReviseMode.MATCH_AND_REVISE)
-        == MatchReviseMode.MATCH_AND_REVISE
+        stage_cfg.get(MATCH_REVISE_MODE_KEY, MatchReviseMode.MATCH_AND_REVISE) == MatchReviseMode.MATCH_AND_REVISE
     )
     revisions = []
     for entry in _plain(stage_cfg[MATCH_REVISE_KEY]):
@@ -114,7 +115,11 @@ def _together(parts: list[pl.DataFrame]) -> pl.DataFrame:
     """The parts one below the other, stably sorted by subject and time."""
     try:
         joined = pl.concat(parts, how="diagonal_relaxed")
-    except (pl.exceptions.SchemaError, pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError) as error:
+    except (
+        pl.exceptions.SchemaError,
+        pl.exceptions.ComputeError,
+        pl.exceptions.InvalidOperationError,
+    ) as error:
         raise ValueError(f"{MATCH_REVISE_KEY}: the outputs have dtypes that cannot meet: {error}") from error
     return joined.sort(SUBJECT_ID, TIME, maintain_order=True, nulls_last=False)
 

@@ -53,7 +53,7 @@ def finish(units: Sequence[Unit], polling_time: float) -> None:
     """
     pause, logged = _FIRST_PAUSE, float("-inf")
     while missing := [unit for unit in units if not unit.is_done()]:
-        if any([unit.compute_once() for unit in missing]):
+        if sum(unit.compute_once() for unit in missing):
             continue
         if time.monotonic() - logged > _LOG_EVERY:
             logged = time.monotonic()

@@ -1,0 +1,61 @@
+"""Files that appear under their names whole or not at all.
+
+NOTE: this module imports nothing heavy; the runner, which never needs polars, publishes files too.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+_PARQUET_MAGIC = b"PAR1"
+_SMALLEST_PARQUET = 12  # two magic words and the length of the footer
+
+
+def scratch_path(path: Path) -> Path:
+    """Where the file `path` is written before it gets its name: hidden, beside it, with the same suffix."""
+    return path.with_name(f".tmp.{path.name}")
+
+
+def is_hidden(path: Path, root: Path) -> bool:
+    """Whether a part of the path below `root` begins with a dot: logs, locks and unfinished files."""
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def publish(path: Path, write: Callable[[Path], object]) -> None:
+    """Has `write` make a scratch file and gives it the name `path`: readers see the whole file or none.
+
+    On failure the scratch file is removed and what was at `path` stays. A scratch file that a killed process
+    left behind is overwritten.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = scratch_path(path)
+    try:
+        write(scratch)
+        scratch.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
+        raise
+
+
+def is_complete_parquet_file(fp: Path) -> bool:
+    """Whether the file is there and begins and ends as a whole parquet file does."""
+    try:
+        with Path(fp).open("rb") as file:
+            size = file.seek(0, 2)
+            if size < _SMALLEST_PARQUET:
+                return False
+            file.seek(-8, 2)
+            tail = file.read(8)
+            file.seek(0)
+            return (
+                file.read(4) == tail[4:] == _PARQUET_MAGIC
+                and int.from_bytes(tail[:4], "little") <= size - _SMALLEST_PARQUET
+            )
+    except OSError:
+        return False
+
+
+def is_complete(path: Path) -> bool:
+    """Whether an output is there: a whole parquet file, or any file of another kind."""
+    return is_complete_parquet_file(path) if path.suffix == ".parquet" else path.is_file()

@@ -1,0 +1,41 @@
+"""`--help` without the wait.
+
+NOTE: Hydra's own help first lists every configuration group it can find, which takes most of its time, also for a
+template that does not show them.
+"""
+
+import argparse
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+
+
+def print_help(argv: list[str], config: Path) -> bool:
+    """Prints the help of a script from its composed configuration's `hydra.help.template`.
+
+    Returns:
+        False, with nothing printed, where no help is asked for, or where the command line or the template asks
+        for more than this function knows: then Hydra is to do it.
+
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--config-path", "-cp", default=str(config.parent))
+    parser.add_argument("--config-name", "-cn", default=config.stem)
+    parser.add_argument("--config-dir", "-cd")
+    parser.add_argument("overrides", nargs="*")
+    args, unknown = parser.parse_known_args(argv)
+    if not args.help or unknown or not Path(args.config_path).is_absolute():
+        return False
+    overrides = list(args.overrides)
+    if args.config_dir:
+        if any(o.startswith("hydra.searchpath") for o in overrides):
+            return False
+        overrides.append(f"hydra.searchpath=[{Path(args.config_dir).resolve()}]")
+    with initialize_config_dir(config_dir=args.config_path, version_base=None):
+        cfg = compose(args.config_name, overrides, return_hydra_config=True)
+        text = str(cfg.hydra.help.template)
+    if "$" in text:
+        return False
+    print(text)
+    return True
