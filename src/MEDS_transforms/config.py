@@ -82,9 +82,9 @@ def get_script_docstring() -> str:
     """
     if Script.running:
         return module_docstring(Script.running.module)
-    module = sys.modules.get("__main__")
-    doc = getattr(getattr(module, "main", None), "__doc__", None) or getattr(module, "__doc__", None) or ""
-    return doc.strip()
+    main = getattr(sys.modules.get("__main__"), "main", None)
+    module = sys.modules.get(getattr(main, "__module__", "__main__"))
+    return (getattr(main, "__doc__", None) or getattr(module, "__doc__", None) or "").strip()
 
 
 def module_docstring(module: str) -> str:
@@ -100,7 +100,6 @@ def load_yaml_file(path: str | None) -> DictConfig | ListConfig:
 
     Raises:
         FileNotFoundError: there is no such file.
-
     """
     if not path:
         return OmegaConf.create({})
@@ -121,7 +120,6 @@ def is_metadata_stage(block: Mapping[str, Any] | None) -> bool:
 
     Raises:
         TypeError: `is_metadata` is neither a boolean nor null.
-
     """
     block = block or {}
     if "is_metadata" not in block:
@@ -153,7 +151,6 @@ def populate_stage(
     (1, 'out/a', 'out/b')
     >>> populate_stage("c", "in", "out", ["a", "b", "c"], {})["output_dir"]
     'out/data'
-
     """
     stages = list(stages)
     if stage_name not in stages:
@@ -179,8 +176,10 @@ def _fill(
     stage_configs: Mapping[str, Any],
     earlier: Mapping[str, Block],
 ) -> Block:
-    """The inferred keys of one stage. NOTE: of other stages' blocks only these keys are looked at, so that what
-    another stage still misses, or an environment variable that only it needs, does not matter here.
+    """The inferred keys of one stage.
+
+    NOTE: of other stages' blocks only these keys are looked at, so that what another stage still misses, or an
+    environment variable that only it needs, does not matter here.
     """
     block = stage_configs.get(stage) or {}
     is_metadata = metadata[stage]

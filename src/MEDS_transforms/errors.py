@@ -7,11 +7,12 @@ prints it and exits with status 1, with the trace only under `HYDRA_FULL_ERROR=1
 
 import errno
 import os
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 from hydra.errors import HydraException
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 
 class StageError(RuntimeError):
@@ -71,18 +72,21 @@ def listed(names: Iterable[object], limit: int = 20) -> str:
 
 def explain(error: BaseException) -> str:
     """The message for an exception: its own text, the remedy where the system's text has none, and its notes."""
+    if missing := _MISSING_VALUE.search(str(error)):
+        return f"{missing[1]} is not set: give it in the pipeline file, or as {missing[1]}=… on the command line."
     error = _root(error)
-    text = str(error) or type(error).__name__
-    if isinstance(error, MissingMandatoryValue):
-        key = str(error.full_key or error.key)
-        text = f"{key} is not set: give it in the pipeline file, or as {key}=… on the command line."
-    elif isinstance(error, OSError) and error.errno in _REMEDIES:
+    text = _OMEGACONF_DETAILS.sub("", str(error)) or type(error).__name__
+    if isinstance(error, OSError) and error.errno in _REMEDIES:
         text = f"{error.strerror}: {error.filename or error}. {_REMEDIES[error.errno]}"
     elif isinstance(error, KeyError) and error.args:
         text = str(error.args[0])
     elif isinstance(error, HydraException) and error.__cause__ is not None:
         text = f"{text}: {explain(error.__cause__)}"
     return "\n".join([text, *getattr(error, "__notes__", [])])
+
+
+_MISSING_VALUE = re.compile(r"Missing mandatory value: ([\w.]+)")
+_OMEGACONF_DETAILS = re.compile(r"\n\s+(full_key|object_type|reference_type)[:=].*")
 
 
 def _root(error: BaseException) -> BaseException:

@@ -16,7 +16,6 @@ def print_help(argv: list[str], config: Path) -> bool:
     Returns:
         False, with nothing printed, where no help is asked for, or where the command line or the template asks
         for more than this function knows: then Hydra is to do it.
-
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--help", "-h", action="store_true")
@@ -37,5 +36,5 @@ def print_help(argv: list[str], config: Path) -> bool:
         text = str(cfg.hydra.help.template)
     if "$" in text:
         return False
-    print(text)
+    print(text)  # noqa: T201
     return True

@@ -96,7 +96,6 @@ def load_pipeline(pipeline_config_fp: str | None, overrides: Sequence[str] = ())
     Raises:
         ValueError: no file is given, it has a reserved name, or it cannot be composed.
         FileNotFoundError: there is no such file.
-
     """
     if not pipeline_config_fp:
         raise ValueError("No pipeline is given. Name its file: pipeline_config_fp=FILE.yaml")
@@ -130,7 +129,6 @@ def plan(
 
     Raises:
         ValueError: with all that is wrong, each with its key path.
-
     """
     here = surroundings or Surroundings(program_path, module_exists)
     problems = Problems(f"The pipeline {pipeline.config_fp} cannot be run")

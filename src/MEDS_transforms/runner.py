@@ -90,7 +90,6 @@ def read_stage_runners(cfg: DictConfig) -> dict[str, Any]:
 
     Raises:
         ValueError: the file is not a mapping.
-
     """
     entries = _plain(cfg.get("_stage_runners")) or {}
     if not isinstance(entries, dict):
@@ -106,7 +105,6 @@ def _run_stage(
     Raises:
         StageError: it failed, or could not be started.
         SystemExit: the runner was told to stop.
-
     """
     start = time.monotonic()
     try:

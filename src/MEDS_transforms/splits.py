@@ -45,7 +45,6 @@ def shard_subjects(
 
     >>> shard_subjects(np.arange(1, 11), n_subjects_per_shard=3)["train/0"]
     [9, 4, 8]
-
     """
     if not isinstance(n_subjects_per_shard, int) or n_subjects_per_shard < 1:
         raise ValueError(f"n_subjects_per_shard must be a positive number, not {n_subjects_per_shard!r}.")

@@ -7,6 +7,7 @@ The stage's module, and with it polars, is imported only when the stage really r
 
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -77,6 +78,8 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
         try:
             if not print_help(sys.argv[1:], config):
                 hydra.main(version_base=None, config_path=str(config.parent), config_name=config.stem)(task)()
+        except KeyboardInterrupt:
+            _give_up("Interrupted. The same command goes on from here.", 128 + signal.SIGINT)
         except Exception as error:
             if trace:
                 raise
@@ -92,9 +95,9 @@ def _log_to_files(message: str) -> None:
                 handler.handle(record)
 
 
-def _give_up(message: str) -> NoReturn:
+def _give_up(message: str, status: int = 1) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)  # noqa: T201
-    sys.exit(1)
+    sys.exit(status)
 
 
 def run_stage(module: str, cfg: DictConfig) -> None:

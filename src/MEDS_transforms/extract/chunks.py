@@ -1,8 +1,15 @@
 """The chunks that shard_events cuts a table into: `<table>/[<start>-<end>).parquet`."""
 
+import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from ..errors import listed
+from ..files import publish
+
+CHUNK_LIST = "chunks.json"
 
 _CHUNK_NAME = re.compile(r"\[(\d+)-(\d+)\)\.parquet")
 
@@ -37,7 +44,6 @@ def complete_chunks(folder: Path) -> list[Chunk]:
 
     Raises:
         FileNotFoundError: there is no chunk, or rows are missing between two.
-
     """
     chunks = find_chunks(folder)
     ends = [0, *(chunk.end for chunk in chunks)]
@@ -52,3 +58,25 @@ def complete_chunks(folder: Path) -> list[Chunk]:
             "a raw table, convert_to_sharded_events for chunks of events."
         )
     return chunks
+
+
+def list_chunks(folder: Path, names: Iterable[str]) -> None:
+    """Leaves the names of all chunks (`<table>/[<start>-<end>)`) in a folder that is to hold pieces of each.
+
+    Whoever reads the pieces can tell then whether the stage that writes them came to its end.
+    """
+    text = json.dumps(sorted(names))
+    path = folder / CHUNK_LIST
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        publish(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+
+
+def check_pieces(folder: Path, there: Iterable[str], chunk_list: Path) -> None:
+    """Raises a FileNotFoundError if a folder lacks a piece of a chunk that was listed; no list: no check."""
+    if not chunk_list.is_file():
+        return
+    if missing := set(json.loads(chunk_list.read_text(encoding="utf-8"))) - set(there):
+        raise FileNotFoundError(
+            f"In {folder} the pieces of {len(missing)} chunks are missing: {listed(missing)}. Run "
+            "convert_to_sharded_events to its end first."
+        )

@@ -17,7 +17,6 @@ def cohort_shards(cfg: Mapping[str, Any]) -> dict[str, Path]:
 
     Raises:
         FileNotFoundError: some are missing; the message lists them.
-
     """
     folder = Path(cfg["stage_cfg"]["data_input_dir"])
     paths = {shard: folder / f"{shard}.parquet" for shard in read_shard_map(cfg)}

@@ -6,8 +6,8 @@ the chunks.
 Input: the chunks of shard_events, the event conversion file, the shard map.
 Output: `<output_dir>/<split>/<n>/<table>/[<start>-<end>).parquet` for every subject shard and every chunk, with the
 columns subject_id (Int64), code (String), time (Datetime[us]) and then those of the table's events; events in
-the order of the file, within them rows in the order of the table; and `<output_dir>/event_conversion_config.yaml`,
-the event conversion file as it was used.
+the order of the file, within them rows in the order of the table; `<output_dir>/event_conversion_config.yaml`,
+the event conversion file as it was used; and `<output_dir>/chunks.json`, the names of the chunks.
 
 Keys of stage_configs.convert_to_sharded_events:
   - do_dedup_text_and_numeric (bool; default True): make a text_value null that is only the numeric_value written
@@ -31,7 +31,7 @@ from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import read_shard_map, shuffle_shards
 from ..schema import SUBJECT_ID
 from ..stage import config_value, stage_script
-from .chunks import Chunk, complete_chunks
+from .chunks import Chunk, complete_chunks, list_chunks
 from .event_config import EVENT_CONFIG_NAME, Table, read_event_config
 from .events import TimeCheck, concat_meeting, drop_duplicate_rows, extract_event
 from .subjects import subject_ids
@@ -57,6 +57,7 @@ def run(cfg: Mapping[str, Any]) -> None:
             for table in tables.values()
             for chunk in complete_chunks(input_dir / table.name)
         }
+        list_chunks(output_dir, units)
         map_units([units[name] for name in shuffle_shards(list(units), cfg)])
 
 
@@ -85,7 +86,6 @@ class ChunkConverter:
 
         Raises:
             ValueError: a row or an event cannot be converted, or none of the times of an event parses.
-
         """
         times, left_out = TimeCheck(), set[int]()
         scan = scan_parquet(chunk.path)

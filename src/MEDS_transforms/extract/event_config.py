@@ -83,7 +83,6 @@ def read_event_config(path: str | Path) -> dict[str, Table]:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is no YAML, repeats a key, or says what cannot be; the message lists all that is wrong.
-
     """
     path = Path(path)
     if not path.is_file():

@@ -46,7 +46,6 @@ def extract_event(rows: pl.DataFrame, event: Event, keep: Iterable[str], dedup_t
 
     Raises:
         ValueError: a column is missing or has a dtype that its use does not allow.
-
     """
     _check_columns(rows, event)
     columns = {
@@ -87,7 +86,6 @@ def time_expr(event: Event, schema: pl.Schema) -> pl.Expr:
 
     Raises:
         ValueError: the column's dtype is no time and the event has no format to read it with.
-
     """
     if event.time is None:
         return pl.lit(None, dtype=pl.Datetime("us"))
@@ -157,7 +155,6 @@ def value_expr(event: Event, out: str, column: str, dtype: pl.DataType) -> pl.Ex
 
     Raises:
         ValueError: the dtype is none that this output can take.
-
     """
     value = pl.col(column)
     if out == NUMERIC_VALUE and dtype in _TEXT:
@@ -174,8 +171,8 @@ def value_expr(event: Event, out: str, column: str, dtype: pl.DataType) -> pl.Ex
     if dtype.is_numeric() or dtype in _TEXT or dtype in (pl.Boolean, pl.Null):
         return value
     raise ValueError(
-        f"{event.path}.{out}: the column {column!r} has the dtype {dtype}; a value must be a number, text, categorical or "
-        "boolean."
+        f"{event.path}.{out}: the column {column!r} has the dtype {dtype}; a value must be a number, text, "
+        "categorical or boolean."
     )
 
 

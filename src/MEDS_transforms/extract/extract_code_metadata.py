@@ -82,7 +82,6 @@ def describe_codes(df: pl.LazyFrame, name: str, events: list[Event], codes: Any)
 
     Raises:
         ValueError: the table lacks columns.
-
     """
     frames = []
     for event in events:
@@ -132,7 +131,6 @@ def reduce_descriptions(paths: list[Path], separator: str) -> pl.DataFrame:
     Args:
         paths: the mapped outputs, in the order in which descriptions are to appear.
         separator: joins the descriptions of one code.
-
     """
     rows = concat_meeting([pl.read_parquet(path, glob=False) for path in paths]).unique(maintain_order=True)
     if not rows[CODE].is_duplicated().any():

@@ -65,7 +65,6 @@ def to_meds_data(df: Frame, do_retype: bool) -> pl.DataFrame:
     Raises:
         ValueError: without `do_retype`, columns are missing or have other dtypes; with it, another column than
             `numeric_value` and `time` is missing. The message lists all of them.
-
     """
     df = df.lazy().collect()
     remedy = "mend the data" if do_retype else "set do_retype: true, or mend the data"

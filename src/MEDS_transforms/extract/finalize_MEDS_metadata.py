@@ -81,7 +81,6 @@ def to_meds_codes(codes: pl.DataFrame | None, do_retype: bool) -> pl.DataFrame:
 
     Raises:
         ValueError: without `do_retype`, columns are missing or have other dtypes; the message lists them all.
-
     """
     codes = pl.DataFrame(schema=CODE_METADATA_TYPES) if codes is None else codes
     problems = Problems("The code metadata does not comply with MEDS; set do_retype: True, or mend it")

@@ -30,7 +30,7 @@ from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shard_iterator_by_shard_map
 from ..schema import SUBJECT_ID, TIME
 from ..stage import config_value, stage_script
-from .chunks import complete_chunks
+from .chunks import CHUNK_LIST, check_pieces, complete_chunks
 from .event_config import read_event_config
 from .events import concat_meeting, drop_duplicate_rows
 
@@ -50,19 +50,20 @@ def run(cfg: Mapping[str, Any]) -> None:
     )
     with overwriting_run(Path(stage_cfg["output_dir"]), bool(cfg.get("do_overwrite"))) as since:
         shards, _ = shard_iterator_by_shard_map(cfg)
-        read = partial(read_pieces, tables=list(tables))
+        read = partial(read_pieces, tables=list(tables), chunk_list=Path(stage_cfg["data_input_dir"]) / CHUNK_LIST)
         write = partial(write_parquet, fast=True)
         map_units([shard_unit(in_fp, out_fp, read, write, merge, since) for in_fp, out_fp in shards])
 
 
-def read_pieces(shard_dir: Path, tables: Iterable[str]) -> list[pl.DataFrame]:
+def read_pieces(shard_dir: Path, tables: Iterable[str], chunk_list: Path) -> list[pl.DataFrame]:
     """The pieces of a subject shard, in the order in which equal times are to stand.
 
     Raises:
         FileNotFoundError: a table has no pieces, or some are missing.
-
     """
-    return [pl.read_parquet(chunk.path, glob=False) for table in tables for chunk in complete_chunks(shard_dir / table)]
+    chunks = [(table, chunk) for table in tables for chunk in complete_chunks(shard_dir / table)]
+    check_pieces(shard_dir, [f"{table}/{chunk.rows}" for table, chunk in chunks], chunk_list)
+    return [pl.read_parquet(chunk.path, glob=False) for _, chunk in chunks]
 
 
 def merge_pieces(
@@ -89,7 +90,6 @@ def check_unique_by(unique_by: Any) -> str | list[str] | None:
 
     Raises:
         ValueError: it is none of these.
-
     """
     if unique_by == ALL_COLUMNS:
         return ALL_COLUMNS

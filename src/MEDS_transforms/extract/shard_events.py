@@ -33,8 +33,8 @@ from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shuffle_shards
 from ..stage import config_value, stage_script
 from .chunks import chunk_name, find_chunks
-from .event_config import META_KEYS, Table, read_event_config
-from .tables import MESSY_CSV, find_tables, get_supported_fp, is_csv, scan_csv
+from .event_config import META_KEYS, Table, metadata_tables, read_event_config
+from .tables import MESSY_CSV, READERS, find_tables, get_supported_fp, is_csv, scan_csv
 
 __all__ = ["META_KEYS", "main", "run"]
 
@@ -67,14 +67,9 @@ def open_tables(
     Raises:
         FileNotFoundError: a table is missing, or there is none at all.
         ValueError: tables lack columns, are empty or cannot be read; the message lists them all.
-
     """
     there = find_tables(input_dir, [cohort_dir])
-    if not there:
-        raise FileNotFoundError(
-            f"There are no tables (.parquet, .par, .csv, .csv.gz) below {input_dir}. Check input_dir."
-        )
-    if skipped := there - set(tables):
+    if skipped := there - set(tables) - set(metadata_tables(tables)):
         logger.warning("Not in the event conversion file, skipped: %s", listed(skipped))
     missing, problems = (
         Problems("Tables of the event conversion file are missing"),
@@ -94,6 +89,8 @@ def open_tables(
             problems.add(_empty(name, path))
         except (pl.exceptions.PolarsError, OSError) as error:
             problems.add(f"{name}: {path} cannot be read: {_first_line(error)}")
+    if not there and not frames:
+        raise FileNotFoundError(f"There are no tables ({', '.join(READERS)}) below {input_dir}. Check input_dir.")
     missing.raise_if_any(FileNotFoundError)
     problems.raise_if_any()
     return frames
@@ -209,8 +206,8 @@ def _first_misfit(path: Path, schema: pl.Schema) -> str | None:
             if bad.height:
                 row, value = bad.row(0)
                 return (
-                    f"{path}, column {column!r}, row {row + 1} after the header: {value!r} is no {dtype}, the dtype that "
-                    "the rows before suggest. Raise stage_configs.shard_events.infer_schema_length above that row "
+                    f"{path}, column {column!r}, row {row + 1} after the header: {value!r} is no {dtype}, the dtype "
+                    "that the rows before suggest. Raise stage_configs.shard_events.infer_schema_length above that row "
                     "(null: all rows), or mend the value."
                 )
     return None

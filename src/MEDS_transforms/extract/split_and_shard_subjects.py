@@ -68,7 +68,6 @@ def all_subjects(tables: Mapping[str, Table], chunks_dir: Path) -> pl.Series:
     Raises:
         FileNotFoundError: a table has no chunks.
         ValueError: there are no subjects, or an id is no 64-bit integer.
-
     """
     ids = []
     for table in tables.values():
@@ -87,7 +86,6 @@ def read_external_splits(path: str | None) -> dict[str, list[int]] | None:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it holds something else.
-
     """
     if path is None:
         return None

@@ -17,7 +17,6 @@ def subject_ids(ids: pl.Series, where: str) -> pl.Series:
 
     Raises:
         ValueError: an id is no whole number, or is beyond 64 bits; the message shows it.
-
     """
     dtype = ids.dtype
     if dtype in _ALWAYS_FIT or dtype == pl.Null:

@@ -36,16 +36,15 @@ def get_supported_fp(root_dir: Path, file_prefix: str | Path) -> tuple[Path, Sca
     Raises:
         FileNotFoundError: the table is there in no supported format; the message names the folder searched and
             the most similar table.
-
     """
     root_dir = Path(root_dir)
     stem = root_dir / file_prefix
     found = [suffix for suffix in READERS if stem.with_name(stem.name + suffix).is_file()]
     if not found:
         there = find_tables(root_dir)
+        formats, near = ", ".join(READERS), nearest(str(file_prefix), there)
         raise FileNotFoundError(
-            f"There is no table {file_prefix} ({', '.join(READERS)}) below {root_dir}{nearest(str(file_prefix), there)}. "
-            f"Tables there: {listed(there)}."
+            f"There is no table {file_prefix} ({formats}) below {root_dir}{near}. Tables there: {listed(there)}."
         )
     if len(found) > 1:
         logger.warning("%s: %s is read, %s skipped", file_prefix, found[0], listed(found[1:]))

@@ -47,7 +47,6 @@ def claim(out_fp: Path) -> Iterator[bool]:
     try:
         yield True
     finally:
-        lock_path(out_fp).unlink(missing_ok=True)
         lock.release()
 
 
@@ -69,19 +68,21 @@ class Unit:
             True if this call did the work, False if it was done or another worker holds the claim.
 
         NOTE: two races are closed here. Another worker may finish between our look and our claim: look again
-        once the claim is ours. And a lock file is removed while others may have it open, so that two workers
-        could hold locks on two files of the same name: it is removed only after the output is published, and
-        whoever locks the new file looks again and finds the work done.
-
+        once the claim is ours. And a lock file may be removed while others hold it open, so that two workers
+        hold locks on two files of the same name: it is removed only once the output is published, and whoever
+        locks the new file looks again and finds the work done.
         """
         if self.is_done():
             self._clear_away()
             return False
         with claim(self.out_fp) as ours:
-            if not ours or self.is_done():
+            if not ours:
                 return False
-            self.work()
-        return True
+            done_meanwhile = self.is_done()
+            if not done_meanwhile:
+                self.work()
+            lock_path(self.out_fp).unlink(missing_ok=True)
+        return not done_meanwhile
 
     def _clear_away(self) -> None:
         """Removes what a dead worker left beside an output that is there; a live worker keeps what it holds."""
@@ -93,7 +94,9 @@ class Unit:
                 return
             if scratch.is_dir():
                 shutil.rmtree(scratch)
-            scratch.unlink(missing_ok=True)
+            else:
+                scratch.unlink(missing_ok=True)
+            lock_path(self.out_fp).unlink(missing_ok=True)
 
 
 def is_current(out_fp: Path, since: float | None, checker: Callable[[Path], bool] = is_complete) -> bool:
@@ -151,7 +154,6 @@ def rwlock_wrap(
     Raises:
         Exception: what reading, computing or writing raised, with the input's path as a note; the claim is let
             go and `out_fp` is as it was before.
-
     """
     since = math.inf if do_overwrite else None
     return shard_unit(in_fp, out_fp, read_fn, write_fn, compute_fn, since, out_fp_checker).compute_once()

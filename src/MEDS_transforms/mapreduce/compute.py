@@ -40,7 +40,6 @@ def compute_fn_type(compute_fn: ComputeFn) -> ComputeFnType:
     Raises:
         TypeError: it cannot be called.
         ValueError: it has another parameter, or a return annotation that contradicts its shape.
-
     """
     if not callable(compute_fn):
         raise TypeError(f"A compute function must be callable, not {compute_fn!r}.")
@@ -58,14 +57,12 @@ def compute_fn_type(compute_fn: ComputeFn) -> ComputeFnType:
     is_functor = FRAME not in parameters
     returns_callable = _returns_callable(compute_fn)
     if returns_callable is not None and returns_callable is not is_functor:
-        raise ValueError(
-            f"Invalid compute function {_name(compute_fn)}: "
-            + (
-                "without a parameter `df` it must return the function to apply, so its return annotation must be Callable."
-                if is_functor
-                else "with a parameter `df` it must return a frame, so its return annotation must not be Callable."
-            )
+        must = (
+            "without a parameter `df` it returns the function to apply, so its return annotation must be Callable."
+            if is_functor
+            else "with a parameter `df` it returns a frame, so its return annotation must not be Callable."
         )
+        raise ValueError(f"Invalid compute function {_name(compute_fn)}: {must}")
     if is_functor:
         return ComputeFnType.FUNCTOR
     return ComputeFnType.DIRECT if len(parameters) == 1 else ComputeFnType.UNBOUND
@@ -80,7 +77,6 @@ def bind_compute_fn(cfg: Mapping[str, Any], stage_cfg: Mapping[str, Any], comput
     Raises:
         TypeError, ValueError: as `compute_fn_type`.
         FileNotFoundError: `code_metadata` is wanted and there is none.
-
     """
     if compute_fn is None:
         return identity_fn

@@ -68,7 +68,6 @@ def map_over(
     >>> def drop_static(df):
     ...     return df.filter(pl.col("time").is_not_null())
     >>> map_over(cfg, compute_fn=drop_static)  # doctest: +SKIP
-
     """
     with overwriting_run(Path(cfg["stage_cfg"]["output_dir"]), bool(cfg.get("do_overwrite"))) as since:
         units = shard_units(cfg, compute_fn, read_fn, write_fn, shard_iterator_fntr, since)

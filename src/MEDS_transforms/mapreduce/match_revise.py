@@ -37,7 +37,6 @@ def validate_match_revise(stage_cfg: Mapping[str, Any]) -> None:
     Raises:
         ValueError: the stage makes metadata, the mode is unknown, the entries are no list, or an entry is no
             mapping, lacks its `_matcher` or has an invalid one.
-
     """
     if is_metadata_stage(stage_cfg):
         raise ValueError(f"{MATCH_REVISE_KEY}: a metadata stage cannot match and revise; remove the key.")
@@ -71,7 +70,6 @@ def match_revise_fntr(
     Raises:
         ValueError: as `validate_match_revise`; when applied, a matcher asks for a column that the shard lacks,
             or outputs have dtypes that cannot meet.
-
     """
     validate_match_revise(stage_cfg)
     settings = {k: v for k, v in _plain(stage_cfg).items() if k not in (MATCH_REVISE_KEY, MATCH_REVISE_MODE_KEY)}

@@ -49,7 +49,6 @@ def shard_iterator(
 
     Raises:
         FileNotFoundError: there is no such file; the message lists what is there.
-
     """
     root = Path(cfg["stage_cfg"]["data_input_dir"])
     out_dir = Path(cfg["stage_cfg"]["output_dir"])
@@ -75,7 +74,6 @@ def shard_iterator_by_shard_map(cfg: Mapping[str, Any]) -> tuple[ShardPaths, boo
     Raises:
         ValueError: `shards_map_fp` is not set, or its file holds no shard.
         FileNotFoundError: there is no such file.
-
     """
     root = Path(cfg["stage_cfg"]["data_input_dir"])
     out_dir = Path(cfg["stage_cfg"]["output_dir"])
