@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PINS ?=
 TESTS ?=
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n auto
 SCALE ?= 0.1
 BENCH_ARGS ?=
 

@@ -151,9 +151,7 @@ def machine() -> dict[str, object]:
 def asked(python: Path, script: str, *arguments: str) -> str:
     """What a short script prints under a peer's Python."""
     command = [str(python), "-c", script, *arguments]
-    return subprocess.run(
-        command, env=environment(), check=True, capture_output=True, text=True
-    ).stdout.strip()
+    return subprocess.run(command, env=environment(), check=True, capture_output=True, text=True).stdout.strip()
 
 
 def versions(python: Path) -> dict[str, str | None]:

@@ -20,8 +20,7 @@ Rows = list[list[str]]
 def whole(stages: dict[str, Stage]) -> Stage:
     """A run as a whole: times add up, of the peaks of memory the largest counts."""
     return {
-        figure: (max if figure == "peak_mib" else sum)(stage[figure] for stage in stages.values())
-        for figure in FIGURES
+        figure: (max if figure == "peak_mib" else sum)(stage[figure] for stage in stages.values()) for figure in FIGURES
     }
 
 
@@ -71,16 +70,13 @@ def headings(record: Record) -> list[str]:
 def notes(record: Record) -> list[str]:
     """What a reader must know beside the figures: machine, versions, settings, whether the peers agree."""
     size = sum(record["raw_tables_bytes"].values()) / 1e9
-    settings = ", ".join(
-        f"{key} {value}" for key, value in record["settings"].items() if value not in ([], None)
-    )
+    settings = ", ".join(f"{key} {value}" for key, value in record["settings"].items() if value not in ([], None))
     lines = ["Machine: " + ", ".join(f"{key} {value}" for key, value in record["machine"].items())]
     for peer, versions in record["peers"].items():
         lines.append(f"{peer}: " + ", ".join(f"{name} {version}" for name, version in versions.items()))
     lines.append(f"Settings: {settings}; raw tables {size:.2f} GB")
     counts = {
-        peer: {run["n_measurements"] for run in record["runs"] if run["peer"] == peer}
-        for peer in record["peers"]
+        peer: {run["n_measurements"] for run in record["runs"] if run["peer"] == peer} for peer in record["peers"]
     }
     if len(set().union(*counts.values())) > 1:
         lines.append(f"WARNING: the cohorts differ in their number of measurements: {counts}")

@@ -85,9 +85,7 @@ def time_text(column: str, time_format: str = SECONDS_FORMAT) -> pl.Expr:
     return pl.from_epoch(column, "s").dt.strftime(time_format)
 
 
-def catalogue(
-    rng: np.random.Generator, first_item: int, n: int, units: list[str | None], kind: str
-) -> Catalogue:
+def catalogue(rng: np.random.Generator, first_item: int, n: int, units: list[str | None], kind: str) -> Catalogue:
     """The items of labs or vitals: number, unit, names, and the mean that their values vary around."""
     number = pl.int_range(n, eager=True)
     return pl.DataFrame(
@@ -181,9 +179,7 @@ def during(rng: np.random.Generator, stays: pl.DataFrame, mean_per_stay: float) 
 
 def labs(rng: np.random.Generator, stays: pl.DataFrame, items: Catalogue, first_id: int) -> pl.DataFrame:
     """Blood draws of a stay, several results each, in order of subject and time; some rows come twice."""
-    draws = (
-        during(rng, stays, DRAWS_PER_ADMISSION).with_columns(pl.col("at") // 60 * 60).sort("subject_id", "at")
-    )
+    draws = during(rng, stays, DRAWS_PER_ADMISSION).with_columns(pl.col("at") // 60 * 60).sort("subject_id", "at")
     rows = np.repeat(np.arange(draws.height), 1 + rng.poisson(LABS_PER_DRAW - 1, draws.height))
     n = len(rows)
     item = items[zipf(rng, items.height, n)]
@@ -209,10 +205,7 @@ def lab_rows(results: pl.DataFrame, first_id: int) -> pl.DataFrame:
         "subject_id",
         pl.when(~pl.col("is_outpatient")).then("hadm_id"),
         "itemid",
-        pl.when("without_seconds")
-        .then(time_text("at", MINUTES_FORMAT))
-        .otherwise(time_text("at"))
-        .alias("charttime"),
+        pl.when("without_seconds").then(time_text("at", MINUTES_FORMAT)).otherwise(time_text("at")).alias("charttime"),
         pl.when("is_text").then("text").otherwise(pl.col("number").cast(pl.String)).alias("value"),
         pl.when(~pl.col("is_text")).then("number").alias("valuenum"),
         "valueuom",

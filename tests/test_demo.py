@@ -58,7 +58,11 @@ def test_number_of_subjects(tmp_path: Path) -> None:
 
 def test_make_demo_calls_the_recipe() -> None:
     shown = subprocess.run(
-        ["make", "--dry-run", "demo"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "--dry-run", "demo"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.splitlines()
     assert shown[-1] == "bash examples/demo/run.sh demo"
 
@@ -89,8 +93,6 @@ def test_recipe_makes_a_dataset_and_shows_it(tmp_path: Path, folder: str) -> Non
 
 
 def test_show_says_what_is_missing(tmp_path: Path) -> None:
-    ran = subprocess.run(
-        [sys.executable, DEMO / "show.py", tmp_path], capture_output=True, text=True, check=False
-    )
+    ran = subprocess.run([sys.executable, DEMO / "show.py", tmp_path], capture_output=True, text=True, check=False)
     assert ran.returncode == 1
     assert f"There is no MEDS data in {tmp_path / 'data'}" in ran.stderr

@@ -95,9 +95,10 @@ def demo_raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def demo_cohort(demo_raw: Path) -> Path:
     """The demo's dataset, as far as a pipeline on top of it needs it."""
     folder = demo_raw.parent
+    shutil.copy(ROOT / "examples" / "demo" / "event_cfgs.yaml", folder / "events.yaml")
     arguments = (
-        f"input_dir={demo_raw} cohort_dir={folder}/cohort etl_metadata.dataset_name=demo "
-        f"etl_metadata.dataset_version=1 event_conversion_config_fp={ROOT}/examples/demo/event_cfgs.yaml"
+        "input_dir=raw cohort_dir=cohort event_conversion_config_fp=events.yaml "
+        "etl_metadata.dataset_name=demo etl_metadata.dataset_version=1"
     )
     commands = "\n".join(f"MEDS_extract-{stage} {arguments}" for stage in STAGES)
     ran = bash(commands, folder)
@@ -171,18 +172,14 @@ def test_every_block_says_what_it_is(page: Path) -> None:
 def test_links_to_files_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
     generated = {ROOT / "docs" / "stages" / "index.md"}
-    missing = [
-        t for t in targets if (page.parent / t).resolve() not in generated and not (page.parent / t).exists()
-    ]
+    missing = [t for t in targets if (page.parent / t).resolve() not in generated and not (page.parent / t).exists()]
     assert not missing
 
 
 @pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md", "docs/tutorial/extraction.md"])
 def test_make_targets_that_are_named_exist(path: str) -> None:
     rules = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    named = set(
-        re.findall(r"^make ([a-z]+)|`make ([a-z]+)`", (ROOT / path).read_text(encoding="utf-8"), re.M)
-    )
+    named = set(re.findall(r"^make ([a-z]+)|`make ([a-z]+)`", (ROOT / path).read_text(encoding="utf-8"), re.M))
     assert named
     assert {first or second for first, second in named} <= rules
 

@@ -38,9 +38,7 @@ def stage_of(script: str) -> str:
 
 
 def show_help(script: str) -> str:
-    ran = subprocess.run(
-        [SCRIPTS / script, "--help"], capture_output=True, text=True, timeout=60, check=False
-    )
+    ran = subprocess.run([SCRIPTS / script, "--help"], capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 

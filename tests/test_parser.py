@@ -224,9 +224,7 @@ MALFORMED_MATCHERS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("cfg", "fragments"), MALFORMED_MATCHERS, ids=[str(m[0]) for m in MALFORMED_MATCHERS]
-)
+@pytest.mark.parametrize(("cfg", "fragments"), MALFORMED_MATCHERS, ids=[str(m[0]) for m in MALFORMED_MATCHERS])
 def test_malformed_matchers_are_quoted_with_place_and_remedy(cfg, fragments):
     ok, why = is_matcher(cfg)
     assert ok is False

@@ -30,9 +30,7 @@ NOTHING = Surroundings(find_program=lambda _: None, is_installed=lambda _: False
 SEARCHPATH = f"hydra.searchpath=[{PACKAGED_CONFIGS}]"
 
 
-def pipeline_of(
-    tmp_path: Path, text: str, overrides: tuple[str, ...] = (), name: str = "pipe.yaml"
-) -> Pipeline:
+def pipeline_of(tmp_path: Path, text: str, overrides: tuple[str, ...] = (), name: str = "pipe.yaml") -> Pipeline:
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -75,9 +73,7 @@ PLAIN = st.one_of(
 )
 
 
-@given(
-    st.one_of(PLAIN, st.lists(PLAIN, max_size=3), st.dictionaries(st.sampled_from("abc"), PLAIN, max_size=3))
-)
+@given(st.one_of(PLAIN, st.lists(PLAIN, max_size=3), st.dictionaries(st.sampled_from("abc"), PLAIN, max_size=3)))
 def test_hydra_reads_back_every_value(value):
     assert OverridesParser.create().parse_override(f"k={hydra_value(value)}").value() == value
 

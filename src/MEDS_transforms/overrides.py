@@ -42,6 +42,22 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return runner_args, stage_overrides
 
 
+def with_override(argv: Sequence[str], override: str) -> list[str]:
+    """A command line with one more override.
+
+    NOTE: Hydra takes its overrides only side by side, so that the new one goes before the first, or to the end.
+
+    >>> with_override(["--cfg", "job", "x=1", "--resolve"], "y=2")
+    ['--cfg', 'job', 'y=2', 'x=1', '--resolve']
+    """
+    is_override = [
+        not arg.startswith("-") and before not in FLAGS_WITH_VALUE
+        for before, arg in zip(["", *argv], argv, strict=False)
+    ]
+    first = is_override.index(True) if True in is_override else len(argv)
+    return [*argv[:first], override, *argv[first:]]
+
+
 def override_key(override: str) -> str:
     """The key that an override sets, without `+` and `~`.
 

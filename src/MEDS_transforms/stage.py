@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from .config import RUN_STARTED, Script, unknown_stage_keys
 from .errors import StageError, explain, wants_trace
 from .help import print_help
+from .overrides import override_key, with_override
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +44,9 @@ def stage_script(module: str, config: Path) -> Callable[..., None]:
         if cfg is not None:
             import_module(module).run(cfg)
             return
-        overrides = [] if _names_stage(sys.argv[1:]) else [f"++stage={stage}"]
         Script.running = Script(stage, module)
-        sys.argv += overrides
+        if "stage" not in map(override_key, sys.argv[1:]):
+            sys.argv[1:] = with_override(sys.argv[1:], f"++stage={stage}")
         hydra_script(lambda cfg: run_stage(module, cfg), config)
 
     return main
@@ -139,10 +140,6 @@ def _n_values(sweep: str) -> int:
 
     override = OverridesParser.create().parse_override(f"worker={sweep}")
     return len(list(override.sweep_iterator())) if override.is_sweep_override() else 1
-
-
-def _names_stage(argv: list[str]) -> bool:
-    return any(arg.lstrip("+").startswith("stage=") for arg in argv)
 
 
 @contextmanager

@@ -66,9 +66,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 
 def run(*args: str, **settings) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*RUNNER, *args], capture_output=True, text=True, timeout=120, check=False, **settings
-    )
+    return subprocess.run([*RUNNER, *args], capture_output=True, text=True, timeout=120, check=False, **settings)
 
 
 def succeeds(*args: str) -> subprocess.CompletedProcess[str]:
@@ -88,9 +86,7 @@ def called() -> list[str]:
 
 
 def log_text(folder: Path) -> str:
-    return "".join(
-        path.read_text() for path in sorted((folder / "out/.logs").glob("MEDS-transforms_runner_*.log"))
-    )
+    return "".join(path.read_text() for path in sorted((folder / "out/.logs").glob("MEDS-transforms_runner_*.log")))
 
 
 def done_files(folder: Path) -> list[str]:
@@ -257,9 +253,7 @@ processes.DRAIN_SECONDS = 0.2
 argv = [sys.executable, "-c", {leaves_one_behind!r}, "-c", "import time; time.sleep(120)"]
 sys.exit(processes.Children().run(argv, dict(os.environ), [print]))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, timeout=60, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, timeout=60, check=True)
     left_behind = int(done.stdout)
     assert is_alive(left_behind)
     os.kill(left_behind, signal.SIGKILL)
@@ -268,9 +262,7 @@ sys.exit(processes.Children().run(argv, dict(os.environ), [print]))
 def test_workers_under_joblib(folder):
     (folder / "stage.py").write_text(HYDRA_SCRIPT)
     stages = f'stages: [a]\nstage_configs: {{a: {{_script: "{sys.executable} stage.py"}}}}'
-    (folder / "pipe.yaml").write_text(
-        f"cohort_dir: out\nworker: 0\nstage: x\nhydra: {{sweep: {{dir: out}}}}\n{stages}"
-    )
+    (folder / "pipe.yaml").write_text(f"cohort_dir: out\nworker: 0\nstage: x\nhydra: {{sweep: {{dir: out}}}}\n{stages}")
     params = "launcher: joblib, launcher_params: {n_jobs: '2', verbose: 0}"
     (folder / "workers.yaml").write_text(f"parallelize: {{n_workers: 3, {params}}}")
     succeeds("pipeline_config_fp=pipe.yaml", "stage_runner_fp=workers.yaml", "+x='a b'")
@@ -316,9 +308,7 @@ assert "polars" not in sys.modules
 def test_a_terminal_shows_the_stage_below_its_output(folder):
     ours, theirs = os.openpty()
     env = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
-    runner = subprocess.Popen(
-        [*RUNNER, "pipeline_config_fp=pipe.yaml"], stdout=theirs, stderr=theirs, env=env
-    )
+    runner = subprocess.Popen([*RUNNER, "pipeline_config_fp=pipe.yaml"], stdout=theirs, stderr=theirs, env=env)
     os.close(theirs)
     shown = b""
     with contextlib.suppress(OSError):  # the terminal is gone when the runner has ended

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import listed
-from ..files import publish
+from ..mapreduce.claims import publish_once
 
 CHUNK_LIST = "chunks.json"
 
@@ -65,10 +65,7 @@ def list_chunks(folder: Path, names: Iterable[str]) -> None:
 
     Whoever reads the pieces can tell then whether the stage that writes them came to its end.
     """
-    text = json.dumps(sorted(names))
-    path = folder / CHUNK_LIST
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        publish(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+    publish_once(folder / CHUNK_LIST, json.dumps(sorted(names)).encode())
 
 
 def check_pieces(folder: Path, there: Iterable[str], chunk_list: Path) -> None:

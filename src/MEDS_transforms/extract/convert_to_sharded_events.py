@@ -26,7 +26,7 @@ import polars as pl
 
 from ..config import EXTRACT_CONFIG_YAML
 from ..io import is_complete_parquet_file, publish, scan_parquet, scratch_path, write_parquet
-from ..mapreduce.claims import Unit, is_current, overwriting_run
+from ..mapreduce.claims import Unit, is_current, overwriting_run, publish_once
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import read_shard_map, shuffle_shards
 from ..schema import SUBJECT_ID
@@ -50,7 +50,7 @@ def run(cfg: Mapping[str, Any]) -> None:
     tables = read_event_config(event_config_fp)
     shards = read_shard_map(cfg)
     with overwriting_run(output_dir, bool(cfg.get("do_overwrite"))) as since:
-        _keep_event_config(event_config_fp, output_dir / EVENT_CONFIG_NAME)
+        publish_once(output_dir / EVENT_CONFIG_NAME, event_config_fp.read_bytes())
         convert = ChunkConverter(shards, bool(stage_cfg["do_dedup_text_and_numeric"]))
         units = {
             f"{table.name}/{chunk.rows}": _chunk_unit(table, chunk, convert, output_dir, since)
@@ -59,11 +59,6 @@ def run(cfg: Mapping[str, Any]) -> None:
         }
         list_chunks(output_dir, units)
         map_units([units[name] for name in shuffle_shards(list(units), cfg)])
-
-
-def _keep_event_config(event_config_fp: Path, kept_fp: Path) -> None:
-    if not kept_fp.is_file() or kept_fp.read_bytes() != event_config_fp.read_bytes():
-        publish(kept_fp, lambda scratch: shutil.copyfile(event_config_fp, scratch))
 
 
 class ChunkConverter:

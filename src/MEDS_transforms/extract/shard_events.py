@@ -79,8 +79,7 @@ def open_tables(
     for name, table in tables.items():
         try:
             path, scan = get_supported_fp(input_dir, name)
-            options = {"infer_schema_length": infer_schema_length} if is_csv(path) else {}
-            frame = scan(path, **options)
+            frame = _scan_typed_csv(path, infer_schema_length) if is_csv(path) else scan(path)
             _check_columns(table, path, frame.collect_schema().names(), problems)
             frames[name] = (path, frame.select(table.columns))
         except FileNotFoundError as error:
@@ -88,12 +87,22 @@ def open_tables(
         except pl.exceptions.NoDataError:
             problems.add(_empty(name, path))
         except (pl.exceptions.PolarsError, OSError) as error:
-            problems.add(f"{name}: {path} cannot be read: {_first_line(error)}")
+            problems.add(_empty(name, path) if path.stat().st_size == 0 else _unreadable(name, path, error))
     if not there and not frames:
         raise FileNotFoundError(f"There are no tables ({', '.join(READERS)}) below {input_dir}. Check input_dir.")
     missing.raise_if_any(FileNotFoundError)
     problems.raise_if_any()
     return frames
+
+
+def _scan_typed_csv(path: Path, infer_schema_length: int | None) -> pl.LazyFrame:
+    """NOTE: whole numbers of more than 64 bits make polars infer Int128, which no file can hold; they stay text."""
+    frame = scan_csv(path, infer_schema_length=infer_schema_length)
+    too_wide = [name for name, dtype in frame.collect_schema().items() if dtype == pl.Int128]
+    if not too_wide:
+        return frame
+    as_text = dict.fromkeys(too_wide, pl.String)
+    return scan_csv(path, infer_schema_length=infer_schema_length, schema_overrides=as_text)
 
 
 def _check_columns(table: Table, path: Path, there: list[str], problems: Problems) -> None:
@@ -183,14 +192,11 @@ def _batches(name: str, frame: pl.LazyFrame, path: Path) -> Iterator[pl.DataFram
         raise ValueError(_empty(name, path)) from None
     except pl.exceptions.PolarsError as error:
         misfit = _first_misfit(path, frame.collect_schema()) if is_csv(path) else None
-        raise ValueError(misfit or f"The table {name} ({path}) cannot be read: {_first_line(error)}") from None
+        raise ValueError(misfit or _unreadable(name, path, error)) from None
     except OSError as error:
         if error.errno is not None:
             raise
-        raise ValueError(
-            f"The table {name} ({path}) cannot be read to its end: {_first_line(error)}. The file is damaged or cut "
-            "short: get it again."
-        ) from None
+        raise ValueError(_unreadable(name, path, error)) from None
 
 
 def _first_misfit(path: Path, schema: pl.Schema) -> str | None:
@@ -221,9 +227,15 @@ def _empty(name: str, path: Path) -> str:
     return f"The table {name} ({path}) is empty. If that is intended, take it out of the event conversion file."
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).split("\n")[0]
-    return f"{text}. {MESSY_CSV}" if "more fields" in text else text
+def _unreadable(name: str, path: Path, error: Exception) -> str:
+    """NOTE: polars raises a bare OSError for a compressed file that is cut short or whose checksum is wrong."""
+    first_line = str(error).split("\n")[0].rstrip(".")
+    remedy = MESSY_CSV
+    if isinstance(error, OSError) or not is_csv(path):
+        remedy = "The file is damaged, cut short or of another format: get it again."
+    elif "utf-8" in first_line.lower():
+        remedy = "Save the file as UTF-8."
+    return f"The table {name} ({path}) cannot be read: {first_line}. {remedy}"
 
 
 main = stage_script("MEDS_transforms.extract.shard_events", EXTRACT_CONFIG_YAML)

@@ -12,7 +12,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _RUN_PREFIX = ".run."
+_CLOCK = "clock"
+_REMOVAL = 0.1  # seconds: longer than a worker holds the file of a dead one to remove it
 
 
 def lock_path(out_fp: Path) -> Path:
@@ -97,6 +99,15 @@ class Unit:
             else:
                 scratch.unlink(missing_ok=True)
             lock_path(self.out_fp).unlink(missing_ok=True)
+
+
+def publish_once(path: Path, content: bytes) -> None:
+    """Writes a small file, the same for all workers, unless it is there already or another worker writes it."""
+
+    def is_done() -> bool:
+        return path.is_file() and path.read_bytes() == content
+
+    Unit(path, is_done, lambda: publish(path, lambda scratch: scratch.write_bytes(content))).compute_once()
 
 
 def is_current(out_fp: Path, since: float | None, checker: Callable[[Path], bool] = is_complete) -> bool:
@@ -174,7 +185,7 @@ def overwriting_run(output_dir: Path, do_overwrite: bool) -> Iterator[float | No
         return
     output_dir.mkdir(parents=True, exist_ok=True)
     started = min([_file_system_time(output_dir), *_launched(), *_live_runs(output_dir)])
-    own = output_dir / f"{_RUN_PREFIX}{started!r}.{socket.gethostname()}-{os.getpid()}"
+    own = _mark(output_dir, repr(started))
     with FileLock(own):
         try:
             # Two workers that start at once may both have seen nobody: look again, now that each can be seen.
@@ -189,24 +200,37 @@ def _launched() -> list[float]:
 
 def _file_system_time(folder: Path) -> float:
     """The time by the clock that stamps files, which on a network file system is not this machine's."""
-    probe = folder / f".clock.{socket.gethostname()}-{os.getpid()}"
-    probe.touch()
-    try:
-        return probe.stat().st_mtime
-    finally:
-        probe.unlink(missing_ok=True)
+    probe = _mark(folder, _CLOCK)
+    with FileLock(probe):
+        try:
+            return probe.stat().st_mtime
+        finally:
+            probe.unlink(missing_ok=True)
+
+
+def _mark(folder: Path, what: str) -> Path:
+    """A hidden file of this process; once nobody holds its lock, `_live_runs` removes it."""
+    return folder / f"{_RUN_PREFIX}{what}@{socket.gethostname()}-{os.getpid()}"
 
 
 def _live_runs(output_dir: Path, apart_from: Path | None = None) -> list[float]:
-    """The starts of the runs that other live workers belong to."""
-    starts = []
-    for path in output_dir.glob(f"{_RUN_PREFIX}*"):
-        if path == apart_from:
-            continue
-        try:
-            with FileLock(path, blocking=False):
-                path.unlink(missing_ok=True)
-        except Timeout:
-            with suppress(ValueError):
-                starts.append(float(path.name.removeprefix(_RUN_PREFIX).rpartition(".")[0]))
-    return starts
+    """The starts of the runs that other live workers belong to; what dead ones left is removed.
+
+    NOTE: a worker that comes at the same time may hold a dead one's file just while it removes it, so that one
+    look is not enough to call the other alive.
+    """
+    marks = [path for path in output_dir.glob(f"{_RUN_PREFIX}*") if path != apart_from]
+    if held := [path for path in marks if not _remove_unless_held(path)]:
+        time.sleep(_REMOVAL)
+    live = [path.name for path in held if path.exists() and not _remove_unless_held(path)]
+    starts = [name.removeprefix(_RUN_PREFIX).partition("@")[0] for name in live]
+    return [float(start) for start in starts if start != _CLOCK]
+
+
+def _remove_unless_held(path: Path) -> bool:
+    try:
+        with FileLock(path, blocking=False):
+            path.unlink(missing_ok=True)
+    except Timeout:
+        return False
+    return True

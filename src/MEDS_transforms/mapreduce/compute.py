@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
@@ -102,11 +102,12 @@ def _code_metadata(path: Path) -> pl.DataFrame:
             f"There is no code metadata {path}. Run the metadata stage that makes it first, or correct "
             "metadata_input_dir."
         )
-    return _read_once(path, path.stat().st_mtime_ns)
+    file = path.stat()
+    return _read_once(path, (file.st_ino, file.st_mtime_ns, file.st_size))
 
 
-@cache
-def _read_once(path: Path, _mtime_ns: int) -> pl.DataFrame:
+@lru_cache(maxsize=1)
+def _read_once(path: Path, _version: tuple[int, ...]) -> pl.DataFrame:
     return pl.read_parquet(path, glob=False)
 
 

@@ -88,7 +88,7 @@ def match_revise_fntr(
         _check_columns(frame, [columns for _, columns, _ in revisions])
         # Beside the data's columns, so that an empty matcher, a lone literal, is as long as they are.
         names = [f"__mask_{i}" for i in range(len(revisions))]
-        masks = frame.with_columns(e.alias(n) for n, (e, _, _) in zip(names, revisions, strict=True))[names]
+        masks = frame.with_columns(e.alias(n) for n, (e, _, _) in zip(names, revisions, strict=True)).select(names)
         untouched = pl.repeat(True, frame.height, eager=True)
         parts = []
         for mask, (_, _, revision) in zip(masks.get_columns(), revisions, strict=True):

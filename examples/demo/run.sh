@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# The demo: raw tables -> a MEDS dataset, through the runner. `make demo` calls it; call it yourself with another
+# folder, and with overrides for the stages behind it:
+#
+#   examples/demo/run.sh /tmp/demo seed=7
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+folder=${1:-demo}
+shift || true
+
+python examples/demo/make_tables.py "$folder/raw"
+
+# A fresh cohort each time: the runner would skip what an earlier call has done.
+rm -rf "$folder/cohort"
+
+# NOTE: the inner quotes are for Hydra, to which some characters mean something.
+MEDS_transform-runner \
+    pipeline_config_fp=configs/extraction.yaml \
+    "input_dir='$folder/raw'" \
+    "cohort_dir='$folder/cohort'" \
+    event_conversion_config_fp=examples/demo/event_cfgs.yaml \
+    etl_metadata.dataset_name=demo \
+    etl_metadata.dataset_version=1.0 \
+    stage_configs.shard_events.row_chunksize=5000 \
+    stage_configs.split_and_shard_subjects.n_subjects_per_shard=100 \
+    "$@"
+
+python examples/demo/show.py "$folder/cohort"

@@ -1,0 +1,1 @@
+"""The same results as before, on real tables."""

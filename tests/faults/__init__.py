@@ -1,0 +1,1 @@
+"""Workers that are killed, paused, or run out of disk."""

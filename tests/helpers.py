@@ -1,0 +1,173 @@
+"""What several test modules share: extractions of small raw tables, in this process and as programs."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from MEDS_transforms.config import CONFIG_DIR
+
+SCRIPTS = Path(sys.executable).parent
+
+EXTRACTION_STAGES = [
+    "shard_events",
+    "split_and_shard_subjects",
+    "convert_to_sharded_events",
+    "merge_to_MEDS_cohort",
+    "extract_code_metadata",
+    "finalize_MEDS_metadata",
+    "finalize_MEDS_data",
+]
+
+
+def write_table(path: Path, content: pl.DataFrame | str | bytes) -> Path:
+    """Writes a raw table in the format that its suffix names; text and bytes are written as they are."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, pl.DataFrame) and path.suffix in (".parquet", ".par"):
+        content.write_parquet(path)
+        return path
+    if isinstance(content, pl.DataFrame):
+        content = content.write_csv()
+    data = content.encode() if isinstance(content, str) else content
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" and data[:2] != b"\x1f\x8b" else data)
+    return path
+
+
+def files_below(folder: Path, logs: bool = False) -> list[str]:
+    """The files below a folder, hidden ones too, sorted; those of the logs where asked for."""
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in names if logs or ".logs/" not in name)
+
+
+@cache
+def _stage_defaults(stage: str) -> DictConfig:
+    with initialize_config_dir(str(CONFIG_DIR), version_base=None):
+        cfg = compose("_extract", [f"stage={stage}"])
+    OmegaConf.set_struct(cfg, False)
+    return cfg
+
+
+@dataclass
+class Extraction:
+    """Raw tables, an event conversion file and a cohort below one folder, and the stages that run on them."""
+
+    folder: Path
+
+    @property
+    def raw(self) -> Path:
+        return self.folder / "raw"
+
+    @property
+    def cohort(self) -> Path:
+        return self.folder / "cohort"
+
+    @property
+    def event_file(self) -> Path:
+        return self.folder / "events.yaml"
+
+    def table(self, name: str, content: pl.DataFrame | str | bytes) -> Path:
+        """Writes a raw table; `name` has its suffix."""
+        return write_table(self.raw / name, content)
+
+    def events(self, content: Mapping[str, Any] | str) -> Path:
+        """Writes the event conversion file."""
+        text = content if isinstance(content, str) else yaml.safe_dump(dict(content), sort_keys=False)
+        self.event_file.parent.mkdir(parents=True, exist_ok=True)
+        self.event_file.write_text(text)
+        return self.event_file
+
+    def shards(self, shards: Mapping[str, list[int]]) -> None:
+        """Writes the shard map, in place of split_and_shard_subjects."""
+        path = self.cohort / "metadata" / ".shards.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(shards))
+
+    def overrides(self, *more: str) -> list[str]:
+        """The command line that every stage needs."""
+        return [
+            f"input_dir={self.raw}",
+            f"cohort_dir={self.cohort}",
+            f"event_conversion_config_fp={self.event_file}",
+            "etl_metadata.dataset_name=D",
+            "etl_metadata.dataset_version='1.0'",
+            "polling_time=1",
+            *more,
+        ]
+
+    def cfg(self, stage: str, *overrides: str) -> DictConfig:
+        """The whole configuration of a stage; an override `.key=value` is of the stage's own block."""
+        own = [f"stage_configs.{stage}{o}" if o.startswith(".") else o for o in overrides]
+        return OmegaConf.merge(_stage_defaults(stage), OmegaConf.from_dotlist(self.overrides(*own)))
+
+    def run(self, stage: str, *overrides: str) -> None:
+        """Runs a stage in this process."""
+        import_module(f"MEDS_transforms.extract.{stage}").main(self.cfg(stage, *overrides))
+
+    def run_until(self, last: str, *overrides: str) -> None:
+        """Runs the stages up to this one; an override `stage.key=value` is of that stage's block."""
+        for stage in EXTRACTION_STAGES[: EXTRACTION_STAGES.index(last) + 1]:
+            self.run(stage, *_of_stage(stage, overrides))
+
+    def script(
+        self, stage: str, *overrides: str, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs the stage's console script."""
+        return subprocess.run(
+            [SCRIPTS / f"MEDS_extract-{stage}", *self.overrides(*overrides)],
+            cwd=self.folder,
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def chunk(self, table: str, start: int, end: int) -> pl.DataFrame:
+        """A chunk of shard_events."""
+        return pl.read_parquet(self.cohort / "shard_events" / table / f"[{start}-{end}).parquet", glob=False)
+
+    def piece(self, shard: str, table: str, start: int, end: int) -> pl.DataFrame:
+        """A piece of convert_to_sharded_events."""
+        folder = self.cohort / "convert_to_sharded_events" / shard / table
+        return pl.read_parquet(folder / f"[{start}-{end}).parquet", glob=False)
+
+    def shard(self, stage: str, shard: str) -> pl.DataFrame:
+        """A shard of a later stage."""
+        return pl.read_parquet(self.cohort / stage / f"{shard}.parquet", glob=False)
+
+
+def _of_stage(stage: str, overrides: tuple[str, ...]) -> list[str]:
+    keys = {o: o.partition("=")[0].partition(".")[0] for o in overrides}
+    return [
+        o.removeprefix(stage) if key == stage else o
+        for o, key in keys.items()
+        if key == stage or key not in EXTRACTION_STAGES
+    ]
+
+
+def write_shards(folder: Path, shards: Mapping[str, pl.DataFrame]) -> None:
+    """Writes data shards: `<folder>/<name>.parquet`."""
+    for name, df in shards.items():
+        write_table(folder / f"{name}.parquet", df)
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Returns as soon as the condition holds; an error if it does not for a long time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError("What the test waits for does not happen.")
+        time.sleep(0.01)

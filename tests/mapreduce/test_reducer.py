@@ -1,0 +1,173 @@
+"""The reduction: worker 0 merges when all is there, and waits neither for the dead nor longer than it must."""
+
+import logging
+
+import polars as pl
+import pytest
+from helpers import files_below, wait_until
+
+from MEDS_transforms.io import scan_parquet, write_parquet
+from MEDS_transforms.mapreduce.claims import shard_unit
+from MEDS_transforms.mapreduce.mapper import identity_fn
+from MEDS_transforms.mapreduce.reducer import finish, map_and_reduce
+
+N = 6
+
+
+def codes(workers) -> pl.DataFrame:
+    return pl.read_parquet(workers.folder / "metadata" / "codes.parquet")
+
+
+def assert_is_complete(workers) -> None:
+    assert codes(workers).rows() == [*((str(i), 1) for i in range(N)), ("A", N)]
+    assert set(workers.results()) == {f"{i}.parquet" for i in range(N)}
+    assert files_below(workers.folder / "metadata") == ["codes.parquet"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_workers_share_the_shards_and_worker_0_merges(workers, overwrite):
+    names = workers.make_shards(N)
+    arguments = ["reduce", *["do_overwrite"] * overwrite]
+    hold = workers.hold("compute", "3")
+    processes = [workers.start(i, *arguments) for i in range(3)]
+    wait_until(lambda: len(workers.results().keys() & {f"{name}.parquet" for name in names}) == N - 1)
+    assert not (workers.folder / "metadata" / "codes.parquet").exists()
+    hold.unlink()
+    workers.finish(*processes)  # within far less than the polling_time of 300 s
+    assert workers.computed == sorted(names)
+    assert_is_complete(workers)
+
+
+def test_the_other_workers_end_after_mapping(workers):
+    names = workers.make_shards(N)
+    hold = workers.hold("compute", "3")
+    holder = workers.start(0, "reduce")
+    workers.wait_until_held("compute", "3")
+    workers.finish(workers.start(1, "reduce"))
+    assert holder.poll() is None
+    assert not (workers.folder / "metadata").exists()
+    hold.unlink()
+    workers.finish(holder)
+    assert workers.computed == sorted(names)
+    assert_is_complete(workers)
+
+
+@pytest.mark.parametrize("step", ["compute", "write"])
+def test_worker_0_alone_finishes_what_a_dead_worker_held(workers, step):
+    workers.make_shards(N)
+    hold = workers.hold(step, "3")
+    holder = workers.start(1, "reduce")
+    workers.wait_until_held(step, "3")
+    merger = workers.start(0, "reduce")
+    # Worker 0 has done all that nobody holds, and waits for worker 1.
+    wait_until(lambda: sum(name[0] != "." for name in workers.results()) == N - 1)
+    assert merger.poll() is None
+    workers.kill(holder)
+    hold.unlink()
+    workers.finish(merger)
+    assert_is_complete(workers)
+
+
+def test_worker_0_after_all_others_died(workers):
+    workers.make_shards(N)
+    hold = workers.hold("write", "3")
+    holder = workers.start(1, "reduce")
+    workers.wait_until_held("write", "3")
+    workers.kill(holder)
+    hold.unlink()
+    workers.finish(workers.start(0, "reduce"))
+    assert_is_complete(workers)
+
+
+# In one process
+
+
+class Stage:
+    """A metadata stage that counts its reductions."""
+
+    def __init__(self, tmp_path, worker: int = 0) -> None:
+        self.tmp_path, self.reduced = tmp_path, []
+        self.cfg = {"worker": worker, "polling_time": 300, "stage_cfg": {"reducer_output_dir": str(tmp_path / "meta")}}
+        (tmp_path / "in").mkdir(exist_ok=True)
+        for name in "ba":
+            pl.DataFrame({"code": [name]}).write_parquet(tmp_path / "in" / f"{name}.parquet")
+        self.units = [
+            shard_unit(
+                tmp_path / "in" / f"{n}.parquet",
+                tmp_path / "out" / f"{n}.parquet",
+                scan_parquet,
+                write_parquet,
+                identity_fn,
+            )
+            for n in "ba"
+        ]
+
+    def reduce(self, paths) -> pl.DataFrame:
+        self.reduced.append([path.name for path in paths])
+        return pl.concat([pl.read_parquet(path) for path in paths])
+
+    def run(self, since: float | None = None) -> None:
+        map_and_reduce(self.cfg, self.units, self.reduce, since)
+
+
+def test_the_merged_table_is_made_once_from_all_outputs_in_order(tmp_path):
+    stage = Stage(tmp_path)
+    stage.run()
+    stage.run()
+    assert stage.reduced == [["a.parquet", "b.parquet"]]
+    assert pl.read_parquet(tmp_path / "meta" / "codes.parquet")["code"].to_list() == ["a", "b"]
+    assert files_below(tmp_path / "meta") == ["codes.parquet"]
+
+
+def test_overwriting_merges_again(tmp_path):
+    stage = Stage(tmp_path)
+    stage.run()
+    stage.run(since=(tmp_path / "meta" / "codes.parquet").stat().st_mtime + 1)
+    assert len(stage.reduced) == 2
+
+
+@pytest.mark.parametrize("worker", [1, 17])
+def test_another_worker_only_maps(tmp_path, worker):
+    stage = Stage(tmp_path, worker)
+    stage.run()
+    assert stage.reduced == []
+    assert files_below(tmp_path / "out") == ["a.parquet", "b.parquet"]
+    assert not (tmp_path / "meta").exists()
+
+
+def test_a_failed_reduction_leaves_nothing_and_can_be_repeated(tmp_path):
+    stage = Stage(tmp_path)
+    merge = stage.reduce
+    stage.reduce = lambda paths: pl.DataFrame({"code": [1, "x"]}, strict=True)
+    with pytest.raises(TypeError):
+        stage.run()
+    assert [name for name in files_below(tmp_path / "meta") if not name.endswith(".lock")] == []
+    stage.reduce = merge
+    stage.run()
+    assert files_below(tmp_path / "meta") == ["codes.parquet"]
+
+
+def test_what_is_waited_for_is_logged(workers, caplog):
+    workers.make_shards(1)
+    hold = workers.hold("compute", "0")
+    holder = workers.start(1, "map")
+    workers.wait_until_held("compute", "0")
+    in_fp, out_fp = workers.folder / "in" / "0.parquet", workers.out / "0.parquet"
+    unit = shard_unit(in_fp, out_fp, scan_parquet, write_parquet, identity_fn)
+
+    class Release(logging.Handler):
+        def emit(self, record):
+            if "Waiting" in record.getMessage():
+                hold.unlink(missing_ok=True)
+
+    handler = Release()
+    logging.getLogger().addHandler(handler)
+    try:
+        with caplog.at_level(logging.INFO):
+            finish([unit], polling_time=300)
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert f"Waiting for other workers: {out_fp}" in caplog.text
+    assert out_fp.exists()
+    workers.finish(holder)
+    assert workers.computed == ["0"]

@@ -1,0 +1,126 @@
+"""What becomes of an exception: one message that says what, where, and what to do."""
+
+import errno
+import os
+import pickle
+import re
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from MEDS_transforms.config import CONFIG_DIR
+from MEDS_transforms.errors import Problems, StageError, explain, listed, nearest, wants_trace
+
+
+def raised(function) -> Exception:
+    try:
+        function()
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def extract_config(*overrides: str):
+    with initialize_config_dir(str(CONFIG_DIR), version_base=None):
+        return compose("_extract", [*overrides], return_hydra_config=True)
+
+
+def test_problems_come_together():
+    problems = Problems("The file cannot be used")
+    problems.raise_if_any()
+    problems.add("a: no such key")
+    problems.add("b: not a number")
+    with pytest.raises(KeyError) as info:
+        problems.raise_if_any(KeyError)
+    assert info.value.args == ("The file cannot be used:\n  - a: no such key\n  - b: not a number",)
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "hint"),
+    [
+        ("row_chunksiz", ["row_chunksize", "seed"], " (did you mean 'row_chunksize'?)"),
+        ("x", ["row_chunksize"], ""),
+        ("x", [], ""),
+    ],
+)
+def test_nearest(name, known, hint):
+    assert nearest(name, known) == hint
+
+
+def test_listed():
+    assert listed(["b", "a"]) == "a, b"
+    assert listed(range(5), limit=3) == "0, 1, 2 and 2 more"
+    assert listed([]) == "(none)"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("what it says"), "what it says"),
+        (KeyError("what it says"), "what it says"),
+        (RuntimeError(), "RuntimeError"),
+        (FileNotFoundError("There is no file x."), "There is no file x."),
+    ],
+)
+def test_an_exception_speaks_for_itself(error, message):
+    assert explain(error) == message
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM])
+def test_an_error_of_the_system_has_the_path_and_a_remedy(number):
+    message = explain(OSError(number, os.strerror(number), "/some/file"))
+    assert message.startswith(f"{os.strerror(number)}: /some/file. ")
+    assert re.search("run the same command again|mount it writable", message)
+
+
+def test_notes_belong_to_the_message():
+    error = ValueError("bad number")
+    error.add_note("This happened in train/0.parquet.")
+    assert explain(error) == "bad number\nThis happened in train/0.parquet."
+
+
+@pytest.mark.parametrize(
+    ("access", "key"),
+    [
+        (lambda cfg: cfg.event_conversion_config_fp, "event_conversion_config_fp"),
+        (lambda cfg: cfg.etl_metadata.dataset_name, "etl_metadata.dataset_name"),
+        (lambda cfg: cfg.hydra.run.dir, "cohort_dir"),
+        (lambda cfg: cfg.stage_cfg, "cohort_dir"),
+        (lambda cfg: cfg.shards_map_fp, "cohort_dir"),
+    ],
+)
+def test_a_missing_key_is_named_with_the_way_to_give_it(access, key):
+    cfg = extract_config("input_dir=in", "stage=shard_events")
+    message = explain(raised(lambda: access(cfg)))
+    assert message == f"{key} is not set: give it in the pipeline file, or as {key}=… on the command line."
+
+
+def test_what_a_resolver_raises_is_told_without_its_wrapping():
+    cfg = extract_config("input_dir=in", "cohort_dir=out", "stage=shard_event")
+    message = explain(raised(lambda: cfg.hydra.run.dir))
+    assert message.startswith("'shard_event' is not a valid stage name.")
+    assert message.endswith("(did you mean 'shard_events'?)")
+    assert "\n" not in message
+
+
+def test_an_environment_variable_that_is_not_set_is_named():
+    cfg = OmegaConf.create({"x": "${oc.env:SURELY_NOT_SET}"})
+    assert "SURELY_NOT_SET" in explain(raised(lambda: cfg.x))
+
+
+def test_an_override_of_an_unknown_key_names_the_key():
+    assert "inputdir" in explain(raised(lambda: extract_config("inputdir=in")))
+
+
+def test_the_error_of_a_stage_survives_the_way_between_processes():
+    error = pickle.loads(pickle.dumps(StageError("what went wrong")))
+    assert str(error) == "what went wrong"
+
+
+@pytest.mark.parametrize(("value", "wanted"), [("1", True), ("0", False), (None, False)])
+def test_traces_are_asked_for_by_hydras_variable(monkeypatch, value, wanted):
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    if value is not None:
+        monkeypatch.setenv("HYDRA_FULL_ERROR", value)
+    assert wants_trace() is wanted
