@@ -6,6 +6,7 @@ Importing this module registers the resolvers `current_script_name`, `populate_s
 
 import ast
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -40,8 +41,13 @@ INFERRED_STAGE_KEYS = {
 RUN_STARTED = "MEDS_TRANSFORMS_RUN_STARTED"
 """Environment variable with the time (seconds since 1970) at which a launcher started the workers of a stage."""
 
+SCRIPT_NAME = "MEDS_TRANSFORMS_SCRIPT_NAME"
+"""Environment variable with the name of the script that launched this process."""
+
 RESUMING = "MEDS_TRANSFORMS_RESUMING"
 """Environment variable that the runner sets: what is there comes from a run that was cut off, and is completed."""
+
+_LAUNCHERS = ("joblib.", "submitit.")
 
 FREE_FORM_STAGES = {"extract_values"}
 FORMER_CODE_MODIFIER_KEYS = ("code_modifier_cols", "code_modifier_columns")
@@ -64,14 +70,21 @@ def current_script_name() -> str:
 
     A user's own console script is named after the module its `main` comes from, any other script after its
     file.
+
+    NOTE: the program of a launched worker is the launcher's own; its environment tells the script's name.
     """
     if Script.running:
         return Script.running.stage
-    main = getattr(sys.modules.get("__main__"), "main", None)
-    module: str = getattr(main, "__module__", "__main__")
+    program = sys.modules.get("__main__")
+    spec = getattr(program, "__spec__", None)
+    if spec is not None and spec.name.startswith(_LAUNCHERS) and SCRIPT_NAME in os.environ:
+        return os.environ[SCRIPT_NAME]
+    module: str = getattr(getattr(program, "main", None), "__module__", "__main__")
+    name = Path(sys.argv[0]).stem.removeprefix("MEDS_extract-").removeprefix("MEDS_transform-")
     if module != "__main__":
-        return module.rpartition(".")[2]
-    return Path(sys.argv[0]).stem.removeprefix("MEDS_extract-").removeprefix("MEDS_transform-")
+        name = module.rpartition(".")[2]
+    os.environ[SCRIPT_NAME] = name
+    return name
 
 
 def get_script_docstring() -> str:

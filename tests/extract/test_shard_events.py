@@ -176,6 +176,19 @@ def test_columns_that_no_event_needs_never_fail(x):
     assert x.chunk("labs", 0, 6)["n"].to_list() == [1] * 5 + [2]
 
 
+def test_categorical_columns_stay_categorical_also_with_many_categories(x):
+    """More categories than fit the usual page of a parquet dictionary."""
+    texts = pl.Series([f"{i:0>30}" for i in range(60_000)])
+    frame = pl.DataFrame({"subject_id": range(60_000), "c": texts.cast(pl.Categorical), "e": ["x", "y"] * 30_000})
+    x.table("labs.parquet", frame.with_columns(e=pl.col("e").cast(pl.Enum(["y", "x"]))))
+    x.events({"labs": {"lab": {"code": "A", "time": None, "categorical_value": "c", "e": "e"}}})
+    x.run("shard_events", ".row_chunksize=50000")
+    chunk = x.chunk("labs", 0, 50_000)
+    assert chunk.schema["c"] == pl.Categorical
+    assert chunk["c"].cast(pl.String).equals(texts.head(50_000))
+    assert isinstance(chunk.schema["e"], pl.Categorical | pl.Enum)
+
+
 def test_columns_of_parquet_that_no_event_needs_may_have_any_dtype(x):
     x.table("labs.parquet", FRAME.with_columns(other=pl.struct(a=pl.lit([1]), b=pl.lit(date(2020, 1, 1)))))
     x.events(EVENTS)

@@ -214,14 +214,20 @@ class Workers:
         return "\n".join(path.read_text(errors="replace") for path in self.printed)
 
 
+def command(x: Extraction, stage: str, *options: str) -> list[str]:
+    """The command line of a stage; flags go first."""
+    flags = [option for option in options if option.startswith("--")]
+    overrides = [option for option in options if option not in flags]
+    return [str(SCRIPTS / f"MEDS_extract-{stage}"), *flags, *x.overrides(*SMALL, *overrides)]
+
+
 @contextmanager
 def workers(x: Extraction, stage: str, n: int, *overrides: str) -> Iterator[Workers]:
     """Starts workers 0 to n - 1 of a stage; none outlives the block."""
     group = Workers(x.folder)
     try:
         for worker in range(n):
-            options = [*SMALL, f"worker={worker}", *overrides]
-            group.start([str(SCRIPTS / f"MEDS_extract-{stage}"), *x.overrides(*options)])
+            group.start(command(x, stage, f"worker={worker}", *overrides))
         yield group
     finally:
         group.send(signal.SIGKILL)

@@ -39,7 +39,7 @@ from .subjects import subject_ids
 logger = logging.getLogger(__name__)
 
 _BATCH_ROWS = 1_000_000
-_ROW, _SHARD, _EVENT = "__row", "__shard", "__event"
+_ROW, _ID, _SHARD, _EVENT = "__row", "__subject_id", "__shard", "__event"
 
 
 def run(cfg: Mapping[str, Any]) -> None:
@@ -89,7 +89,7 @@ class ChunkConverter:
             rows = self._assign_shards(raw, table, left_out)
             parts = []
             for n, event in enumerate(table.events):
-                part = extract_event(rows, event, [_SHARD], self.dedup_text)
+                part = extract_event(rows, event, [_SHARD], self.dedup_text, _ID)
                 times.look(event, raw, part)
                 parts.append(drop_duplicate_rows(part).with_columns(pl.lit(n, dtype=pl.UInt16).alias(_EVENT)))
             yield concat_meeting(parts)
@@ -98,7 +98,10 @@ class ChunkConverter:
             logger.warning("%s %s: %d subjects are in no shard and left out", table.name, chunk.rows, len(left_out))
 
     def _assign_shards(self, raw: pl.DataFrame, table: Table, left_out: set[int]) -> pl.DataFrame:
-        """The rows of subjects that are in shards, once per shard, in order, with `subject_id` as Int64."""
+        """The rows of subjects that are in shards, once per shard, in order, with the ids as Int64.
+
+        NOTE: the ids have a column of their own; a raw column `subject_id` may hold something else.
+        """
         where = f"Table {table.name}, column {table.subject_id_col}"
         ids = subject_ids(raw[table.subject_id_col], where)
         rows = ids.to_frame().with_row_index(_ROW)
@@ -109,7 +112,7 @@ class ChunkConverter:
             rows = rows.drop_nulls(_SHARD)
         if self.ids_repeat or rows.height != raw.height:
             raw = raw[rows[_ROW]]
-        return raw.with_columns(rows[SUBJECT_ID], rows[_SHARD])
+        return raw.with_columns(rows[SUBJECT_ID].alias(_ID), rows[_SHARD])
 
 
 def _chunk_unit(table: Table, chunk: Chunk, convert: ChunkConverter, output_dir: Path, since: float | None) -> Unit:

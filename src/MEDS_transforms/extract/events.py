@@ -30,14 +30,17 @@ _ZONE = re.compile(r"%[:#]*z|%\+")
 _HAS_TIME_OF_DAY = re.compile(r"%[-_0]?[HIklMSTRrsXcpP+]")
 
 
-def extract_event(rows: pl.DataFrame, event: Event, keep: Iterable[str], dedup_text: bool) -> pl.DataFrame:
+def extract_event(
+    rows: pl.DataFrame, event: Event, keep: Iterable[str], dedup_text: bool, ids: str = SUBJECT_ID
+) -> pl.DataFrame:
     """The measurements that rows of a table give for one event, in the order of the rows.
 
     Args:
-        rows: the raw rows, with a column `subject_id` (Int64).
+        rows: the raw rows, and a column of subject ids (Int64).
         event: what to make of them.
         keep: columns of `rows` that come along.
         dedup_text: make a `text_value` null that only repeats the `numeric_value`.
+        ids: the column of subject ids; by default `subject_id`.
 
     Returns:
         the columns `keep`, `subject_id`, `code` (String), `time` (Datetime[us]), then the event's own. Rows
@@ -50,7 +53,7 @@ def extract_event(rows: pl.DataFrame, event: Event, keep: Iterable[str], dedup_t
     _check_columns(rows, event)
     columns = {
         **{name: pl.col(name) for name in keep},
-        SUBJECT_ID: pl.col(SUBJECT_ID),
+        SUBJECT_ID: pl.col(ids),
         CODE: code_expr(map(part_expr, event.code)),
         TIME: time_expr(event, rows.schema),
         **{out: value_expr(event, out, column, rows.schema[column]) for out, column in event.values.items()},

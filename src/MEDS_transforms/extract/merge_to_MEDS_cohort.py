@@ -24,7 +24,7 @@ from typing import Any
 import polars as pl
 
 from ..config import EXTRACT_CONFIG_YAML
-from ..io import write_parquet
+from ..io import scan_parquet, write_parquet
 from ..mapreduce.claims import overwriting_run, shard_unit
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shard_iterator_by_shard_map
@@ -63,7 +63,7 @@ def read_pieces(shard_dir: Path, tables: Iterable[str], chunk_list: Path) -> lis
     """
     chunks = [(table, chunk) for table in tables for chunk in complete_chunks(shard_dir / table)]
     check_pieces(shard_dir, [f"{table}/{chunk.rows}" for table, chunk in chunks], chunk_list)
-    return [pl.read_parquet(chunk.path, glob=False) for _, chunk in chunks]
+    return pl.collect_all([scan_parquet(chunk.path) for _, chunk in chunks])
 
 
 def merge_pieces(

@@ -1,0 +1,184 @@
+"""Many workers, few rows each: every output is made once, and the number of workers does not show."""
+
+import multiprocessing
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from helpers import EXTRACTION_STAGES
+
+from MEDS_transforms.mapreduce.claims import overwriting_run, publish_once
+
+from .harness import SEEDS, Elsewhere, Reference, Workers, at_random_moment, command, run_stage, strays, workers, written
+
+pytestmark = pytest.mark.slow
+
+N_OUTPUTS = {
+    "shard_events": 3,
+    "split_and_shard_subjects": 1,
+    "convert_to_sharded_events": 17,
+    "merge_to_MEDS_cohort": 8,
+    "extract_code_metadata": 3,
+    "finalize_MEDS_metadata": 0,
+    "finalize_MEDS_data": 8,
+}
+"""How many outputs, or chunks, the workers of each stage share out and log."""
+
+MANY = {"convert_to_sharded_events": 8, "merge_to_MEDS_cohort": 6}
+MAPPED = ["convert_to_sharded_events", "merge_to_MEDS_cohort", "finalize_MEDS_data"]
+
+
+def assert_written_once(cohort: Path, stage: str) -> None:
+    counts = written(cohort, stage)
+    assert len(counts) == N_OUTPUTS[stage], counts
+    assert set(counts.values()) <= {1}, counts
+
+
+def test_each_output_is_made_once_and_the_cohort_is_that_of_one_worker(reference: Reference, tmp_path):
+    x = Elsewhere(reference.x.folder, tmp_path)
+    for stage in EXTRACTION_STAGES:
+        run_stage(x, stage, MANY.get(stage, 3))
+        assert_written_once(x.cohort, stage)
+    reference.check(x.cohort)
+
+
+@pytest.mark.parametrize("stage", ["shard_events", "extract_code_metadata", *MAPPED])
+def test_workers_of_one_launcher_overwrite_each_output_once(reference: Reference, tmp_path, stage):
+    x = reference.before(stage, tmp_path / "cohort")
+    run_stage(x, stage)
+    for log in x.cohort.rglob(f"{stage}_*.log"):
+        log.unlink()
+    together = ["--multirun", "hydra/launcher=joblib", "do_overwrite=True"]
+    group = Workers(tmp_path)
+    group.start(command(x, stage, "worker=0,1,2", *together))
+    assert group.wait() == [0], group.text()
+    assert_written_once(x.cohort, stage)
+    reference.check(x.cohort, stage)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("stage", MAPPED)
+def test_one_worker_stands_still_while_the_others_end(reference: Reference, tmp_path, stage, seed):
+    rng = random.Random(f"pause {stage} {seed}")
+    x = reference.before(stage, tmp_path)
+    with workers(x, stage, 3) as group:
+        at_random_moment(group, x.cohort, reference.n_files(stage), rng)
+        group.send(signal.SIGSTOP, 1)
+        assert group.wait(0, 2) == [0, 0], group.text()
+        group.send(signal.SIGCONT, 1)
+        assert group.wait(1) == [0], group.text()
+    assert_written_once(x.cohort, stage)
+    reference.check(x.cohort, stage)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("stage", MAPPED)
+def test_one_worker_is_killed_while_the_others_end_and_another_takes_its_place(
+    reference: Reference, tmp_path, stage, seed
+):
+    rng = random.Random(f"kill one {stage} {seed}")
+    x = reference.before(stage, tmp_path)
+    with workers(x, stage, 3) as group:
+        at_random_moment(group, x.cohort, reference.n_files(stage), rng)
+        group.send(signal.SIGKILL, 1)
+        assert group.wait(0, 2) == [0, 0], group.text()
+    run_stage(x, stage)
+    assert_written_once(x.cohort, stage)
+    reference.check(x.cohort, stage)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_worker_0_finishes_the_reduction_though_all_the_others_die(reference: Reference, tmp_path, seed):
+    rng = random.Random(f"reduce {seed}")
+    stage = "extract_code_metadata"
+    x = reference.before(stage, tmp_path)
+    with workers(x, stage, 3, "polling_time=300") as group:
+        at_random_moment(group, x.cohort, 12, rng)
+        group.send(signal.SIGKILL, 1, 2)
+        assert group.wait(0) == [0], group.text()
+    reference.check(x.cohort, stage)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_worker_0_waits_for_a_worker_that_stands_still(reference: Reference, tmp_path, seed):
+    rng = random.Random(f"wait {seed}")
+    stage = "extract_code_metadata"
+    x = reference.before(stage, tmp_path)
+    with workers(x, stage, 3, "polling_time=300") as group:
+        at_random_moment(group, x.cohort, 12, rng)
+        group.send(signal.SIGSTOP, 1)
+        time.sleep(rng.random())
+        group.send(signal.SIGCONT, 1)
+        assert group.wait() == [0, 0, 0], group.text()
+    assert_written_once(x.cohort, stage)
+    reference.check(x.cohort, stage)
+
+
+def test_a_worker_that_comes_late_changes_nothing(reference: Reference, tmp_path):
+    stage = EXTRACTION_STAGES[-1]
+    x = reference.before(stage, tmp_path)
+    for late in MAPPED:
+        run_stage(x, late)
+    reference.check(x.cohort)
+    assert [late for late in MAPPED[:-1] if written(x.cohort, late)] == []
+
+
+N_RACERS, ROUNDS = 6, 25
+
+
+def begin_overwriting(folders, barrier, results) -> None:
+    """Takes part in a run in every folder, at the same time as the other processes."""
+    for folder in folders:
+        barrier.wait(60)
+        with overwriting_run(folder, True) as since:
+            results.put(since)
+            barrier.wait(60)
+
+
+def publish_the_same(folders, barrier, results) -> None:
+    """Publishes a file in every folder, at the same time as the other processes."""
+    for folder in folders:
+        barrier.wait(60)
+        try:
+            publish_once(folder / "chunks.json", b"[]" * 1000)
+            results.put(None)
+        except OSError as error:
+            results.put(repr(error))
+
+
+def race(function, folders: list[Path]) -> list:
+    """What processes that do the same at the same moment put into a queue."""
+    spawn = multiprocessing.get_context("spawn")
+    barrier, results = spawn.Barrier(N_RACERS), spawn.Queue()
+    racers = [spawn.Process(target=function, args=(folders, barrier, results)) for _ in range(N_RACERS)]
+    for racer in racers:
+        racer.start()
+    got = [results.get(timeout=120) for _ in range(N_RACERS * len(folders))]
+    for racer in racers:
+        racer.join()
+    return got
+
+
+@pytest.fixture
+def folders(tmp_path) -> list[Path]:
+    """One empty folder per round."""
+    folders = [tmp_path / str(n) for n in range(ROUNDS)]
+    for folder in folders:
+        folder.mkdir()
+    return folders
+
+
+def test_workers_that_start_at_once_do_not_go_on_with_a_dead_run(folders, tmp_path):
+    for folder in folders:
+        (folder / ".run.1.0@host.domain-1").touch()
+    starts = race(begin_overwriting, folders)
+    assert 1.0 not in starts
+    assert strays(tmp_path) == []
+
+
+def test_workers_that_publish_the_same_file_at_once_do_not_disturb_each_other(folders, tmp_path):
+    assert set(race(publish_the_same, folders)) == {None}
+    assert {(folder / "chunks.json").read_bytes() for folder in folders} == {b"[]" * 1000}
+    assert strays(tmp_path) == []
