@@ -44,7 +44,7 @@ def test_each_output_is_made_once_and_the_cohort_is_that_of_one_worker(reference
     reference.check(x.cohort)
 
 
-@pytest.mark.parametrize("stage", ["shard_events", "extract_code_metadata", *MAPPED])
+@pytest.mark.parametrize("stage", ["convert_to_sharded_events", "extract_code_metadata"])
 def test_workers_of_one_launcher_overwrite_each_output_once(reference: Reference, tmp_path, stage):
     x = reference.before(stage, tmp_path / "cohort")
     run_stage(x, stage)

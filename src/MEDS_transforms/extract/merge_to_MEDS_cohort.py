@@ -16,7 +16,7 @@ Keys of stage_configs.merge_to_MEDS_cohort:
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,7 @@ def check_unique_by(unique_by: Any) -> str | list[str] | None:
 def _column_list(key: str, value: Any, otherwise: str = "") -> list[str] | None:
     if value is None:
         return None
-    if isinstance(value, str) or not isinstance(value, Iterable) or not all(isinstance(c, str) for c in value):
+    if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(c, str) for c in value):
         raise ValueError(f"{key} must be {otherwise}a list of column names or null, not {value!r}.")
     return list(value)
 
