@@ -8,8 +8,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from helpers import SCRIPTS, Extraction, files_below, write_shards
+from omegaconf import OmegaConf
 
+from helpers import EXTRACTION_STAGES, SCRIPTS, Extraction, files_below, write_shards
+from MEDS_transforms.config import CONFIG_DIR, INFERRED_STAGE_KEYS, module_docstring
 from MEDS_transforms.stage import share_cores
 
 EVENTS = {"subject_id_col": "id", "labs": {"lab": {"code": ["LAB", "col(test)"], "time": None, "numeric_value": "x"}}}
@@ -157,8 +159,7 @@ def test_the_resolved_configuration_as_in_the_readme(tmp_path):
     """The stages of a pipeline are overridden, and shown instead of run."""
     ran = call(
         *(SCRIPTS / "MEDS_extract-merge_to_MEDS_cohort", "input_dir=foo", "cohort_dir=bar"),
-        *('stages=["merge_to_MEDS_cohort", "finalize_MEDS_data"]', "event_conversion_config_fp=e.yaml"),
-        *("etl_metadata.dataset_name=D", "etl_metadata.dataset_version=1", "--cfg", "job", "--resolve"),
+        *('stages=["merge_to_MEDS_cohort", "finalize_MEDS_data"]', "--cfg", "job", "--resolve"),
         folder=tmp_path,
     )
     assert ran.returncode == 0, ran.stderr
@@ -205,28 +206,11 @@ def test_help_of_a_packaged_script(tmp_path, flags):
     assert [*tmp_path.iterdir()] == []
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        "split_and_shard_subjects",
-        "convert_to_sharded_events",
-        "merge_to_MEDS_cohort",
-        "extract_code_metadata",
-        "finalize_MEDS_metadata",
-        "finalize_MEDS_data",
-    ],
-)
-def test_every_script_tells_all_its_keys(tmp_path, script):
-    from omegaconf import OmegaConf
-
-    from MEDS_transforms.config import CONFIG_DIR, INFERRED_STAGE_KEYS
-
-    ran = call(SCRIPTS / f"MEDS_extract-{script}", "--help", folder=tmp_path)
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.startswith(f"== MEDS/{script} ==\n")
-    _, _, own = ran.stdout.partition("**Stage description:**")
-    keys = set(OmegaConf.load(CONFIG_DIR / "stage_configs" / f"{script}.yaml")[script]) - INFERRED_STAGE_KEYS
-    assert [key for key in keys if key not in own] == []
+@pytest.mark.parametrize("stage", EXTRACTION_STAGES)
+def test_every_stage_tells_all_its_keys(stage):
+    own = module_docstring(f"MEDS_transforms.extract.{stage}")
+    keys = set(OmegaConf.load(CONFIG_DIR / "stage_configs" / f"{stage}.yaml")[stage] or {}) - INFERRED_STAGE_KEYS
+    assert [key for key in keys if f"  - {key} (" not in own] == []
     assert "TODO" not in own
 
 
@@ -368,7 +352,7 @@ def test_the_log_of_a_small_run_is_short(x):
 def test_workers_of_a_packaged_script(x, flags):
     for name in ("a", "b"):
         x.table(f"{name}.parquet", LABS)
-    x.events(EVENTS | {name: EVENTS["labs"] for name in "ab"})
+    x.events(EVENTS | dict.fromkeys("ab", EVENTS["labs"]))
     ran = call(
         *(SCRIPTS / "MEDS_extract-shard_events", "--multirun", "worker=range(0,3)", "hydra/launcher=joblib"),
         *x.overrides(*flags),
@@ -376,12 +360,11 @@ def test_workers_of_a_packaged_script(x, flags):
     )
     assert ran.returncode == 0, ran.stderr
     assert files_below(x.cohort / "shard_events") == [f"{n}/[0-4).parquet" for n in ("a", "b", "labs")]
-    logs = sorted(path.name.split("_2")[0] for path in (x.cohort / "shard_events/.logs").rglob("*.log"))
+    logs = sorted(path.name[: len("shard_events_0")] for path in (x.cohort / "shard_events/.logs").rglob("*.log"))
     assert logs == ["shard_events_0", "shard_events_1", "shard_events_2"]
 
 
-@pytest.mark.parametrize("program", ["my_stage.py", "run-it"])
-@pytest.mark.parametrize("flags", [[], ["stage=my_stage"]])
+@pytest.mark.parametrize(("program", "flags"), [("my_stage.py", []), ("run-it", []), ("run-it", ["stage=my_stage"])])
 def test_workers_of_an_own_script(mine, program, flags):
     launched = ["--multirun", "worker=range(0,3)", "hydra/launcher=joblib"]
     ran = run_mine(mine, *launched, *MY_PIPELINE, *flags, program=program)
@@ -399,7 +382,8 @@ from pathlib import Path
 def run(cfg):
     import polars as pl
 
-    said = {"worker": cfg.worker, "threads": pl.thread_pool_size(), "launched": "MEDS_TRANSFORMS_RUN_STARTED" in os.environ}
+    launched = "MEDS_TRANSFORMS_RUN_STARTED" in os.environ
+    said = {"worker": cfg.worker, "threads": pl.thread_pool_size(), "launched": launched}
     Path(cfg.cohort_dir, f"said.{cfg.worker}.json").write_text(json.dumps(said))
 """
 LIKE = """

@@ -5,8 +5,8 @@ import json
 
 import polars as pl
 import pytest
-from helpers import files_below
 
+from helpers import files_below
 from MEDS_transforms.extract.extract_code_metadata import reduce_descriptions
 
 CODES = ["X//0", "X//1", "X//2", "X//UNK", "Y"]
@@ -66,7 +66,9 @@ def test_a_fixed_code_is_described_by_every_row(describe):
 
 @pytest.mark.parametrize("name", ["d.parquet", "d.par", "d.csv", "d.csv.gz"])
 def test_every_format(describe, name):
-    found = describe({"d": {"description": "label"}}, tables={name: pl.DataFrame({"c": ["0", "1"], "label": ["a", "b"]})})
+    found = describe(
+        {"d": {"description": "label"}}, tables={name: pl.DataFrame({"c": ["0", "1"], "label": ["a", "b"]})}
+    )
     assert found.rows() == [("X//0", "a"), ("X//1", "b")]
 
 
@@ -199,7 +201,10 @@ def test_several_tables_meet_in_the_order_of_the_event_file(describe):
 
 def test_one_table_of_several_events(describe):
     event = {"time": None, "_metadata": {"d": {"description": "label"}}}
-    events = {"a": {"e": {"code": CODE, **event}}, "b": {"e": {"code": ["Y"], **event}, "f": {"code": "Z", "time": None}}}
+    events = {
+        "a": {"e": {"code": CODE, **event}},
+        "b": {"e": {"code": ["Y"], **event}, "f": {"code": "Z", "time": None}},
+    }
     found = describe(events=events, d="c,label\n0,zero\n")
     assert found.rows() == [("X//0", "zero"), ("Y", "zero")]
 

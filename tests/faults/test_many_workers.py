@@ -7,11 +7,22 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import EXTRACTION_STAGES
 
+from helpers import EXTRACTION_STAGES
 from MEDS_transforms.mapreduce.claims import overwriting_run, publish_once
 
-from .harness import SEEDS, Elsewhere, Reference, Workers, at_random_moment, command, run_stage, strays, workers, written
+from .harness import (
+    SEEDS,
+    Elsewhere,
+    Reference,
+    Workers,
+    at_random_moment,
+    command,
+    run_stage,
+    strays,
+    workers,
+    written,
+)
 
 pytestmark = pytest.mark.slow
 

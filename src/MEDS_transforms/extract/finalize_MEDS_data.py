@@ -84,7 +84,8 @@ def to_meds_data(df: Frame, do_retype: bool) -> pl.DataFrame:
 
 def meds_schema(schema: pa.Schema) -> pa.Schema:
     """The arrow schema on disk for a table with these columns."""
-    return pa.schema([pa.field(f.name, _ARROW_TYPES.get(f.name, f.type)) for f in schema])
+    types = {f.name: pa.large_string() if f.type == pa.string() else f.type for f in schema} | _ARROW_TYPES
+    return pa.schema([(name, types[name]) for name in schema.names])
 
 
 def _finalize(path: Path, stage_cfg: Mapping[str, Any]) -> Path | pl.DataFrame:

@@ -210,7 +210,7 @@ class ChunkWriter:
         return rows
 
     def _append(self) -> None:
-        table = self._take().to_arrow()
+        table = self._take().to_arrow().unify_dictionaries()
         self.writer = self.writer or _open_writer(self.open_fp, table.schema)
         self.writer.write_table(table)
 
@@ -226,7 +226,11 @@ class ChunkWriter:
 
 
 def _open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """NOTE: polars 1.x cannot read categorical columns unless all of their pages are dictionary-encoded."""
+    """A file to which rows can be appended.
+
+    NOTE: polars 1.x cannot read categorical columns unless all of their pages are dictionary-encoded. A second
+    dictionary in what is written at once, or a large one, would make arrow give that up.
+    """
     categorical = [field.name for field in schema if pa.types.is_dictionary(field.type)]
     return pq.ParquetWriter(
         path,

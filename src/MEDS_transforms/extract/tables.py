@@ -76,7 +76,7 @@ def reading(name: str, path: Path) -> Iterator[None]:
     except pl.exceptions.ComputeError as error:
         raise ValueError(unreadable_table(name, path, error)) from None
     except OSError as error:
-        if error.errno is not None:
+        if type(error) is not OSError or error.errno is not None:
             raise
         raise ValueError(unreadable_table(name, path, error)) from None
 
