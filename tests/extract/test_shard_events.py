@@ -183,8 +183,10 @@ def test_columns_that_no_event_needs_never_fail(x):
     assert x.chunk("labs", 0, 6)["n"].to_list() == [1] * 5 + [2]
 
 
-def test_categorical_columns_stay_categorical_also_with_many_categories(x):
-    """More categories than fit the usual page of a parquet dictionary."""
+@pytest.mark.parametrize("held_rows", [1_000_000, 45_000])
+def test_categorical_columns_stay_categorical_also_with_many_categories(x, monkeypatch, held_rows):
+    """More categories than fit the usual page of a parquet dictionary, in chunks written at once and bit by bit."""
+    monkeypatch.setattr(shard_events, "_HELD_ROWS", held_rows)
     texts = pl.Series([f"{i:0>30}" for i in range(60_000)])
     frame = pl.DataFrame({"subject_id": range(60_000), "c": texts.cast(pl.Categorical), "e": ["x", "y"] * 30_000})
     x.table("labs.parquet", frame.with_columns(e=pl.col("e").cast(pl.Enum(["y", "x"]))))

@@ -30,7 +30,7 @@ from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shard_iterator_by_shard_map
 from ..schema import SUBJECT_ID, TIME
 from ..stage import config_value, stage_script
-from .chunks import CHUNK_LIST, check_pieces, complete_chunks
+from .chunks import CHUNK_LIST, find_pieces
 from .event_config import read_event_config
 from .events import concat_meeting, drop_duplicate_rows
 
@@ -61,9 +61,7 @@ def read_pieces(shard_dir: Path, tables: Iterable[str], chunk_list: Path) -> lis
     Raises:
         FileNotFoundError: a table has no pieces, or some are missing.
     """
-    chunks = [(table, chunk) for table in tables for chunk in complete_chunks(shard_dir / table)]
-    check_pieces(shard_dir, [f"{table}/{chunk.rows}" for table, chunk in chunks], chunk_list)
-    return pl.collect_all([scan_parquet(chunk.path) for _, chunk in chunks])
+    return pl.collect_all([scan_parquet(path) for path in find_pieces(shard_dir, tables, chunk_list)])
 
 
 def merge_pieces(

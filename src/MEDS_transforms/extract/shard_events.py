@@ -228,8 +228,8 @@ class ChunkWriter:
 def _open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """A file to which rows can be appended.
 
-    NOTE: polars 1.x cannot read categorical columns unless all of their pages are dictionary-encoded. A second
-    dictionary in what is written at once, or a large one, would make arrow give that up.
+    NOTE: polars 1.x cannot read categorical columns unless all of their pages are dictionary-encoded. Several
+    dictionaries in what is written at once would make arrow give that up.
     """
     categorical = [field.name for field in schema if pa.types.is_dictionary(field.type)]
     return pq.ParquetWriter(
@@ -237,7 +237,6 @@ def _open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         schema,
         compression="lz4",
         use_dictionary=categorical,
-        dictionary_pagesize_limit=2**30,
         write_statistics=False,
     )
 
