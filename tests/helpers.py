@@ -14,10 +14,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import meds
 import polars as pl
+import pyarrow.parquet as pq
 import yaml
 from hydra import compose, initialize_config_dir
+from jsonschema import validate
 from omegaconf import DictConfig, OmegaConf
+from polars.testing import assert_frame_equal
 
 from MEDS_transforms.config import CONFIG_DIR
 
@@ -256,3 +260,87 @@ class Preprocessing:
         """Runs the stage's console script."""
         command = self.arguments(stage, *overrides)
         return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+_MEDS_04 = hasattr(meds, "DataSchema")
+"""Which of the two interfaces the installed version of the `meds` package has."""
+
+
+def check_meds_data(path: Path) -> None:
+    """Whether a data file is valid MEDS: the columns first; others may follow, as text in arrow's large_string."""
+    table = pq.read_table(path)
+    if _MEDS_04:
+        meds.DataSchema.validate(table)
+    else:
+        expected = meds.data_schema([(f.name, f.type) for f in list(table.schema)[4:]])
+        assert table.schema.remove_metadata().equals(expected)
+    # Within a subject rows are sorted by time, static ones first.
+    rows = table.select(["subject_id", "time"]).to_pylist()
+    keys = [(row["subject_id"], row["time"] is not None, row["time"]) for row in rows]
+    assert keys == sorted(keys, key=lambda key: key[:2] + ((key[2],) if key[1] else ()))
+
+
+def check_meds_codes(path: Path) -> None:
+    """Whether code metadata are valid MEDS."""
+    table = pq.read_table(path)
+    if _MEDS_04:
+        meds.CodeMetadataSchema.validate(table)
+    else:
+        expected = meds.code_metadata_schema([(f.name, f.type) for f in list(table.schema)[3:]])
+        assert table.schema.remove_metadata().equals(expected)
+
+
+def check_meds_splits(path: Path) -> None:
+    """Whether the splits of subjects are valid MEDS."""
+    table = pq.read_table(path)
+    if _MEDS_04:
+        meds.SubjectSplitSchema.validate(table)
+    else:
+        assert table.schema.remove_metadata().equals(meds.subject_split_schema)
+
+
+def check_meds_dataset(path: Path) -> None:
+    """Whether the description of the dataset is valid MEDS."""
+    dataset = json.loads(path.read_text())
+    if _MEDS_04:
+        meds.DatasetMetadataSchema.validate(dataset)
+    else:
+        validate(dataset, meds.dataset_metadata_schema)
+
+
+def check_meds_cohort(cohort: Path) -> None:
+    """Whether all files of a cohort are valid MEDS."""
+    data = [p for p in (cohort / "data").rglob("*.parquet") if "/." not in str(p.relative_to(cohort))]
+    assert data
+    for path in data:
+        check_meds_data(path)
+    check_meds_codes(cohort / "metadata" / "codes.parquet")
+    check_meds_splits(cohort / "metadata" / "subject_splits.parquet")
+    check_meds_dataset(cohort / "metadata" / "dataset.json")
+
+
+def assert_same_cohort(got: Path, want: Path) -> None:
+    """Fails unless two extracted cohorts hold the same, and says which file differs and how.
+
+    Columns and their order, dtypes, arrow types on disk and values are compared; rows in any order within a file, but
+    the splits in theirs. Other files than data, codes, splits and shard map do not matter.
+    """
+    names = [name for name in files_below(want) if name.startswith(("data/", "metadata/"))]
+    found = [name for name in files_below(got) if name.startswith("data/")]
+    assert found == [name for name in names if name.startswith("data/")]
+    for name in names:
+        if name.endswith(".parquet"):
+            assert_same_table(got / name, want / name, in_order=name.endswith("subject_splits.parquet"))
+    shard_maps = [json.loads((root / "metadata/.shards.json").read_text()) for root in (got, want)]
+    assert list(shard_maps[0].items()) == list(shard_maps[1].items())
+
+
+def assert_same_table(got: Path, want: Path, in_order: bool = False) -> None:
+    """Fails unless two parquet files have the same arrow schema and the same rows, in any order or in theirs."""
+    schemas = [pq.read_schema(path).remove_metadata() for path in (got, want)]
+    assert schemas[0].equals(schemas[1]), f"{got}:\n{schemas[0]}\nis not that of {want}:\n{schemas[1]}"
+    frames = [pl.read_parquet(path, glob=False) for path in (got, want)]
+    if not in_order:
+        by = [column for column, dtype in frames[1].schema.items() if not dtype.is_nested()]
+        frames = [frame.sort(by, nulls_last=True, maintain_order=True) for frame in frames]
+    assert_frame_equal(frames[0], frames[1], check_exact=True)

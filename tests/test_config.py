@@ -141,12 +141,12 @@ def test_is_metadata_of_any_stage_must_be_a_boolean(value):
 
 
 def test_a_stage_that_is_not_listed_is_an_error_with_the_options():
-    with pytest.raises(ValueError, match="'data4' is not a valid stage name. Options are: data1, meta1, data2"):
+    with pytest.raises(ValueError, match=r"'data4' is not a valid stage name\. Options are: data1, meta1, data2"):
         populate_stage("data4", "in", "out", STAGES, {"data4": {}})
 
 
 def test_stage_names_are_unique():
-    with pytest.raises(ValueError, match="unique.*data1"):
+    with pytest.raises(ValueError, match=r"unique.*data1"):
         populate_stage("meta1", "in", "out", [*STAGES, "data1"], META)
 
 

@@ -9,9 +9,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import files_below
 from polars.testing import assert_frame_equal
 
+from helpers import files_below
 from MEDS_transforms.io import (
     is_complete,
     is_complete_parquet_file,

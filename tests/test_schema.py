@@ -16,19 +16,19 @@ HEAVY = ["polars", "pyarrow", "numpy"]
 
 def test_mandatory_columns_and_types():
     assert MEDS_transforms.MANDATORY_COLUMNS == ["subject_id", "time", "code", "numeric_value"]
-    assert MEDS_transforms.MANDATORY_TYPES == {
+    assert {
         "subject_id": pl.Int64,
         "time": pl.Datetime("us"),
         "code": pl.String,
         "numeric_value": pl.Float32,
         "categorical_value": pl.String,
         "text_value": pl.String,
-    }
-    assert schema.CODE_METADATA_TYPES == {
+    } == MEDS_transforms.MANDATORY_TYPES
+    assert {
         "code": pl.String,
         "description": pl.String,
         "parent_codes": pl.List(pl.String),
-    }
+    } == schema.CODE_METADATA_TYPES
 
 
 def test_former_column_names_lead_to_columns_there_are():

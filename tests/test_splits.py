@@ -137,13 +137,8 @@ def test_what_is_refused(subjects, arguments, message):
 
 @given(ids=ids, size=st.integers(1, 20), fractions=fractions, seed=st.integers(0, 50))
 def test_each_id_is_in_exactly_one_shard(ids, size, fractions, seed):
-    if len(set(ids)) < 3 * len(fractions):
-        ids = [*ids, *range(3 * len(fractions))]
-    try:
-        shards = shard_subjects(np.array(ids), size, None, fractions, seed)
-    except ValueError as error:
-        assert "too few" in str(error)
-        return
+    ids = [*ids, *range(30)]  # enough for every split to get some
+    shards = shard_subjects(np.array(ids), size, None, fractions, seed)
     assert sorted(i for shard in shards.values() for i in shard) == sorted(set(ids))
     assert shards == shard_subjects(np.array(ids[::-1]), size, None, fractions, seed)
     splits = {name.rpartition("/")[0] for name in shards}

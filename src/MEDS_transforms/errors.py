@@ -75,9 +75,11 @@ def explain(error: BaseException) -> str:
     if missing := _MISSING_VALUE.search(str(error)):
         return f"{missing[1]} is not set: give it in the pipeline file, or as {missing[1]}=… on the command line."
     error = _root(error)
+    refused = _refused(error)
     text = _OMEGACONF_DETAILS.sub("", str(error)) or type(error).__name__
-    if isinstance(error, OSError) and error.errno in _REMEDIES:
-        text = f"{error.strerror}: {error.filename or error}. {_REMEDIES[error.errno]}"
+    if refused:
+        where = f": {refused.filename}" if refused.filename else ""
+        text = f"{refused.strerror}{where}. {_REMEDIES[refused.errno or 0]}"
     elif isinstance(error, KeyError) and error.args:
         text = str(error.args[0])
     elif isinstance(error, HydraException) and error.__cause__ is not None:
@@ -95,6 +97,19 @@ def _root(error: BaseException) -> BaseException:
     return _root(inner) if isinstance(error, OmegaConfBaseException) and inner is not None else error
 
 
+def _refused(error: BaseException | None) -> OSError | None:
+    """The system's refusal behind an error, if it is one that the user can mend.
+
+    NOTE: logging hides it behind a ValueError; polars has an exception of its own with the number in its text.
+    """
+    if error is None or (isinstance(error, OSError) and error.errno in _REMEDIES):
+        return error
+    if (number := _OS_ERROR.search(str(error))) and int(number[1]) in _REMEDIES:
+        return OSError(int(number[1]), os.strerror(int(number[1])))
+    return _refused(error.__cause__)
+
+
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _REMEDIES = {
     errno.ENOSPC: "The disk is full: free some space and run the same command again; it goes on where it was.",
     errno.EDQUOT: "The quota is used up: free some space and run the same command again; it goes on where it was.",

@@ -17,6 +17,8 @@ def print_help(argv: list[str], config: Path) -> bool:
         False, with nothing printed, where no help is asked for, or where the command line or the template asks
         for more than this function knows: then Hydra is to do it.
     """
+    if not {"--help", "-h"} & {*argv}:
+        return False
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("--config-path", "-cp", default=str(config.parent))
@@ -24,7 +26,7 @@ def print_help(argv: list[str], config: Path) -> bool:
     parser.add_argument("--config-dir", "-cd")
     parser.add_argument("overrides", nargs="*")
     args, unknown = parser.parse_known_args(argv)
-    if not args.help or unknown or not Path(args.config_path).is_absolute():
+    if unknown or not Path(args.config_path).is_absolute():
         return False
     overrides = list(args.overrides)
     if args.config_dir:

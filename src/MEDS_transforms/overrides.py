@@ -18,7 +18,7 @@ RUNNER_KEYS = {
 }
 FLAGS_WITH_VALUE = {
     *("--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd"),
-    *("--cfg", "-c", "--package", "-p", "--experimental-rerun"),
+    *("--cfg", "-c", "--info", "-i", "--package", "-p", "--experimental-rerun"),
 }
 
 
@@ -45,7 +45,8 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 def with_override(argv: Sequence[str], override: str) -> list[str]:
     """A command line with one more override.
 
-    NOTE: Hydra takes its overrides only side by side, so that the new one goes before the first, or to the end.
+    NOTE: Hydra takes its overrides only side by side, so that the new one goes before the first. Where there is none it
+    goes to the front, since a flag at the end, such as `--info`, might take it for its value.
 
     >>> with_override(["--cfg", "job", "x=1", "--resolve"], "y=2")
     ['--cfg', 'job', 'y=2', 'x=1', '--resolve']
@@ -54,7 +55,7 @@ def with_override(argv: Sequence[str], override: str) -> list[str]:
         not arg.startswith("-") and before not in FLAGS_WITH_VALUE
         for before, arg in zip(["", *argv], argv, strict=False)
     ]
-    first = is_override.index(True) if True in is_override else len(argv)
+    first = is_override.index(True) if True in is_override else 0
     return [*argv[:first], override, *argv[first:]]
 
 

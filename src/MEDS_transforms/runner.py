@@ -25,7 +25,7 @@ from .files import publish
 from .overrides import quoted, split_overrides
 from .pipeline import Pipeline, StageRun, load_pipeline, plan, unknown_keys, unknown_runner_keys
 from .processes import Children, Screen, Sink, open_screen
-from .stage import hydra_script
+from .stage import hydra_script, share_cores
 
 __all__ = ["main", "run", "split_overrides"]
 
@@ -107,8 +107,10 @@ def _run_stage(
         SystemExit: the runner was told to stop.
     """
     start = time.monotonic()
+    environ = {**os.environ, "PYTHONUNBUFFERED": "1", RESUMING: "1"}
+    share_cores(stage.argv, environ)  # the package's own scripts do that themselves, a user's may not
     try:
-        status = children.run(stage.argv, {**os.environ, "PYTHONUNBUFFERED": "1", RESUMING: "1"}, [screen.line, log])
+        status = children.run(stage.argv, environ, [screen.line, log])
     except OSError as error:
         raise StageError(f"The stage {stage.name} could not be started: {error}") from error
     if stopped_by := children.stopped_by:

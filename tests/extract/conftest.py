@@ -1,6 +1,7 @@
 """An empty extraction for tests of single stages."""
 
 import pytest
+
 from helpers import Extraction
 
 

@@ -5,10 +5,10 @@ from datetime import datetime
 
 import polars as pl
 import pytest
-from helpers import Extraction, files_below
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers import Extraction, files_below
 from MEDS_transforms.extract import convert_to_sharded_events as stage
 
 LAB = {"code": ["LAB", "col(test)"], "time": "col(t)", "time_format": "%Y", "numeric_value": "n"}

@@ -5,11 +5,11 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 import pytest
-from helpers import files_below
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from helpers import files_below
 from MEDS_transforms.extract.merge_to_MEDS_cohort import check_unique_by, merge_pieces
 
 EARLY, LATE = datetime(2020, 1, 1), datetime(2021, 1, 1)
@@ -73,7 +73,9 @@ def test_ties_keep_their_order_in_more_than_a_million_rows(merge):
         }
     )
     merged = merge(a=[frame[:600_000], frame[600_000:1_200_000]], b=[frame[1_200_000:]])
-    by = np.lexsort([frame["time"].fill_null(datetime(1, 1, 1)).to_physical().to_numpy(), frame["subject_id"].to_numpy()])
+    by = np.lexsort(
+        [frame["time"].fill_null(datetime(1, 1, 1)).to_physical().to_numpy(), frame["subject_id"].to_numpy()]
+    )
     assert merged.height == n
     assert np.array_equal(merged["n"].to_numpy(), by)
     assert merged.equals(frame[by])
@@ -82,7 +84,10 @@ def test_ties_keep_their_order_in_more_than_a_million_rows(merge):
 # Duplicates
 
 
-DOUBLED = [piece((1, "A", EARLY, 1), (1, "A", EARLY, 2), (1, "A", EARLY, 1)), piece((1, "A", EARLY, 1), (1, "B", EARLY, 1))]
+DOUBLED = [
+    piece((1, "A", EARLY, 1), (1, "A", EARLY, 2), (1, "A", EARLY, 1)),
+    piece((1, "A", EARLY, 1), (1, "B", EARLY, 1)),
+]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +189,7 @@ def test_a_missing_chunk(x, merge):
         x.run("merge_to_MEDS_cohort", "do_overwrite=True")
 
 
-def test_a_shard_without_pieces_is_an_error_and_not_left_out(x, merge):
+def test_a_shard_without_pieces_is_an_error_and_not_left_out(merge):
     """Release 0.1 ended in success with a whole split missing, after a kill in an earlier stage."""
     with pytest.raises(FileNotFoundError, match="train/1"):
         merge(a=DOUBLED, shards={"train/0": [1], "train/1": [2]})

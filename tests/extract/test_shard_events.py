@@ -6,10 +6,10 @@ from datetime import date
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from helpers import Extraction, files_below
 
+from helpers import Extraction, files_below
 from MEDS_transforms.extract import shard_events
 
 EVENTS = {"labs": {"lab": {"code": ["LAB", "col(test)"], "time": "col(t)", "time_format": "%Y", "numeric_value": "n"}}}
@@ -65,18 +65,25 @@ def test_chunks_smaller_equal_and_larger_than_the_table(x, row_chunksize, names,
     assert pl.concat(chunks).equals(frame)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=st.integers(1, 40), row_chunksize=st.integers(1, 45), batch_rows=st.integers(1, 45))
-def test_chunks_do_not_depend_on_the_batches_in_which_rows_come(tmp_path_factory, rows, row_chunksize, batch_rows):
+@settings(max_examples=40, deadline=None)
+@given(rows=st.integers(1, 40), row_chunksize=st.integers(1, 45), batch=st.integers(1, 45), held=st.integers(1, 45))
+def test_chunks_depend_neither_on_the_batches_nor_on_how_many_rows_are_held(
+    tmp_path_factory, rows, row_chunksize, batch, held
+):
+    """A chunk that is larger than what is held in memory is appended to."""
     folder = tmp_path_factory.mktemp("chunks")
     frame = pl.DataFrame({"n": range(rows)})
-    batches = [frame.slice(i, batch_rows) for i in range(0, rows, batch_rows)]
-    assert shard_events.write_chunks(batches, row_chunksize, folder) == rows
+    frame = frame.with_columns(c=pl.format("c{}", pl.col("n") % 7).cast(pl.Categorical), s=pl.format("s{}", "n"))
+    batches = [frame.slice(i, batch) for i in range(0, rows, batch)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shard_events, "_HELD_ROWS", held)
+        assert shard_events.write_chunks(batches, row_chunksize, folder) == rows
     bounds = [(i, min(i + row_chunksize, rows)) for i in range(0, rows, row_chunksize)]
     assert files_below(folder) == sorted(f"[{start}-{end}).parquet" for start, end in bounds)
     for start, end in bounds:
         chunk = pl.read_parquet(folder / f"[{start}-{end}).parquet", glob=False)
-        assert chunk["n"].to_list() == [*range(start, end)]
+        assert chunk.schema == frame.schema
+        assert chunk.cast({"c": pl.String}).equals(frame[start:end].cast({"c": pl.String}))
 
 
 @pytest.mark.parametrize("suffix", [".csv.gz", ".parquet"])
@@ -176,8 +183,10 @@ def test_columns_that_no_event_needs_never_fail(x):
     assert x.chunk("labs", 0, 6)["n"].to_list() == [1] * 5 + [2]
 
 
-def test_categorical_columns_stay_categorical_also_with_many_categories(x):
-    """More categories than fit the usual page of a parquet dictionary."""
+@pytest.mark.parametrize("held_rows", [1_000_000, 45_000])
+def test_categorical_columns_stay_categorical_also_with_many_categories(x, monkeypatch, held_rows):
+    """More categories than fit the usual page of a parquet dictionary, in chunks written at once and bit by bit."""
+    monkeypatch.setattr(shard_events, "_HELD_ROWS", held_rows)
     texts = pl.Series([f"{i:0>30}" for i in range(60_000)])
     frame = pl.DataFrame({"subject_id": range(60_000), "c": texts.cast(pl.Categorical), "e": ["x", "y"] * 30_000})
     x.table("labs.parquet", frame.with_columns(e=pl.col("e").cast(pl.Enum(["y", "x"]))))
@@ -404,4 +413,4 @@ def test_a_bad_table_does_not_keep_the_others_from_being_mended(x):
 
 
 def test_meta_keys():
-    assert shard_events.META_KEYS == {"time_format", "_metadata"}
+    assert {"time_format", "_metadata"} == shard_events.META_KEYS

@@ -86,7 +86,7 @@ def test_fractions_are_ignored_with_a_warning_where_external_splits_cover_all(x,
 def test_a_split_with_a_null_fraction_is_dropped(split):
     found = split(".split_fracs={train: 0.5, tuning: null, held_out: 0.5}")
     assert sorted(found) == ["held_out/0", "train/0"]
-    assert sorted(sum(found.values(), [])) == [*range(1, 11)]
+    assert sorted(i for ids in found.values() for i in ids) == [*range(1, 11)]
 
 
 @pytest.mark.parametrize(

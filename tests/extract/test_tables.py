@@ -4,8 +4,8 @@ import gzip
 
 import polars as pl
 import pytest
-from helpers import write_table
 
+from helpers import write_table
 from MEDS_transforms.extract.tables import find_tables, get_supported_fp, is_csv
 from MEDS_transforms.extract.utils import get_supported_fp as former_get_supported_fp
 

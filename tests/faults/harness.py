@@ -25,6 +25,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
+
 from helpers import EXTRACTION_STAGES, SCRIPTS, Extraction, files_below
 
 FIRST_SEED = int(os.environ.get("MEDS_FAULTS_SEED", "1"))
@@ -37,7 +38,7 @@ SMALL = (
     "stage_configs.shard_events.row_chunksize=50",
     "stage_configs.split_and_shard_subjects.n_subjects_per_shard=6",
 )
-"""Overrides that give many chunks (18) and shards (8) of few rows."""
+"""Overrides that give many chunks (17) and shards (8) of few rows."""
 
 LOG_FILES = 4
 """Files that a script makes before it begins to work: its log, and three of Hydra's."""

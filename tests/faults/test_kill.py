@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from helpers import EXTRACTION_STAGES, SCRIPTS
 
 from .harness import (

@@ -7,11 +7,22 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import EXTRACTION_STAGES
 
+from helpers import EXTRACTION_STAGES
 from MEDS_transforms.mapreduce.claims import overwriting_run, publish_once
 
-from .harness import SEEDS, Elsewhere, Reference, Workers, at_random_moment, command, run_stage, strays, workers, written
+from .harness import (
+    SEEDS,
+    Elsewhere,
+    Reference,
+    Workers,
+    at_random_moment,
+    command,
+    run_stage,
+    strays,
+    workers,
+    written,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +55,7 @@ def test_each_output_is_made_once_and_the_cohort_is_that_of_one_worker(reference
     reference.check(x.cohort)
 
 
-@pytest.mark.parametrize("stage", ["shard_events", "extract_code_metadata", *MAPPED])
+@pytest.mark.parametrize("stage", ["convert_to_sharded_events", "extract_code_metadata"])
 def test_workers_of_one_launcher_overwrite_each_output_once(reference: Reference, tmp_path, stage):
     x = reference.before(stage, tmp_path / "cohort")
     run_stage(x, stage)

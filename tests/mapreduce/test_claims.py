@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from helpers import files_below, wait_until
 from polars.testing import assert_frame_equal
 
+from helpers import files_below, wait_until
 from MEDS_transforms.config import RUN_STARTED
 from MEDS_transforms.io import scan_parquet, scratch_path, write_lazyframe
 from MEDS_transforms.mapreduce import map_over, rwlock_wrap
@@ -289,8 +289,12 @@ def test_a_run_without_do_overwrite_leaves_the_folder_alone(tmp_path):
 
 
 def test_a_failed_overwriting_run_leaves_no_mark(tmp_path):
-    with pytest.raises(KeyError), overwriting_run(tmp_path, True) as since:
-        assert since is not None
-        assert files_below(tmp_path) != []
-        raise KeyError
+    def fail() -> None:
+        with overwriting_run(tmp_path, True) as since:
+            assert since is not None
+            assert files_below(tmp_path) != []
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert files_below(tmp_path) == []

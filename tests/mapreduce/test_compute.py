@@ -107,7 +107,7 @@ def test_none_is_the_identity(cfg):
 
 
 def frame_and_more(df, stage_cfg, other):
-    return df
+    return df, stage_cfg, other
 
 
 def any_positional(*args):
@@ -115,7 +115,7 @@ def any_positional(*args):
 
 
 def any_keyword(df, **kwargs):
-    return df
+    return df, kwargs
 
 
 def positional_only(df, /):
@@ -127,7 +127,7 @@ def wrong_name(frame):
 
 
 def with_default(df, threshold=3):
-    return df
+    return df, threshold
 
 
 def direct_that_returns_a_function(df) -> Callable:

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import polars as pl
 import pytest
-from helpers import files_below, write_shards
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from polars.testing import assert_frame_equal
 
+from helpers import files_below, write_shards
 from MEDS_transforms.mapreduce import map_over
 from MEDS_transforms.mapreduce.mapper import read_and_filter_fntr
 from MEDS_transforms.mapreduce.shards import shuffle_shards
@@ -111,7 +111,7 @@ def test_code_modifiers_under_a_former_name(cfg, former):
     assert seen == [["unit"]] * 3
 
 
-@pytest.mark.parametrize("bad", [lambda frame: frame, lambda df, more: df])
+@pytest.mark.parametrize("bad", [lambda frame: frame, lambda df, more: (df, more)])
 def test_a_function_of_no_known_shape_is_an_error_before_anything_is_written(cfg, tmp_path, bad):
     with pytest.raises(ValueError, match="compute function"):
         map_over(cfg, compute_fn=bad)
@@ -122,7 +122,7 @@ def test_own_ways_to_read_write_and_find_shards(cfg, tmp_path):
     def write(df, path):
         df.write_csv(path)
 
-    def iterate(cfg):
+    def iterate(_):
         return [(tmp_path / "in" / "data" / "train" / "1.parquet", tmp_path / "out" / "x" / "1.csv")], False
 
     paths = map_over(cfg, read_fn=pl.read_parquet, write_fn=write, shard_iterator_fntr=iterate)

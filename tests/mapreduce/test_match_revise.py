@@ -171,3 +171,17 @@ def test_a_column_that_is_not_there_is_named_with_its_entry_and_those_there_are(
 )
 def test_when_it_is_asked_for(stage_cfg, wanted):
     assert is_match_revise(OmegaConf.create(stage_cfg)) is wanted
+
+
+def test_numbers_meet_in_a_wider_dtype_and_a_number_does_not_meet_text():
+    df = pl.DataFrame({"subject_id": [1, 2], "time": [None, None], "code": ["a", "b"], "x": [1, 2]})
+
+    def cast(df, stage_cfg):
+        return df.with_columns(pl.col("x").cast(pl.Float64 if stage_cfg["to"] == "number" else pl.String))
+
+    def revise(to):
+        return match_revise_fntr({}, {"_match_revise": [{"_matcher": {"code": "a"}, "to": to}]}, cast)(df)
+
+    assert revise("number")["x"].to_list() == [1.0, 2.0]
+    with pytest.raises(ValueError, match=r"cannot meet in x: Int64, String"):
+        revise("text")

@@ -4,8 +4,8 @@ import logging
 
 import polars as pl
 import pytest
-from helpers import files_below, wait_until
 
+from helpers import files_below, wait_until
 from MEDS_transforms.io import scan_parquet, write_parquet
 from MEDS_transforms.mapreduce.claims import shard_unit
 from MEDS_transforms.mapreduce.mapper import identity_fn
@@ -31,6 +31,7 @@ def test_workers_share_the_shards_and_worker_0_merges(workers, overwrite):
     hold = workers.hold("compute", "3")
     processes = [workers.start(i, *arguments) for i in range(3)]
     wait_until(lambda: len(workers.results().keys() & {f"{name}.parquet" for name in names}) == N - 1)
+    wait_until(lambda: len(list(workers.folder.glob("began.*"))) == 3)
     assert not (workers.folder / "metadata" / "codes.parquet").exists()
     hold.unlink()
     workers.finish(*processes)  # within far less than the polling_time of 300 s
@@ -138,7 +139,7 @@ def test_another_worker_only_maps(tmp_path, worker):
 def test_a_failed_reduction_leaves_nothing_and_can_be_repeated(tmp_path):
     stage = Stage(tmp_path)
     merge = stage.reduce
-    stage.reduce = lambda paths: pl.DataFrame({"code": [1, "x"]}, strict=True)
+    stage.reduce = lambda _: pl.DataFrame({"code": [1, "x"]}, strict=True)
     with pytest.raises(TypeError):
         stage.run()
     assert [name for name in files_below(tmp_path / "meta") if not name.endswith(".lock")] == []

@@ -119,7 +119,7 @@ def test_a_shard_map_that_cannot_be_used(tmp_path, cfg, content):
         read_shard_map(cfg)
 
 
-def test_a_shard_map_that_is_not_there(tmp_path, cfg):
+def test_a_shard_map_that_is_not_there(cfg):
     with pytest.raises(FileNotFoundError, match=r"shards\.json"):
         shard_iterator_by_shard_map(cfg)
     with pytest.raises(ValueError, match="shards_map_fp is not set"):

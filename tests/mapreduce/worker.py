@@ -4,6 +4,7 @@
 
 Each shard that it computes adds a line `<shard> <worker>` to FOLDER/computed. While there is a file
 FOLDER/hold.<step>.<shard>, it says `held.<step>.<shard>` and waits in that step (read, compute or write) of that shard.
+A reducing worker says `began.<worker>` once it takes part in the run.
 MODE is `map` (map_over) or `reduce` (map_and_reduce).
 """
 
@@ -67,6 +68,7 @@ class Worker:
 
     def reduce(self) -> None:
         with overwriting_run(self.folder / "out", self.cfg["do_overwrite"]) as since:
+            (self.folder / f"began.{self.worker}").touch()
             units = shard_units(self.cfg, lambda df: self.compute(df), self.read, self.write, shard_iterator, since)
             map_and_reduce(self.cfg, units, merge, since)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import listed
+from ..files import is_complete_parquet_file
 from ..mapreduce.claims import publish_once
 
 CHUNK_LIST = "chunks.json"
@@ -68,12 +69,28 @@ def list_chunks(folder: Path, names: Iterable[str]) -> None:
     publish_once(folder / CHUNK_LIST, json.dumps(sorted(names)).encode())
 
 
-def check_pieces(folder: Path, there: Iterable[str], chunk_list: Path) -> None:
-    """Raises a FileNotFoundError if a folder lacks a piece of a chunk that was listed; no list: no check."""
+def find_pieces(shard_dir: Path, tables: Iterable[str], chunk_list: Path) -> list[Path]:
+    """The pieces of a shard, in the order of the tables and of their rows.
+
+    Where the chunks are listed just theirs count, so that pieces of an earlier run with chunks of another size do not.
+
+    Raises:
+        FileNotFoundError: a table has no pieces, or some are missing.
+    """
     if not chunk_list.is_file():
-        return
-    if missing := set(json.loads(chunk_list.read_text(encoding="utf-8"))) - set(there):
+        return [chunk.path for table in tables for chunk in complete_chunks(shard_dir / table)]
+    listed_names = json.loads(chunk_list.read_text(encoding="utf-8"))
+    pieces, missing = [], []
+    for table in tables:
+        names = [name for name in listed_names if name.rpartition("/")[0] == table]
+        paths = [shard_dir / f"{name}.parquet" for name in names]
+        pieces += sorted(paths, key=lambda path: int(path.name[1:].partition("-")[0]))
+        missing += [name for name, path in zip(names, paths, strict=True) if not is_complete_parquet_file(path)]
+        if not names:
+            missing.append(table)
+    if missing:
         raise FileNotFoundError(
-            f"In {folder} the pieces of {len(missing)} chunks are missing: {listed(missing)}. Run "
-            "convert_to_sharded_events to its end first."
+            f"In {shard_dir} the pieces of {listed(missing)} are missing. Run convert_to_sharded_events to its end "
+            "first."
         )
+    return pieces

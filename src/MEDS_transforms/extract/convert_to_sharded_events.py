@@ -59,6 +59,7 @@ def run(cfg: Mapping[str, Any]) -> None:
         }
         list_chunks(output_dir, units)
         map_units([units[name] for name in shuffle_shards(list(units), cfg)])
+        list_chunks(output_dir, units)  # again, should the worker that wrote the list have died over it
 
 
 class ChunkConverter:

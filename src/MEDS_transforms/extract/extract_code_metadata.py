@@ -15,7 +15,7 @@ Keys of stage_configs.extract_code_metadata:
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import polars as pl
 
 from ..code_metadata import add_to_codes, read_codes
 from ..config import EXTRACT_CONFIG_YAML
-from ..errors import listed, nearest
+from ..errors import Problems, listed, nearest
 from ..io import scan_parquet, write_parquet
 from ..mapreduce.claims import overwriting_run, shard_unit
 from ..mapreduce.reducer import map_and_reduce
@@ -34,7 +34,7 @@ from ..stage import config_value, stage_script
 from .cohort import codes_of, cohort_shards
 from .event_config import METADATA_KEY, Event, metadata_tables, read_event_config
 from .events import code_expr, concat_meeting, part_expr
-from .tables import get_supported_fp, scan_csv
+from .tables import get_supported_fp, reading, scan_csv
 
 logger = logging.getLogger(__name__)
 
@@ -48,11 +48,11 @@ def run(cfg: Mapping[str, Any]) -> None:
         logger.info("The event conversion file has no %s: there is nothing to do", METADATA_KEY)
         return
     codes = cache(lambda: codes_of(cohort_shards(cfg)))
-    files = {name: get_supported_fp(input_dir, name)[0] for name in tables}
+    files = find_metadata_tables(tables, input_dir)
     with overwriting_run(output_dir, bool(cfg.get("do_overwrite"))) as since:
         units = []
         for name, events in tables.items():
-            describe = partial(describe_codes, name=name, events=events, codes=codes)
+            describe = partial(_describe, path=files[name], name=name, events=events, codes=codes)
             out_fp = output_dir / f"{name}.parquet"
             units.append(shard_unit(files[name], out_fp, read_metadata_table, write_parquet, describe, since))
         in_order = [unit.out_fp for unit in units]
@@ -61,11 +61,32 @@ def run(cfg: Mapping[str, Any]) -> None:
         map_and_reduce(cfg, units, lambda _: add_to_codes(reduce_descriptions(in_order, separator), former), since)
 
 
+def find_metadata_tables(names: Iterable[str], input_dir: Path) -> dict[str, Path]:
+    """The files of metadata tables.
+
+    Raises:
+        FileNotFoundError: some are missing; the message lists them.
+    """
+    files, missing = {}, Problems("Metadata tables of the event conversion file are missing")
+    for name in names:
+        try:
+            files[name] = get_supported_fp(input_dir, name)[0]
+        except FileNotFoundError as error:
+            missing.add(str(error))
+    missing.raise_if_any(FileNotFoundError)
+    return files
+
+
 def read_metadata_table(path: Path) -> pl.LazyFrame:
     """A metadata table. Every column of a csv is text, so that codes keep leading zeros."""
     if path.suffix in (".parquet", ".par"):
         return scan_parquet(path)
     return scan_csv(path, infer_schema=False)
+
+
+def _describe(df: pl.LazyFrame, path: Path, name: str, events: list[Event], codes: Any) -> pl.DataFrame:
+    with reading(name, path):
+        return describe_codes(df, name, events, codes)
 
 
 def describe_codes(df: pl.LazyFrame, name: str, events: list[Event], codes: Any) -> pl.DataFrame:
@@ -139,7 +160,7 @@ def reduce_descriptions(paths: list[Path], separator: str) -> pl.DataFrame:
     if DESCRIPTION in aggregations:
         aggregations[DESCRIPTION] = pl.col(DESCRIPTION).str.join(separator, ignore_nulls=True)
     if PARENT_CODES in aggregations:
-        aggregations[PARENT_CODES] = pl.col(PARENT_CODES).explode()
+        aggregations[PARENT_CODES] = pl.col(PARENT_CODES).explode(empty_as_null=True)
     return rows.group_by(CODE, maintain_order=True).agg(**aggregations)
 
 

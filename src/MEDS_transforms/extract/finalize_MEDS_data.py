@@ -25,8 +25,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..config import EXTRACT_CONFIG_YAML
-from ..errors import Problems
-from ..io import Frame, scan_parquet, write_arrow
+from ..errors import Problems, listed
+from ..io import Frame, is_hidden, scan_parquet, write_arrow
 from ..mapreduce.claims import overwriting_run, shard_unit
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shuffle_shards
@@ -45,12 +45,35 @@ def run(cfg: Mapping[str, Any]) -> None:
     output_dir = Path(stage_cfg["output_dir"])
     with overwriting_run(output_dir, bool(cfg.get("do_overwrite"))) as since:
         paths = cohort_shards(cfg)
+        clear_former_shards(output_dir, set(paths), since is not None)
         finalize = partial(_finalize, stage_cfg=stage_cfg)
         units = [
             shard_unit(paths[shard], output_dir / f"{shard}.parquet", Path, _write, finalize, since)
             for shard in shuffle_shards(list(paths), cfg)
         ]
         map_units(units)
+
+
+def clear_former_shards(output_dir: Path, shards: set[str], do_overwrite: bool) -> None:
+    """Removes shards that an earlier run left and the shard map does not know: their subjects are in others now.
+
+    Raises:
+        FileExistsError: there are such shards and `do_overwrite` is not given.
+    """
+    there = {path.relative_to(output_dir).as_posix().removesuffix(".parquet"): path for path in _shards_in(output_dir)}
+    former = {shard: path for shard, path in there.items() if shard not in shards}
+    if former and not do_overwrite:
+        raise FileExistsError(
+            f"{output_dir} holds shards that are not in the shard map, from an earlier run: {listed(former)}. Their "
+            "subjects would be there twice. Give do_overwrite=True to remove them, or choose another cohort_dir."
+        )
+    for path in former.values():
+        path.unlink(missing_ok=True)
+        logger.warning("%s: not in the shard map, removed", path)
+
+
+def _shards_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*.parquet") if path.stem.isdigit() and not is_hidden(path, folder)]
 
 
 def get_and_validate_data_schema(df: Frame, stage_cfg: Mapping[str, Any]) -> pa.Table:
@@ -84,7 +107,8 @@ def to_meds_data(df: Frame, do_retype: bool) -> pl.DataFrame:
 
 def meds_schema(schema: pa.Schema) -> pa.Schema:
     """The arrow schema on disk for a table with these columns."""
-    return pa.schema([pa.field(f.name, _ARROW_TYPES.get(f.name, f.type)) for f in schema])
+    types = {f.name: pa.large_string() if f.type == pa.string() else f.type for f in schema} | _ARROW_TYPES
+    return pa.schema([(name, types[name]) for name in schema.names])
 
 
 def _finalize(path: Path, stage_cfg: Mapping[str, Any]) -> Path | pl.DataFrame:
@@ -102,6 +126,7 @@ def _write(result: Path | pl.DataFrame, path: Path) -> None:
     path.unlink(missing_ok=True)
     try:
         os.link(result, path)  # the same bytes under both names: files are replaced, never changed
+        os.utime(path)
     except OSError:
         shutil.copyfile(result, path)
 

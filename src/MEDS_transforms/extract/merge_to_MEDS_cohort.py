@@ -16,7 +16,7 @@ Keys of stage_configs.merge_to_MEDS_cohort:
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shard_iterator_by_shard_map
 from ..schema import SUBJECT_ID, TIME
 from ..stage import config_value, stage_script
-from .chunks import CHUNK_LIST, check_pieces, complete_chunks
+from .chunks import CHUNK_LIST, find_pieces
 from .event_config import read_event_config
 from .events import concat_meeting, drop_duplicate_rows
 
@@ -61,9 +61,7 @@ def read_pieces(shard_dir: Path, tables: Iterable[str], chunk_list: Path) -> lis
     Raises:
         FileNotFoundError: a table has no pieces, or some are missing.
     """
-    chunks = [(table, chunk) for table in tables for chunk in complete_chunks(shard_dir / table)]
-    check_pieces(shard_dir, [f"{table}/{chunk.rows}" for table, chunk in chunks], chunk_list)
-    return pl.collect_all([scan_parquet(chunk.path) for _, chunk in chunks])
+    return pl.collect_all([scan_parquet(path) for path in find_pieces(shard_dir, tables, chunk_list)])
 
 
 def merge_pieces(
@@ -99,7 +97,7 @@ def check_unique_by(unique_by: Any) -> str | list[str] | None:
 def _column_list(key: str, value: Any, otherwise: str = "") -> list[str] | None:
     if value is None:
         return None
-    if isinstance(value, str) or not isinstance(value, Iterable) or not all(isinstance(c, str) for c in value):
+    if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(c, str) for c in value):
         raise ValueError(f"{key} must be {otherwise}a list of column names or null, not {value!r}.")
     return list(value)
 

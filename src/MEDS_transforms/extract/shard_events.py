@@ -35,7 +35,15 @@ from ..mapreduce.shards import shuffle_shards
 from ..stage import config_value, stage_script
 from .chunks import chunk_name, find_chunks
 from .event_config import META_KEYS, Table, metadata_tables, read_event_config
-from .tables import MESSY_CSV, READERS, find_tables, get_supported_fp, is_csv, scan_csv
+from .tables import (
+    READERS,
+    empty_table,
+    find_tables,
+    get_supported_fp,
+    is_csv,
+    scan_csv,
+    unreadable_table,
+)
 
 __all__ = ["META_KEYS", "main", "run"]
 
@@ -87,9 +95,9 @@ def open_tables(
         except FileNotFoundError as error:
             missing.add(str(error))
         except pl.exceptions.NoDataError:
-            problems.add(_empty(name, path))
+            problems.add(empty_table(name, path))
         except (pl.exceptions.PolarsError, OSError) as error:
-            problems.add(_empty(name, path) if path.stat().st_size == 0 else _unreadable(name, path, error))
+            problems.add(unreadable_table(name, path, error))
     if not there and not frames:
         raise FileNotFoundError(f"There are no tables ({', '.join(READERS)}) below {input_dir}. Check input_dir.")
     missing.raise_if_any(FileNotFoundError)
@@ -142,7 +150,7 @@ def _table_unit(
         try:
             rows = write_chunks(_batches(name, frame, path), row_chunksize, scratch)
             if rows == 0:
-                raise ValueError(_empty(name, path))
+                raise ValueError(empty_table(name, path))
             folder.mkdir(exist_ok=True)
             for old in find_chunks(folder):
                 old.path.unlink()
@@ -202,7 +210,7 @@ class ChunkWriter:
         return rows
 
     def _append(self) -> None:
-        table = self._take().to_arrow()
+        table = self._take().to_arrow().unify_dictionaries()
         self.writer = self.writer or _open_writer(self.open_fp, table.schema)
         self.writer.write_table(table)
 
@@ -218,14 +226,17 @@ class ChunkWriter:
 
 
 def _open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """NOTE: polars 1.x cannot read categorical columns unless all of their pages are dictionary-encoded."""
+    """A file to which rows can be appended.
+
+    NOTE: polars 1.x cannot read categorical columns unless all of their pages are dictionary-encoded. Several
+    dictionaries in what is written at once would make arrow give that up.
+    """
     categorical = [field.name for field in schema if pa.types.is_dictionary(field.type)]
     return pq.ParquetWriter(
         path,
         schema,
         compression="lz4",
         use_dictionary=categorical,
-        dictionary_pagesize_limit=2**30,
         write_statistics=False,
     )
 
@@ -235,14 +246,14 @@ def _batches(name: str, frame: pl.LazyFrame, path: Path) -> Iterator[pl.DataFram
     try:
         yield from frame.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True)
     except pl.exceptions.NoDataError:
-        raise ValueError(_empty(name, path)) from None
+        raise ValueError(empty_table(name, path)) from None
     except pl.exceptions.PolarsError as error:
         misfit = _first_misfit(path, frame.collect_schema()) if is_csv(path) else None
-        raise ValueError(misfit or _unreadable(name, path, error)) from None
+        raise ValueError(misfit or unreadable_table(name, path, error)) from None
     except OSError as error:
         if error.errno is not None:
             raise
-        raise ValueError(_unreadable(name, path, error)) from None
+        raise ValueError(unreadable_table(name, path, error)) from None
 
 
 def _first_misfit(path: Path, schema: pl.Schema) -> str | None:
@@ -267,21 +278,6 @@ def _first_misfit(path: Path, schema: pl.Schema) -> str | None:
 
 def _fits(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     return text.cast(dtype, strict=False).is_not_null()
-
-
-def _empty(name: str, path: Path) -> str:
-    return f"The table {name} ({path}) is empty. If that is intended, take it out of the event conversion file."
-
-
-def _unreadable(name: str, path: Path, error: Exception) -> str:
-    """NOTE: polars raises a bare OSError for a compressed file that is cut short or whose checksum is wrong."""
-    first_line = str(error).split("\n")[0].rstrip(".")
-    remedy = MESSY_CSV
-    if isinstance(error, OSError) or not is_csv(path):
-        remedy = "The file is damaged, cut short or of another format: get it again."
-    elif "utf-8" in first_line.lower():
-        remedy = "Save the file as UTF-8."
-    return f"The table {name} ({path}) cannot be read: {first_line}. {remedy}"
 
 
 main = stage_script("MEDS_transforms.extract.shard_events", EXTRACT_CONFIG_YAML)

@@ -32,7 +32,8 @@ def subject_ids(ids: pl.Series, where: str) -> pl.Series:
     if bad.any():
         raise ValueError(
             f"{where}: subject ids must be whole numbers of at most 64 bits, but {bad.sum()} are not, such as "
-            f"{ids.filter(bad)[0]!r}. Mend them, or name another column as subject_id_col."
+            f"{ids.filter(bad)[0]!r}. Mend them, or name another column as subject_id_col, and run shard_events again, "
+            "with do_overwrite=True."
         )
     return numbers.alias(SUBJECT_ID)
 

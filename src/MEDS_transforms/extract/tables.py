@@ -1,7 +1,8 @@
 """The raw tables: where they are, in which format, and how they are read."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -12,8 +13,6 @@ from ..io import is_hidden, scan_parquet
 logger = logging.getLogger(__name__)
 
 ScanFn = Callable[..., pl.LazyFrame]
-
-MESSY_CSV = "Quote fields that contain commas or line breaks, or mend the row."
 
 
 def scan_csv(path: Path, **options: object) -> pl.LazyFrame:
@@ -65,3 +64,39 @@ def find_tables(root_dir: Path, apart_from: Iterable[Path] = ()) -> set[str]:
 def is_csv(path: Path) -> bool:
     """Whether a table is text, so that its dtypes are guessed."""
     return READERS[next(s for s in READERS if path.name.endswith(s))] is scan_csv
+
+
+@contextmanager
+def reading(name: str, path: Path) -> Iterator[None]:
+    """Makes a ValueError that says what to do of what polars raises because a table cannot be read."""
+    try:
+        yield
+    except pl.exceptions.NoDataError:
+        raise ValueError(empty_table(name, path)) from None
+    except pl.exceptions.ComputeError as error:
+        raise ValueError(unreadable_table(name, path, error)) from None
+    except OSError as error:
+        if type(error) is not OSError or error.errno is not None:
+            raise
+        raise ValueError(unreadable_table(name, path, error)) from None
+
+
+def empty_table(name: str, path: Path) -> str:
+    """What to say of a table without rows, header or bytes."""
+    return f"The table {name} ({path}) is empty. If that is intended, take it out of the event conversion file."
+
+
+def unreadable_table(name: str, path: Path, error: Exception) -> str:
+    """What to say of a table that polars cannot read.
+
+    NOTE: polars raises a bare OSError for a compressed file that is cut short or whose checksum is wrong.
+    """
+    first_line = str(error).split("\n")[0].rstrip(".")
+    remedy = "Quote fields that contain commas or line breaks, or mend the row."
+    if path.stat().st_size == 0:
+        return empty_table(name, path)
+    if isinstance(error, OSError) or not is_csv(path):
+        remedy = "The file is damaged, cut short or of another format: get it again."
+    elif "utf-8" in first_line.lower():
+        remedy = "Save the file as UTF-8."
+    return f"The table {name} ({path}) cannot be read: {first_line}. {remedy}"

@@ -110,16 +110,18 @@ def _check_columns(frame: pl.DataFrame, wanted: list[set[str]]) -> None:
 
 
 def _together(parts: list[pl.DataFrame]) -> pl.DataFrame:
-    """The parts one below the other, stably sorted by subject and time."""
-    try:
-        joined = pl.concat(parts, how="diagonal_relaxed")
-    except (
-        pl.exceptions.SchemaError,
-        pl.exceptions.ComputeError,
-        pl.exceptions.InvalidOperationError,
-    ) as error:
-        raise ValueError(f"{MATCH_REVISE_KEY}: the outputs have dtypes that cannot meet: {error}") from error
-    return joined.sort(SUBJECT_ID, TIME, maintain_order=True, nulls_last=False)
+    """The parts one below the other, stably sorted by subject and time. Only numbers meet in a wider dtype."""
+    dtypes: dict[str, list[pl.DataType]] = {}
+    for part in parts:
+        for column, dtype in part.schema.items():
+            if dtype != pl.Null and dtype not in dtypes.setdefault(column, []):
+                dtypes[column].append(dtype)
+    for column, found in dtypes.items():
+        if len(found) > 1 and not all(dtype.is_numeric() for dtype in found):
+            raise ValueError(
+                f"{MATCH_REVISE_KEY}: the outputs have dtypes that cannot meet in {column}: {listed(found)}."
+            )
+    return pl.concat(parts, how="diagonal_relaxed").sort(SUBJECT_ID, TIME, maintain_order=True, nulls_last=False)
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,103 @@
+"""A disk that is full or read-only: one message, nothing half-written, and the same command goes on once it is mended.
+
+Needs the right to mount a file system (`mount -t tmpfs`); skipped elsewhere.
+"""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from helpers import EXTRACTION_STAGES
+
+from .harness import Elsewhere, Reference, Workers, command, contents, run_stage
+
+pytestmark = pytest.mark.slow
+
+ROOM_FOR_LOGS = 24 * 1024
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A file system of two megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"cannot mount a small file system here: {error}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def fails(x: Elsewhere, folder: Path, stage: str) -> str | None:
+    """Runs a stage; gives the one message with which it fails, None if it succeeds."""
+    group = Workers(folder)
+    group.start(command(x, stage))
+    if group.wait() == [0]:
+        return None
+    assert group.wait() == [1]
+    assert "Traceback" not in group.text()
+    said, message = f"\n{group.text()}".split("\nerror: ")
+    assert said.count("[ERROR]") == 0
+    return message
+
+
+def only_whole_files(reference: Reference, x: Elsewhere, stage: str) -> bool:
+    """Whether every file that is not hidden is as it is after the stage."""
+    got, want = contents(x.cohort), reference.after[stage]
+    whole = contents(want)
+    return all(data == whole[name] for name, data in got.items() if not Path(name).name.startswith("."))
+
+
+@pytest.mark.parametrize("room", [0, ROOM_FOR_LOGS])
+def test_every_stage_fails_on_a_full_disk_and_goes_on_when_there_is_room(reference: Reference, disk, tmp_path, room):
+    x = Elsewhere(reference.x.folder, disk / "cohort")
+    failed = []
+    for stage in EXTRACTION_STAGES:
+        ballast = disk / "ballast"
+        free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+        ballast.write_bytes(bytes(max(0, free - room)))
+        if message := fails(x, tmp_path, stage):
+            failed.append(stage)
+            assert "No space left on device" in message
+            assert "free some space and run the same command again" in message
+        assert only_whole_files(reference, x, stage)
+        ballast.unlink()
+        run_stage(x, stage)
+        reference.check(x.cohort, stage)
+    # What split_and_shard_subjects writes takes as much room as a line in a log.
+    assert {*EXTRACTION_STAGES} - {*failed} <= ({"split_and_shard_subjects"} if room else set())
+
+
+def remount(disk: Path, mode: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{mode}", disk], check=True)
+
+
+FIRST_OUTPUTS = {
+    "shard_events": "shard_events/hosp/labs/[0-50).parquet",
+    "merge_to_MEDS_cohort": "merge_to_MEDS_cohort/train/0.parquet",
+    "finalize_MEDS_metadata": "metadata/codes.parquet",
+}
+
+
+@pytest.mark.parametrize("has_run_before", [False, True])
+@pytest.mark.parametrize("stage", FIRST_OUTPUTS)
+def test_a_stage_fails_in_a_read_only_folder_and_goes_on_when_it_is_writable(
+    reference: Reference, disk, tmp_path, stage, has_run_before
+):
+    x = reference.before(stage, disk / "cohort")
+    if has_run_before:  # then it fails at another place: its folder of logs is there
+        run_stage(x, stage)
+        (x.cohort / FIRST_OUTPUTS[stage]).unlink()
+    before = contents(x.cohort)
+    remount(disk, "ro")
+    message = fails(x, tmp_path, stage)
+    assert message
+    assert "Read-only file system" in message
+    assert str(disk) in message
+    remount(disk, "rw")
+    assert contents(x.cohort) == before
+    run_stage(x, stage)
+    reference.check(x.cohort, stage)
