@@ -115,6 +115,7 @@ _REMEDIES = {
     errno.EDQUOT: "The quota is used up: free some space and run the same command again; it goes on where it was.",
     errno.EACCES: "Change the permissions of that path, or choose another folder, and run the same command again.",
     errno.EPERM: "Change the permissions of that path, or choose another folder, and run the same command again.",
+    errno.ENOTDIR: "A file is where a folder should be: move it away, or choose another folder.",
     errno.EROFS: "That file system is read-only: choose another folder, or mount it writable.",
 }
 

@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import polars as pl
 
@@ -26,6 +26,9 @@ __all__ = [
 
 Frame: TypeAlias = pl.DataFrame | pl.LazyFrame
 
+_ROW_GROUP_ROWS = 100_000
+"""Row groups are encoded side by side, on all cores, if there are several: polars' default of 262,144 is too large."""
+
 
 def scan_parquet(path: Path) -> pl.LazyFrame:
     """A lazy scan of one file. NOTE: names such as `[0-10).parquet` are globs to polars unless told otherwise."""
@@ -37,7 +40,8 @@ def write_parquet(df: Frame, path: Path, fast: bool = False) -> None:
     if isinstance(df, pl.LazyFrame):
         df = df.collect()
     path.parent.mkdir(parents=True, exist_ok=True)
-    df.write_parquet(path, compression="lz4" if fast else "zstd", statistics=not fast)
+    codec: Literal["lz4", "zstd"] = "lz4" if fast else "zstd"
+    df.write_parquet(path, compression=codec, statistics=not fast, row_group_size=_ROW_GROUP_ROWS)
 
 
 def write_lazyframe(df: Frame, out_fp: Path) -> None:
@@ -57,6 +61,7 @@ def write_arrow(df: pl.DataFrame, schema: "pa.Schema", path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # One chunk per column: how a frame lies in memory must not show in the bytes on disk.
     df = df.select(schema.names).rechunk()
-    df.write_parquet(path, metadata={"ARROW:schema": b64encode(schema.serialize()).decode()})
+    metadata = {"ARROW:schema": b64encode(schema.serialize()).decode()}
+    df.write_parquet(path, compression="zstd", row_group_size=_ROW_GROUP_ROWS, metadata=metadata)
     if not pq.read_schema(path).equals(schema):
         pq.write_table(df.to_arrow().cast(schema), path, compression="zstd")
