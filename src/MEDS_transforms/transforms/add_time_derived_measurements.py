@@ -181,28 +181,46 @@ _BLOCKS: dict[str, tuple[tuple[str, ...], Callable[..., Block]]] = {
 def insert(rows: pl.DataFrame, blocks: list[NewRows]) -> pl.DataFrame:
     """The shard with the new rows, each before its row; before one row those of a later block come first.
 
-    Positions are counted and every column is gathered once; nothing is sorted.
+    Positions are counted and every column is gathered once; nothing is sorted, and only the columns that new rows
+    fill are ever copied together with theirs.
     """
     # The later block first, so that it stays first where both insert before the same row.
     blocks = [block for block in reversed(blocks) if len(block.before)]
     if not blocks:
         return rows
     before = np.concatenate([block.before for block in blocks])
-    new = pl.concat([_as_rows(rows, block) for block in blocks])
     by_position = np.argsort(before, kind="stable")
     is_old = np.zeros(rows.height + len(before), dtype=bool)
-    n_new_up_to = np.cumsum(np.bincount(before, minlength=rows.height))
-    is_old[np.arange(rows.height) + n_new_up_to] = True
-    source = np.empty(len(is_old), dtype=np.int64)
+    is_old[np.arange(rows.height) + np.cumsum(np.bincount(before, minlength=rows.height))] = True
+    # Where each row of the result comes from: a new one takes subject and time of the row it stands before.
+    source = np.empty(len(is_old), dtype=np.uint32)
     source[is_old] = np.arange(rows.height)
-    source[~is_old] = rows.height + by_position
-    return pl.concat([rows, new], how="diagonal_relaxed", rechunk=True).select(pl.all().gather(pl.Series(source)))
+    source[~is_old] = before[by_position]
+    at = pl.Series(source)
+    at_or_null = pl.select(pl.when(pl.Series(is_old)).then(at)).to_series()
+    # A copy: a polars series may look at the array that it was made of.
+    with_new = source.copy()
+    with_new[~is_old] = rows.height + by_position
+    filled = {
+        CODE: pl.concat([block.code for block in blocks]),
+        NUMERIC_VALUE: pl.concat([_values(block) for block in blocks]),
+    }
+    return rows.select(
+        _with_new(rows[column], filled[column]).gather(pl.Series(with_new))
+        if column in filled
+        else pl.col(column).gather(at if column in (SUBJECT_ID, TIME) else at_or_null)
+        for column in rows.columns
+    )
 
 
-def _as_rows(rows: pl.DataFrame, block: NewRows) -> pl.DataFrame:
-    frame = rows.select(pl.col(SUBJECT_ID, TIME).gather(pl.Series(block.before))).with_columns(block.code.alias(CODE))
-    value = pl.lit(None, pl.Float32) if block.numeric_value is None else block.numeric_value
-    return frame.with_columns(value.alias(NUMERIC_VALUE))
+def _with_new(old: pl.Series, new: pl.Series) -> pl.Series:
+    return pl.concat([old.to_frame(), new.alias(old.name).to_frame()], how="vertical_relaxed").to_series()
+
+
+def _values(block: NewRows) -> pl.Series:
+    if block.numeric_value is not None:
+        return block.numeric_value
+    return pl.repeat(None, len(block.before), dtype=pl.Float32, eager=True)
 
 
 def _check_code(key: str, code: Any) -> None:
