@@ -1,7 +1,7 @@
 # Everything here needs Python >= 3.11 and make, nothing else: each target makes the virtual environment, installs what
 # it needs and leaves a stamp, so that a second call is quick.
 #
-#   make demo                      raw tables -> a MEDS dataset in demo/cohort
+#   make demo                      raw tables -> a MEDS dataset in demo/cohort -> tensors in demo/tensors
 #   make test [TESTS=tests/x.py]   the tests
 #   make bench [SCALE=1]           speed and memory; 1 is 15 million rows, 0.1 the default
 #   make lint | docs | clean       style and types; the documentation; back to a fresh clone

@@ -159,9 +159,9 @@ def versions(python: Path) -> dict[str, str | None]:
     return json.loads(asked(python, VERSIONS_SCRIPT, *PACKAGES))
 
 
-def n_measurements(python: Path, cohort: Path) -> int:
-    """The rows of a finished cohort."""
-    return int(asked(python, COUNT_SCRIPT, str(cohort / "data")))
+def n_rows(python: Path, folder: Path) -> int:
+    """The rows of all parquet files below a folder."""
+    return int(asked(python, COUNT_SCRIPT, str(folder)))
 
 
 def as_record(measurement: Measurement) -> dict[str, float]:

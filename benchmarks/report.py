@@ -69,12 +69,12 @@ def headings(record: Record) -> list[str]:
 
 def notes(record: Record) -> list[str]:
     """What a reader must know beside the figures: machine, versions, settings, whether the peers agree."""
-    size = sum(record["raw_tables_bytes"].values()) / 1e9
+    size = sum(record["tables_bytes"].values()) / 1e9
     settings = ", ".join(f"{key} {value}" for key, value in record["settings"].items() if value not in ([], None))
     lines = ["Machine: " + ", ".join(f"{key} {value}" for key, value in record["machine"].items())]
     for peer, versions in record["peers"].items():
         lines.append(f"{peer}: " + ", ".join(f"{name} {version}" for name, version in versions.items()))
-    lines.append(f"Settings: {settings}; raw tables {size:.2f} GB")
+    lines.append(f"Settings: {settings}; input {size:.2f} GB")
     counts = {
         peer: {run["n_measurements"] for run in record["runs"] if run["peer"] == peer} for peer in record["peers"]
     }

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,90 @@ def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
         if time.monotonic() > end:
             raise TimeoutError("What the test waits for does not happen.")
         time.sleep(0.01)
+
+
+MEASUREMENT_TYPES = {"subject_id": pl.Int64, "time": pl.Datetime("us"), "code": pl.String, "numeric_value": pl.Float32}
+
+
+def measurements(*rows: tuple[Any, ...], **more: Any) -> pl.DataFrame:
+    """Measurements, from rows of subject, time, code and value (which may be left out); `more` columns."""
+    filled = [(*row, None)[:4] for row in rows]
+    return pl.DataFrame(filled, schema=MEASUREMENT_TYPES, orient="row").with_columns(**more)
+
+
+@cache
+def _preprocess_defaults(stage: str, stages: tuple[str, ...]) -> DictConfig:
+    with initialize_config_dir(str(CONFIG_DIR), version_base=None):
+        cfg = compose("_preprocess", [f"stage={stage}", f"stages=[{','.join(stages)}]"])
+    OmegaConf.set_struct(cfg, False)
+    return cfg
+
+
+@dataclass
+class Preprocessing:
+    """A small MEDS dataset and a cohort below one folder, and the pre-processing stages that run on it."""
+
+    folder: Path
+
+    @property
+    def dataset(self) -> Path:
+        return self.folder / "dataset"
+
+    @property
+    def cohort(self) -> Path:
+        return self.folder / "cohort"
+
+    def write(
+        self,
+        shards: Mapping[str, pl.DataFrame],
+        codes: pl.DataFrame | None = None,
+        splits: Mapping[str, list[int]] | None = None,
+    ) -> None:
+        """Writes the dataset: its shards, its code metadata, its splits."""
+        write_shards(self.dataset / "data", shards)
+        if codes is not None:
+            write_table(self.dataset / "metadata" / "codes.parquet", codes)
+        if splits is not None:
+            rows = [(i, split) for split, ids in splits.items() for i in ids]
+            table = pl.DataFrame(rows, schema={"subject_id": pl.Int64, "split": pl.String}, orient="row")
+            write_table(self.dataset / "metadata" / "subject_splits.parquet", table)
+
+    def cfg(self, stage: str, *stages: str, **block: Any) -> DictConfig:
+        """The whole configuration of a stage in a pipeline of `stages` (default: it alone), with its own block.
+
+        A key that begins with `cfg_` is of the configuration, not of the block.
+        """
+        own = {key: value for key, value in block.items() if not key.startswith("cfg_")}
+        general = {key.removeprefix("cfg_"): value for key, value in block.items() if key.startswith("cfg_")}
+        folders = {"input_dir": str(self.dataset), "cohort_dir": str(self.cohort), "polling_time": 1}
+        defaults = _preprocess_defaults(stage, stages or (stage,))
+        return OmegaConf.merge(defaults, folders, {"stage_configs": {stage: own}}, general)
+
+    def run(self, stage: str, *stages: str, **block: Any) -> dict[str, pl.DataFrame]:
+        """Runs a stage in this process; returns the shards that it wrote."""
+        cfg = self.cfg(stage, *stages, **block)
+        kinds = ("filters", "metadata", "transforms")
+        [module] = [m for kind in kinds if find_spec(m := f"MEDS_transforms.{kind}.{stage}")]
+        import_module(module).main(cfg)
+        return self.shards(Path(cfg.stage_cfg.output_dir))
+
+    def shards(self, folder: Path) -> dict[str, pl.DataFrame]:
+        """The shards below a folder, by name."""
+        paths = [folder / name for name in files_below(folder) if name.endswith(".parquet")]
+        return {
+            p.relative_to(folder).as_posix().removesuffix(".parquet"): pl.read_parquet(p, glob=False) for p in paths
+        }
+
+    def arguments(self, stage: str, *overrides: str) -> list[str]:
+        """The command line of the stage's console script, in a pipeline of it alone."""
+        folders = [f"input_dir={self.dataset}", f"cohort_dir={self.cohort}", f"stages=[{stage}]", "polling_time=1"]
+        own = [f"stage_configs.{stage}{o}" if o.startswith(".") else o for o in overrides]
+        return [str(SCRIPTS / f"MEDS_transform-{stage}"), *folders, *own]
+
+    def script(self, stage: str, *overrides: str) -> subprocess.CompletedProcess[str]:
+        """Runs the stage's console script."""
+        command = self.arguments(stage, *overrides)
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=120, check=False)
 
 
 _MEDS_04 = hasattr(meds, "DataSchema")

@@ -69,23 +69,29 @@ def test_make_demo_calls_the_recipe() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", ["demo", "a demo, here"])
-def test_recipe_makes_a_dataset_and_shows_it(tmp_path: Path, folder: str) -> None:
+def test_recipe_makes_a_dataset_and_tensors_and_shows_them(tmp_path: Path, folder: str) -> None:
     cohort = tmp_path / folder / "cohort"
-    outputs = []
+    outputs, tensors = [], []
     for _ in range(2):
         ran = run_demo(tmp_path / folder)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         outputs.append({p: p.read_bytes() for p in sorted((cohort / "data").rglob("*.parquet"))})
+        tensors.append({p: p.read_bytes() for p in sorted((cohort.parent / "tensors" / "data").rglob("*.nrt"))})
         for shown in (
             "train/2",
             "held_out",
             "VITAL//heart_rate",
             "Potassium",
             f"{cohort}/metadata/codes.parquet",
+            "The tensor of subject 1",
+            "TIME_OF_DAY//[",
+            f"{cohort.parent}/tensors/data",
         ):
             assert shown in ran.stdout
     assert len(outputs[0]) == 5
     assert outputs[0] == outputs[1]
+    assert [p.stem for p in tensors[0]] == [p.stem for p in outputs[0]]
+    assert tensors[0] == tensors[1]
     data = pl.concat([pl.read_parquet(path, glob=False) for path in outputs[0]], how="diagonal_relaxed")
     codes = pl.read_parquet(cohort / "metadata" / "codes.parquet", glob=False)
     assert data["subject_id"].n_unique() == 300

@@ -226,8 +226,9 @@ def mapping_paths(content: object, prefix: str = "") -> set[str]:
     return {p for key, value in content.items() for p in mapping_paths(value, f"{prefix}.{key}".lstrip("."))}
 
 
-def test_extraction_pipeline_has_every_key_with_a_comment() -> None:
-    text = (ROOT / "configs" / "extraction.yaml").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["extract", "preprocess"])
+def test_pipeline_to_copy_has_every_key_with_a_comment(name: str) -> None:
+    text = (ROOT / "configs" / {"extract": "extraction.yaml", "preprocess": "preprocessing.yaml"}[name]).read_text()
     content = yaml.safe_load(text)
     derived = {
         "stage",
@@ -237,19 +238,33 @@ def test_extraction_pipeline_has_every_key_with_a_comment() -> None:
         "etl_metadata.package_name",
         "etl_metadata.package_version",
     }
-    assert leaves("_pipeline.yaml") | leaves("_extract.yaml") <= derived | {
+    if name == "preprocess":
+        derived |= {"etl_metadata.dataset_name", "etl_metadata.dataset_version"}  # they come along with the dataset
+    packaged = yaml.safe_load((CONFIGS / f"_{name}.yaml").read_text())
+    assert content["stages"] == packaged["stages"]
+    assert leaves("_pipeline.yaml") | leaves(f"_{name}.yaml") <= derived | {
         *content,
         *(f"etl_metadata.{key}" for key in content["etl_metadata"]),
     }
-    for stage in STAGES:
-        defaults = yaml.safe_load((CONFIGS / "stage_configs" / f"{stage}.yaml").read_text())[stage] or {}
-        assert mapping_paths(defaults) <= mapping_paths(content["stage_configs"][stage])
+    for stage in content["stages"]:
+        path = CONFIGS / "stage_configs" / f"{stage}.yaml"
+        defaults = (yaml.safe_load(path.read_text())[stage] if path.is_file() else None) or {}
+        defaults = {key: value for key, value in defaults.items() if not key.startswith("_")}
+        assert not defaults or mapping_paths(defaults) <= mapping_paths(content["stage_configs"][stage])
     uncommented = [
         line
         for before, line in zip(["", *text.splitlines()], text.splitlines(), strict=False)
         if re.match(r"\s*[\w-]+: *\S", line) and "#" not in line and not before.strip().startswith("#")
     ]
     assert [line for line in uncommented if not re.match(r" {6}(train|tuning|held_out): ", line)] == []
+
+
+@pytest.mark.parametrize("stage", ["fit_outlier_detection", "fit_normalization"])
+def test_pipeline_to_copy_computes_exact_statistics(stage: str) -> None:
+    content = yaml.safe_load((ROOT / "configs" / "preprocessing.yaml").read_text(encoding="utf-8"))
+    aggregations = content["stage_configs"][stage]["aggregations"]
+    assert {"values/mean", "values/std"} <= set(aggregations)
+    assert not {"values/sum", "values/sum_sqd"} & set(aggregations)
 
 
 @pytest.mark.parametrize("name", ["serial", "local", "slurm"])

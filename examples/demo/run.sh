@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The demo: raw tables -> a MEDS dataset, through the runner. `make demo` calls it; call it yourself with another
-# folder, and with overrides for the stages behind it:
+# The demo: raw tables -> a MEDS dataset -> tensors, through the runner. `make demo` calls it; call it yourself with
+# another folder, and with overrides for the stages of the extraction behind it:
 #
 #   examples/demo/run.sh /tmp/demo seed=7
 set -euo pipefail
@@ -11,8 +11,8 @@ shift || true
 
 python examples/demo/make_tables.py "$folder/raw"
 
-# A fresh cohort each time: the runner would skip what an earlier call has done.
-rm -rf "$folder/cohort"
+# Everything anew each time: the runner would skip what an earlier call has done.
+rm -rf "$folder/cohort" "$folder/tensors"
 
 # NOTE: the inner quotes are for Hydra, to which some characters mean something.
 MEDS_transform-runner \
@@ -26,4 +26,10 @@ MEDS_transform-runner \
     stage_configs.split_and_shard_subjects.n_subjects_per_shard=100 \
     "$@"
 
-python examples/demo/show.py "$folder/cohort"
+MEDS_transform-runner \
+    pipeline_config_fp=configs/preprocessing.yaml \
+    "input_dir='$folder/cohort'" \
+    "cohort_dir='$folder/tensors'" \
+    stage_configs.filter_measurements.min_subjects_per_code=5
+
+python examples/demo/show.py "$folder/cohort" "$folder/tensors"

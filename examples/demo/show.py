@@ -1,15 +1,20 @@
-"""Shows what is in a MEDS dataset: splits and shards, the commonest codes, a subject's rows, the files."""
+"""Shows what is in a MEDS dataset: splits and shards, the commonest codes, a subject's rows, the files.
+
+Given a pre-processed dataset too, shows the tensor of its first subject.
+"""
 
 import argparse
 from pathlib import Path
 
 import polars as pl
+from nested_ragged_tensors.ragged_numpy import JointNestedRaggedTensorDict
 from rich.console import Console
 from rich.table import Table
 
-METADATA = ("codes.parquet", "dataset.json", "subject_splits.parquet")
 MAX_CODES = 15
 MAX_ROWS = 8
+MAX_EVENTS = 8
+FIRST_SHARD = "train/0"
 
 
 def read_shards(cohort: Path) -> pl.DataFrame:
@@ -93,11 +98,45 @@ def show(cohort: Path, console: Console) -> None:
         console.print(f"  {cohort / name}", soft_wrap=True, highlight=False)
 
 
+def read_first_tensor(tensors: Path) -> tuple[int, pl.DataFrame]:
+    """The first subject of the first shard, and its tensor with a row per event, as text, padding cut off."""
+    event_seqs = pl.read_parquet(tensors / "tokenization" / "event_seqs" / f"{FIRST_SHARD}.parquet", glob=False)
+    codes = pl.read_parquet(tensors / "metadata" / "codes.parquet", glob=False)
+    words = dict(codes.select("code/vocab_index", "code").iter_rows())
+    dense = JointNestedRaggedTensorDict(tensors_fp=tensors / "data" / f"{FIRST_SHARD}.nrt")[0].to_dense()
+    measured = dense["dim1/mask"]
+    events = {
+        "time_delta_days": [f"{days:.2f}" for days in dense["time_delta_days"]],
+        "code": [" ".join(map(str, code[mask])) for code, mask in zip(dense["code"], measured, strict=True)],
+        "numeric_value": [
+            " ".join(f"{value:.2f}" for value in values[mask])
+            for values, mask in zip(dense["numeric_value"], measured, strict=True)
+        ],
+        "the codes in words": [
+            "\n".join(words[index] for index in code[mask]) for code, mask in zip(dense["code"], measured, strict=True)
+        ],
+    }
+    return event_seqs["subject_id"][0], pl.DataFrame(events)
+
+
+def show_tensor(tensors: Path, console: Console) -> None:
+    """Prints the first events of the first subject's tensor."""
+    subject, events = read_first_tensor(tensors)
+    title = f"The tensor of subject {subject}: the first of its {len(events)} events"
+    console.print(as_table(events.head(MAX_EVENTS), title))
+    console.print("The tensors of all subjects:", style="bold")
+    console.print(f"  {tensors / 'data'}", soft_wrap=True, highlight=False)
+
+
 def main() -> None:
     """The command line: which dataset."""
     parser = argparse.ArgumentParser(description="Show what is in a MEDS dataset.")
     parser.add_argument("cohort", type=Path, help="the dataset's folder, with data/ and metadata/ in it")
-    show(parser.parse_args().cohort, Console())
+    parser.add_argument("tensors", type=Path, nargs="?", help="the folder of the pre-processed dataset")
+    arguments = parser.parse_args()
+    show(arguments.cohort, console := Console())
+    if arguments.tensors:
+        show_tensor(arguments.tensors, console)
 
 
 if __name__ == "__main__":

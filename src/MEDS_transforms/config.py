@@ -271,7 +271,8 @@ def _register_resolvers() -> None:
     resolvers = {
         "current_script_name": current_script_name,
         "populate_stage": populate_stage,
-        "get_script_docstring": get_script_docstring,
+        # For Hydra's template, in which a lone $ would be the beginning of a placeholder.
+        "get_script_docstring": lambda: get_script_docstring().replace("$", "$$"),
         "get_package_name": lambda: PACKAGE,
         "get_package_version": get_package_version,
         "load_yaml_file": load_yaml_file,

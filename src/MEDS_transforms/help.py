@@ -6,6 +6,7 @@ template that does not show them.
 
 import argparse
 from pathlib import Path
+from string import Template
 
 from hydra import compose, initialize_config_dir
 
@@ -36,7 +37,9 @@ def print_help(argv: list[str], config: Path) -> bool:
     with initialize_config_dir(config_dir=args.config_path, version_base=None):
         cfg = compose(args.config_name, overrides, return_hydra_config=True)
         text = str(cfg.hydra.help.template)
-    if "$" in text:
+    try:
+        text = Template(text).substitute()
+    except (KeyError, ValueError):  # it asks for Hydra's placeholders
         return False
     print(text)  # noqa: T201
     return True

@@ -9,7 +9,17 @@
 | `categorical_value`, `text_value` | String | a value that is no number |
 | `description` | String | a code in words (code metadata) |
 | `parent_codes` | List(String) | more general codes (code metadata) |
+| `numeric_value/is_inlier` | Boolean | whether the value is near enough to its code's mean; null: nothing to compare |
+| `code/n_subjects`, `code/n_occurrences` | unsigned | subjects with the code; rows (code metadata) |
+| `values/n_subjects`, `values/n_occurrences` | unsigned | the same over rows with a value, neither null nor NaN |
+| `values/n_ints` | unsigned | such values that are whole numbers |
+| `values/sum`, `values/sum_sqd`, `values/min`, `values/max` | Float32 | of those values |
+| `values/mean`, `values/std` | Float64 | of those values; the deviation is that of a population |
+| `values/quantiles` | Struct of Float32 | of those values: `values/quantile/<q>` each |
+| `code/vocab_index` | unsigned | the number of a code in the vocabulary, from 1 (code metadata) |
 | `split` | String | the split of a subject: `train`, `tuning`, `held_out` or a name of the user's |
+| `start_time` | Datetime[us] | the time of a subject's first event (tokenized data) |
+| `time_delta_days` | List(Float32) | days since the event before, NaN for the first (tokenized data) |
 """
 
 import polars as pl
@@ -25,8 +35,29 @@ BOOLEAN_VALUE = "boolean_value"
 DESCRIPTION = "description"
 PARENT_CODES = "parent_codes"
 
+IS_INLIER = "numeric_value/is_inlier"
+
+CODE_PREFIX = "code/"
+CODE_N_SUBJECTS = "code/n_subjects"
+CODE_N_OCCURRENCES = "code/n_occurrences"
+VALUES_N_SUBJECTS = "values/n_subjects"
+VALUES_N_OCCURRENCES = "values/n_occurrences"
+VALUES_N_INTS = "values/n_ints"
+VALUES_SUM = "values/sum"
+VALUES_SUM_SQD = "values/sum_sqd"
+VALUES_MIN = "values/min"
+VALUES_MAX = "values/max"
+VALUES_MEAN = "values/mean"
+VALUES_STD = "values/std"
+VALUES_QUANTILES = "values/quantiles"
+VALUES_QUANTILE = "values/quantile/"
+VOCAB_INDEX = "code/vocab_index"
+
 SPLIT = "split"
 TRAIN_SPLIT = "train"
+
+START_TIME = "start_time"
+TIME_DELTA_DAYS = "time_delta_days"
 
 MANDATORY_COLUMNS = [SUBJECT_ID, TIME, CODE, NUMERIC_VALUE]
 """The columns of every MEDS data file, in the order of the files."""

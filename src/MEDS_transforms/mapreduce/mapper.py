@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from ..io import Frame, scan_parquet, write_lazyframe
+from ..io import Frame, scan_parquet, write_lazyframe, write_parquet
 from ..schema import SPLIT, SUBJECT_ID, TRAIN_SPLIT
 from .claims import Unit, overwriting_run, rwlock_wrap, shard_unit
 from .compute import ComputeFn, bind_compute_fn, compute_fn_type, identity_fn
@@ -20,6 +21,7 @@ __all__ = [
     "identity_fn",
     "is_match_revise",
     "map_over",
+    "map_stage",
     "map_units",
     "match_revise_fntr",
     "read_and_filter_fntr",
@@ -29,6 +31,8 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+DATA_DIR = "data"
 
 ReadFn = Callable[[Path], Any]
 WriteFn = Callable[[Any, Path], None]
@@ -91,6 +95,19 @@ def shard_units(
     if stage_cfg.get("train_only") and not includes_only_train:
         read_fn = read_and_filter_fntr(_in_train_split(Path(cfg["input_dir"])), read_fn)
     return [shard_unit(in_fp, out_fp, read_fn, write_fn, bound, since) for in_fp, out_fp in shards]
+
+
+def map_stage(compute_fn: ComputeFn, shard_iterator_fntr: ShardIteratorFntr = shard_iterator) -> Callable[[Any], None]:
+    """The `run(cfg)` of a stage that applies `compute_fn` to every shard; see `map_over`.
+
+    Files between stages are written fast, those of the finished dataset (`data/`) small.
+    """
+
+    def run(cfg: Mapping[str, Any]) -> None:
+        write = partial(write_parquet, fast=Path(cfg["stage_cfg"]["output_dir"]).name != DATA_DIR)
+        map_over(cfg, compute_fn, write_fn=write, shard_iterator_fntr=shard_iterator_fntr)
+
+    return run
 
 
 def map_units(units: list[Unit]) -> None:

@@ -1,0 +1,65 @@
+"""Drops measurements whose code is rare.
+
+Workers share the shards. Rows that stay keep their order.
+
+Input: data shards with the column code (and the code modifiers), and the code metadata with code/n_subjects or
+code/n_occurrences, as far as there is a limit. Output: the shards, with the same columns; rows whose code the metadata
+does not have are dropped, unless there is no limit at all.
+
+Keys of stage_configs.filter_measurements:
+  - min_subjects_per_code (int; default null, no limit): fewest subjects a code must have, by code/n_subjects.
+  - min_occurrences_per_code (int; default null, no limit): fewest rows a code must have, by code/n_occurrences.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from ..code_metadata import check_metadata, check_unique, lookup
+from ..config import PREPROCESS_CONFIG_YAML
+from ..io import Frame
+from ..mapreduce.mapper import map_stage
+from ..measurements import checked
+from ..schema import CODE, CODE_N_OCCURRENCES, CODE_N_SUBJECTS
+from ..stage import stage_script
+from .limits import read_limit
+
+LIMITED = {"min_subjects_per_code": CODE_N_SUBJECTS, "min_occurrences_per_code": CODE_N_OCCURRENCES}
+"""The column of the code metadata that each key limits."""
+
+_IS_FREQUENT = "__is_frequent"
+
+
+def filter_measurements(
+    stage_cfg: Mapping[str, Any], code_metadata: pl.DataFrame, code_modifiers: Sequence[str] | None
+) -> Callable[[Frame], Frame]:
+    """The function of one shard that keeps the rows whose code is within the limits of a stage's block.
+
+    Raises:
+        TypeError: a limit is no integer.
+        ValueError: the code metadata lacks a column that is limited, or has several rows for one code; when applied,
+            the shard lacks a column.
+    """
+    limits = {column: read_limit(stage_cfg, key) for key, column in LIMITED.items()}
+    limits = {column: limit for column, limit in limits.items() if limit is not None}
+    if not limits:
+        return lambda df: df
+    check_metadata(code_metadata, [CODE, *limits])
+    is_frequent = pl.all_horizontal(pl.col(column) >= limit for column, limit in limits.items())
+    if code_modifiers:
+        marked = code_metadata.with_columns(is_frequent.alias(_IS_FREQUENT))
+        return lambda df: _keep_marked(lookup(checked(df, CODE), marked, code_modifiers, {_IS_FREQUENT: _IS_FREQUENT}))
+    check_unique(code_metadata, [CODE])
+    frequent = code_metadata.filter(is_frequent)[CODE].drop_nulls().implode()
+    # Half the time of a join, and it keeps the order of rows by itself.
+    return lambda df: checked(df, CODE).filter(pl.col(CODE).is_in(frequent))
+
+
+def _keep_marked(df: pl.LazyFrame) -> pl.LazyFrame:
+    return df.filter(_IS_FREQUENT).drop(_IS_FREQUENT)
+
+
+run = map_stage(filter_measurements)
+
+main = stage_script("MEDS_transforms.filters.filter_measurements", PREPROCESS_CONFIG_YAML)

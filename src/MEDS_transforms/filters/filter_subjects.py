@@ -1,0 +1,64 @@
+"""Drops subjects with too few measurements or too few events.
+
+Workers share the shards. Of the subjects that stay all rows stay, in their order.
+
+Input: data shards with the columns subject_id and time. Output: the shards, with the same columns.
+
+Keys of stage_configs.filter_subjects:
+  - min_measurements_per_subject (int; default null, no limit): fewest rows with a time that a subject must have.
+  - min_events_per_subject (int; default null, no limit): fewest distinct times that a subject must have. The null time
+    of static measurements counts as one.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import polars as pl
+
+from ..config import PREPROCESS_CONFIG_YAML
+from ..io import Frame
+from ..mapreduce.mapper import map_stage
+from ..measurements import begins_event, checked, in_order
+from ..schema import SUBJECT_ID, TIME
+from ..stage import stage_script
+from .limits import read_limit
+
+_BEGINS = "__begins_event"
+
+
+def filter_subjects(stage_cfg: Mapping[str, Any]) -> Callable[[Frame], Frame]:
+    """The function of one shard that keeps the rows of subjects within the limits of a stage's block.
+
+    Raises:
+        TypeError: a limit is no integer.
+    """
+    min_measurements = read_limit(stage_cfg, "min_measurements_per_subject")
+    min_events = read_limit(stage_cfg, "min_events_per_subject")
+
+    def keep(df: Frame) -> Frame:
+        if min_measurements is None and min_events is None:
+            return df
+        df = checked(df, SUBJECT_ID, TIME)
+        counts = count_per_subject(df.select(SUBJECT_ID, TIME).collect())
+        enough = (counts["measurements"] >= (min_measurements or 0)) & (counts["events"] >= (min_events or 0))
+        kept = counts[SUBJECT_ID].filter(enough)
+        return df if kept.len() == counts.height else df.filter(pl.col(SUBJECT_ID).is_in(kept.implode()))
+
+    return keep
+
+
+def count_per_subject(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with a time (`measurements`) and the distinct times, null among them (`events`), of each subject.
+
+    >>> rows = pl.DataFrame({"subject_id": [1, 1, 1], "time": [None, 7, 7]})
+    >>> count_per_subject(rows).row(0, named=True)
+    {'subject_id': 1, 'measurements': 2, 'events': 2}
+    """
+    rows = in_order(rows)
+    by_subject = rows.with_columns(pl.Series(_BEGINS, begins_event(rows))).group_by(SUBJECT_ID)
+    return by_subject.agg(measurements=pl.col(TIME).count(), events=pl.col(_BEGINS).sum())
+
+
+run = map_stage(filter_subjects)
+
+main = stage_script("MEDS_transforms.filters.filter_subjects", PREPROCESS_CONFIG_YAML)

@@ -1,0 +1,16 @@
+"""The limits that the filter stages take: whole numbers, or null for none."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def read_limit(stage_cfg: Mapping[str, Any], key: str) -> int | None:
+    """The limit at a key of a stage's block; None where there is none.
+
+    Raises:
+        TypeError: it is no integer.
+    """
+    value = stage_cfg.get(key)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise TypeError(f"{key} must be an integer, or null for no limit, not {value!r}.")
+    return value

@@ -1,0 +1,171 @@
+"""Computes what is to be known of every code: how often it occurs, and how its values are distributed.
+
+Any stage whose block has `aggregations` can be run by this script (`stage=<name>`); of subjects, it looks at those
+of the train split unless `train_only: false` is set. Workers share the shards; worker 0 merges. The result does not
+depend on how the rows are cut into shards, sums and deviations up to rounding, quantiles of codes with more than
+50,000 distinct values in a shard up to one hundred-thousandth of the ranks.
+
+Input: data shards with code, the code modifiers, and as needed subject_id and numeric_value; the former code metadata.
+Output: `<output_dir>/<shard>.parquet`, the parts; `<reducer_output_dir>/codes.parquet` with a row per code and
+modifiers that occur, sorted, null first; columns: the key, the aggregations, then those of the former code metadata.
+Rows without a code count only for all codes together.
+
+Keys of stage_configs.<stage>:
+  - aggregations (list; mandatory): what to compute. Counts have the smallest unsigned type that holds them.
+      code/n_subjects, code/n_occurrences: subjects with the code; rows.
+      values/n_subjects, values/n_occurrences: the same over rows with a value, neither null nor NaN.
+      values/n_ints: such values that are whole numbers.
+      values/sum, values/sum_sqd, values/min, values/max: of those values (float32).
+      values/mean, values/std: of those values (float64); the deviation is that of a population.
+      {name: values/quantiles, quantiles: [0.25, 0.5]}: a struct of float32 with a field `values/quantile/<q>` for each
+      quantile: the value at the nearest rank.
+  - do_summarize_over_all_codes (bool; default false): add a row with a null code for all codes together.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ..code_metadata import check_data, code_key, join_former, read_codes, to_smallest_unsigned
+from ..config import PREPROCESS_CONFIG_YAML, code_modifiers
+from ..errors import listed
+from ..io import Frame, scan_parquet, write_parquet
+from ..mapreduce.claims import overwriting_run
+from ..mapreduce.mapper import shard_units
+from ..mapreduce.reducer import map_and_reduce
+from ..mapreduce.shards import shard_iterator
+from ..measurements import checked
+from ..schema import CODE, MANDATORY_COLUMNS, NUMERIC_VALUE, SUBJECT_ID, VALUES_QUANTILES
+from ..stage import stage_script
+from .aggregations import Aggregations, read_aggregations
+from .quantiles import merge_quantiles, quantile_part
+from .statistics import STATISTICS, value_or_null
+
+
+def run(cfg: Mapping[str, Any]) -> None:
+    """Runs the stage."""
+    stage_cfg = cfg["stage_cfg"]
+    aggregations = read_aggregations(stage_cfg, cfg.get("stage"))
+    modifiers = code_modifiers(cfg)
+    key = code_key(modifiers)
+
+    def compute(df: pl.LazyFrame) -> pl.DataFrame:
+        return summarize(df, key, aggregations)
+
+    def reduce(paths: list[Path]) -> pl.DataFrame:
+        merged = merge(read_parts(paths, key, aggregations), key, aggregations)
+        if not stage_cfg.get("train_only"):
+            merged = count_subjects_once(merged, _shards_of_splits(cfg), key, aggregations)
+        return join_former(merged, read_codes(stage_cfg["metadata_input_dir"]), modifiers)
+
+    with overwriting_run(Path(stage_cfg["output_dir"]), bool(cfg.get("do_overwrite"))) as since:
+        write = partial(write_parquet, fast=True)
+        units = shard_units(cfg, compute, scan_parquet, write, shard_iterator, since)
+        map_and_reduce(cfg, units, reduce, since)
+
+
+def summarize(df: Frame, key: Sequence[str], aggregations: Aggregations) -> pl.DataFrame:
+    """The part of a shard: what its rows say about every code, sorted by the key, null first.
+
+    Raises:
+        ValueError: the data lacks columns.
+    """
+    needed = aggregations.columns_with(key)
+    df = checked(df, *(column for column in needed if column in MANDATORY_COLUMNS))
+    check_data(df.collect_schema(), key)
+    values = [value_or_null()] if NUMERIC_VALUE in needed else []
+    # NOTE: in memory, so that floats are added in the order of the rows: the same rows give the same bytes.
+    rows = df.select(needed).with_columns(values).collect(engine="in-memory")
+    coded = rows.filter(pl.col(CODE).is_not_null())
+    parts = [coded.lazy().group_by(key).agg(**aggregations.parts).collect(engine="in-memory")]
+    if aggregations.over_all_codes:
+        # NOTE: not grouped, since there is a row for all codes even where there is no row at all.
+        no_key = [pl.lit(None, rows.schema[column]).alias(column) for column in key]
+        parts.append(rows.select(*no_key, **aggregations.parts).select(parts[0].columns))
+    part = pl.concat(parts)
+    if aggregations.quantiles:
+        of_codes = [quantile_part(coded, key)]
+        if aggregations.over_all_codes:
+            of_codes.append(quantile_part(rows.with_columns(no_key), key))
+        part = part.join(pl.concat(of_codes), on=key, how="left", nulls_equal=True)
+    return part.sort(key, nulls_last=False)
+
+
+def read_parts(paths: Sequence[Path], key: Sequence[str], aggregations: Aggregations) -> pl.DataFrame:
+    """The parts of all shards, one below the other.
+
+    Raises:
+        ValueError: a part was made for other aggregations.
+    """
+    columns = [*key, *aggregations.parts, *([VALUES_QUANTILES] if aggregations.quantiles else [])]
+    parts = [scan_parquet(path) for path in paths]
+    for path, part in zip(paths, parts, strict=True):
+        if missing := [column for column in columns if column not in part.collect_schema()]:
+            raise ValueError(
+                f"{path} has no column {listed(missing)}: it was made with other settings. Give do_overwrite=True to "
+                "make it again."
+            )
+    together = pl.concat([part.select(columns) for part in parts], how="vertical_relaxed")
+    return together.collect(engine="in-memory")
+
+
+def merge(parts: pl.DataFrame, key: Sequence[str], aggregations: Aggregations) -> pl.DataFrame:
+    """What the parts of all shards say about every code, sorted by the key, null first.
+
+    Returns:
+        the key, then the aggregations in their order.
+    """
+    merged = {name: STATISTICS[name].merged for name in aggregations.statistics}
+    codes = parts.lazy().group_by(key).agg(**merged).collect(engine="in-memory")
+    codes = codes.with_columns(
+        to_smallest_unsigned(codes[name]) for name in aggregations.statistics if STATISTICS[name].is_count
+    )
+    if aggregations.quantiles:
+        quantiles = merge_quantiles(parts, key, aggregations.quantiles)
+        codes = codes.join(quantiles, on=key, how="left", nulls_equal=True)
+    return codes.select(*key, *aggregations.names).sort(key, nulls_last=False)
+
+
+def count_subjects_once(
+    codes: pl.DataFrame, shards_of_splits: Mapping[str, Sequence[Path]], key: Sequence[str], aggregations: Aggregations
+) -> pl.DataFrame:
+    """Corrects the numbers of subjects where a subject is in several splits, and so in a shard of each.
+
+    Args:
+        codes: the merged parts, in which such a subject counts once per shard.
+        shards_of_splits: the shards of every split. No subject is in two shards of one split.
+        key: the columns that tell codes apart.
+        aggregations: what the codes have.
+    """
+    counts = aggregations.only_subject_counts()
+    if not counts.names or len(shards_of_splits) < 2:
+        return codes
+    shards = [scan_parquet(path) for paths in shards_of_splits.values() for path in paths]
+    subjects = pl.concat([shard.select(SUBJECT_ID).unique() for shard in shards]).collect()[SUBJECT_ID]
+    repeated = subjects.filter(subjects.is_duplicated()).unique()
+    if repeated.is_empty():
+        return codes
+    theirs = [shard.filter(pl.col(SUBJECT_ID).is_in(repeated.implode())) for shard in shards]
+    per_shard = merge(pl.concat([summarize(rows, key, counts) for rows in theirs]), key, counts)
+    needed = counts.columns_with(key)
+    once = merge(summarize(pl.concat([rows.select(needed) for rows in theirs]), key, counts), key, counts)
+    # Both are sorted by the same keys.
+    surplus = per_shard.select(*key, *(per_shard[n].cast(pl.Int64) - once[n].cast(pl.Int64) for n in counts.names))
+    surplus = codes.select(key).join(surplus, on=key, how="left", nulls_equal=True, maintain_order="left")
+    return codes.with_columns(
+        to_smallest_unsigned(codes[n].cast(pl.Int64) - surplus[n].fill_null(0)).alias(n) for n in counts.names
+    )
+
+
+def _shards_of_splits(cfg: Mapping[str, Any]) -> dict[str, list[Path]]:
+    root = Path(cfg["stage_cfg"]["data_input_dir"])
+    splits: dict[str, list[Path]] = {}
+    for path, _ in sorted(shard_iterator(cfg)[0]):
+        splits.setdefault(path.relative_to(root).parts[0] if path.parent != root else "", []).append(path)
+    return splits
+
+
+main = stage_script("MEDS_transforms.metadata.aggregate_code_metadata", PREPROCESS_CONFIG_YAML)

@@ -1,0 +1,79 @@
+"""Numbers the codes: a vocabulary for models.
+
+Codes are numbered from 1 in the order of the text of code, then each code modifier, null first, so that a row for all
+codes together (null code) has number 1. 0 is left for what is unknown. Worker 0 does it; other workers have nothing
+to do.
+
+Input: the code metadata.
+Output: `<reducer_output_dir>/codes.parquet`, the code metadata with `code/vocab_index` (the smallest unsigned type);
+rows in the order in which they were.
+
+Keys of stage_configs.fit_vocabulary_indices:
+  - ordering_method (text; default lexicographic): how codes are ordered; there is no other way.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ..code_metadata import CODES_FILE, check_unique, code_key, read_codes, to_smallest_unsigned
+from ..config import PREPROCESS_CONFIG_YAML, code_modifiers
+from ..errors import listed, nearest
+from ..mapreduce.claims import overwriting_run
+from ..mapreduce.reducer import map_and_reduce
+from ..schema import VOCAB_INDEX
+from ..stage import stage_script
+
+LEXICOGRAPHIC = "lexicographic"
+ORDERING_METHODS = (LEXICOGRAPHIC,)
+
+
+def run(cfg: Mapping[str, Any]) -> None:
+    """Runs the stage."""
+    stage_cfg = cfg["stage_cfg"]
+    method = stage_cfg.get("ordering_method", LEXICOGRAPHIC)
+    if method not in ORDERING_METHODS:
+        raise ValueError(
+            f"ordering_method: {method!r} is unknown{nearest(str(method), ORDERING_METHODS)}; it must be one of: "
+            f"{listed(ORDERING_METHODS)}."
+        )
+    modifiers = code_modifiers(cfg)
+    folder = Path(stage_cfg["metadata_input_dir"])
+
+    def fit(_: list[Path]) -> pl.DataFrame:
+        codes = read_codes(folder)
+        if codes is None:
+            raise FileNotFoundError(
+                f"There is no code metadata {folder / CODES_FILE}. Run a stage that makes it first, such as "
+                "fit_normalization, or correct metadata_input_dir."
+            )
+        return with_vocabulary_indices(codes, modifiers)
+
+    with overwriting_run(Path(stage_cfg["reducer_output_dir"]), bool(cfg.get("do_overwrite"))) as since:
+        map_and_reduce(cfg, [], fit, since)
+
+
+def with_vocabulary_indices(codes: pl.DataFrame, code_modifiers: Sequence[str] | None) -> pl.DataFrame:
+    """The code metadata with `code/vocab_index`; rows keep their order.
+
+    Raises:
+        KeyError: columns of the key are missing.
+        ValueError: several rows have the same key; the message shows them with their counts.
+
+    >>> with_vocabulary_indices(pl.DataFrame({"code": ["b", "a", None]}), None)["code/vocab_index"].to_list()
+    [3, 2, 1]
+    """
+    key = code_key(code_modifiers)
+    if missing := [column for column in key if column not in codes.columns]:
+        raise KeyError(
+            f"The code metadata has no column {listed(missing)}{nearest(missing[0], codes.columns)}. Correct "
+            "code_modifiers, or compute the metadata with them (aggregate_code_metadata) before this stage."
+        )
+    check_unique(codes, key)
+    ranks = codes.select(pl.arg_sort_by(key, nulls_last=False).arg_sort() + 1).to_series()
+    return codes.with_columns(to_smallest_unsigned(ranks).alias(VOCAB_INDEX))
+
+
+main = stage_script("MEDS_transforms.metadata.fit_vocabulary_indices", PREPROCESS_CONFIG_YAML)

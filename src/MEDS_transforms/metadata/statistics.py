@@ -1,0 +1,90 @@
+"""What can be known of a code from its rows: from those of one shard, and from the parts of several shards.
+
+A part is a row per code; the parts of several shards merge into what the rows of all of them would give. Counts add,
+sums add in 64 bit, and mean and deviation follow by the pairwise method of Chan, Golub and LeVeque ("Updating
+Formulae and a Pairwise Algorithm for Computing Sample Variances", Stanford STAN-CS-79-773, 1979), which does not
+cancel: from n, mean and squared deviations of the parts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from ..schema import (
+    CODE_N_OCCURRENCES,
+    CODE_N_SUBJECTS,
+    NUMERIC_VALUE,
+    SUBJECT_ID,
+    VALUES_MAX,
+    VALUES_MEAN,
+    VALUES_MIN,
+    VALUES_N_INTS,
+    VALUES_N_OCCURRENCES,
+    VALUES_N_SUBJECTS,
+    VALUES_STD,
+    VALUES_SUM,
+    VALUES_SUM_SQD,
+)
+
+_SQUARED_DEVIATIONS = "values/sum_squared_deviations"
+
+VALUE = pl.col(NUMERIC_VALUE)
+_EXACT = VALUE.cast(pl.Float64)
+
+
+def value_or_null() -> pl.Expr:
+    """The value of a row as float32, null where it is NaN: a value that is missing."""
+    return VALUE.cast(pl.Float32).fill_nan(None)
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A figure of a code.
+
+    `parts` are the columns of a part, each an expression of rows whose `numeric_value` is `value_or_null`; `merged`
+    is an expression of the parts. A count is a number of rows or subjects.
+    """
+
+    parts: Mapping[str, pl.Expr]
+    merged: pl.Expr
+    is_count: bool = False
+
+
+def _count(name: str, part: pl.Expr) -> Statistic:
+    return Statistic({name: part}, pl.col(name).sum(), is_count=True)
+
+
+def _sum(name: str, terms: pl.Expr) -> Statistic:
+    return Statistic({name: terms.sum().cast(pl.Float32)}, pl.col(name).cast(pl.Float64).sum().cast(pl.Float32))
+
+
+def _mean_of_parts() -> pl.Expr:
+    n = pl.col(VALUES_N_OCCURRENCES)
+    return pl.when(n.sum() > 0).then((n * pl.col(VALUES_MEAN)).sum() / n.sum())
+
+
+def _deviation_of_parts() -> pl.Expr:
+    n = pl.col(VALUES_N_OCCURRENCES)
+    between = n * (pl.col(VALUES_MEAN) - _mean_of_parts()) ** 2
+    return pl.when(n.sum() > 0).then(((pl.col(_SQUARED_DEVIATIONS) + between).sum() / n.sum()).sqrt())
+
+
+_N = {VALUES_N_OCCURRENCES: VALUE.count()}
+_MEAN = {**_N, VALUES_MEAN: _EXACT.mean()}
+_DEVIATION = {**_MEAN, _SQUARED_DEVIATIONS: _EXACT.var(ddof=0) * VALUE.count()}
+
+STATISTICS: Mapping[str, Statistic] = {
+    CODE_N_SUBJECTS: _count(CODE_N_SUBJECTS, pl.col(SUBJECT_ID).n_unique()),
+    CODE_N_OCCURRENCES: _count(CODE_N_OCCURRENCES, pl.len()),
+    VALUES_N_SUBJECTS: _count(VALUES_N_SUBJECTS, pl.col(SUBJECT_ID).filter(VALUE.is_not_null()).n_unique()),
+    VALUES_N_OCCURRENCES: _count(VALUES_N_OCCURRENCES, VALUE.count()),
+    VALUES_N_INTS: _count(VALUES_N_INTS, (VALUE.floor() == VALUE).sum()),
+    VALUES_SUM: _sum(VALUES_SUM, _EXACT),
+    VALUES_SUM_SQD: _sum(VALUES_SUM_SQD, _EXACT * _EXACT),
+    VALUES_MIN: Statistic({VALUES_MIN: VALUE.min()}, pl.col(VALUES_MIN).min()),
+    VALUES_MAX: Statistic({VALUES_MAX: VALUE.max()}, pl.col(VALUES_MAX).max()),
+    VALUES_MEAN: Statistic(_MEAN, _mean_of_parts()),
+    VALUES_STD: Statistic(_DEVIATION, _deviation_of_parts()),
+}
+"""Every figure by its name, `values/quantiles` apart (see `quantiles`)."""

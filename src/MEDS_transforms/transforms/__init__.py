@@ -1,0 +1,1 @@
+"""Stages that change or add rows, and that make tensors of them."""

@@ -1,0 +1,233 @@
+"""Adds measurements that follow from the time: the subject's age, and the part of the day.
+
+Workers share the shards. New rows have the columns subject_id, time, code and, for the age, numeric_value; their other
+columns are null. Within a time they come before the rows that were there, those of a later block before those of an
+earlier one.
+
+Input: data shards with the columns subject_id, time, code, numeric_value. Rows that are not in the order of subject and
+time are brought into it. Output: the shards with the new rows, in order.
+
+Keys of stage_configs.add_time_derived_measurements, each a block that adds rows, or null for none; in this order:
+  - age (block): a row at every distinct time of a subject after its birth.
+      - DOB_code (text; default MEDS_BIRTH): the code whose earliest row is the birth. Subjects without one get no rows.
+      - age_code (text; default AGE): the code of the new rows. Their numeric_value (Float32) is the time since birth.
+      - age_unit (text; default years): the unit of that value: seconds, minutes, hours, days, weeks, months (30.436875
+        days), years (365.2422 days), or a short form.
+  - time_of_day (block): a row at every distinct time of a subject.
+      - time_of_day_code (text; default TIME_OF_DAY): the new rows' code is `<time_of_day_code>//[HH,HH)`.
+      - endpoints (list of int; default [6, 12, 18, 24]): the hours, from 0 to 24, that cut the day into intervals.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ..config import INFERRED_STAGE_KEYS, PREPROCESS_CONFIG_YAML
+from ..errors import Problems, listed, nearest
+from ..io import Frame
+from ..mapreduce.mapper import map_stage
+from ..measurements import Ints, begins_event, checked, in_order
+from ..schema import CODE, NUMERIC_VALUE, SUBJECT_ID, TIME
+from ..stage import stage_script
+
+_DAY = 24 * 60 * 60
+
+UNITS: dict[str, tuple[float, tuple[str, ...]]] = {
+    "seconds": (1, ("s", "sec", "secs", "second")),
+    "minutes": (60, ("m", "min", "mins", "minute")),
+    "hours": (60 * 60, ("h", "hr", "hrs", "hour")),
+    "days": (_DAY, ("d", "day")),
+    "weeks": (7 * _DAY, ("w", "wk", "wks", "week")),
+    "months": (30.436875 * _DAY, ("mo", "mos", "month")),
+    "years": (365.2422 * _DAY, ("y", "yr", "yrs", "year")),
+}
+"""How many seconds each unit has, and its short forms."""
+
+
+@dataclass(frozen=True)
+class NewRows:
+    """Measurements to insert: each before a row of the shard, whose subject and time it takes."""
+
+    before: Ints
+    """The positions of these rows, ascending."""
+    code: pl.Series
+    numeric_value: pl.Series | None = None
+    """Float32; None for rows without values."""
+
+
+Block = Callable[[pl.DataFrame, Ints], NewRows]
+"""Makes new rows of a shard, given the positions of the first row of every event."""
+
+
+def add_time_derived_measurements(stage_cfg: Mapping[str, Any]) -> Callable[[Frame], pl.DataFrame]:
+    """The function of one shard that adds the rows of each block.
+
+    Raises:
+        ValueError: a block is unknown, or has wrong or missing keys; the message lists all that is wrong.
+    """
+    blocks = read_blocks(stage_cfg)
+
+    def add(df: Frame) -> pl.DataFrame:
+        rows = in_order(checked(df, SUBJECT_ID, TIME, CODE, NUMERIC_VALUE).collect())
+        events = np.flatnonzero(begins_event(rows) & rows[TIME].is_not_null().to_numpy())
+        return insert(rows, [block(rows, events) for block in blocks])
+
+    return add
+
+
+def read_blocks(stage_cfg: Mapping[str, Any]) -> list[Block]:
+    """The blocks of a stage's configuration as functions, in order; see `add_time_derived_measurements`."""
+    problems = Problems("add_time_derived_measurements cannot be configured so")
+    blocks = []
+    for name, block in stage_cfg.items():
+        if name in INFERRED_STAGE_KEYS or name == "description" or str(name).startswith("_") or block is None:
+            continue
+        if name not in _BLOCKS:
+            problems.add(f"{name}: no such block{nearest(str(name), _BLOCKS)}; known: {listed(_BLOCKS)}")
+        elif not isinstance(block, Mapping):
+            problems.add(f"{name} must be a block of keys, or null for none, not {block!r}")
+        else:
+            keys, make = _BLOCKS[name]
+            wrong = [f"{key} is missing" for key in keys if key not in block]
+            wrong += [f"unknown key {key}{nearest(str(key), keys)}" for key in block if key not in keys]
+            try:
+                blocks += [] if wrong else [make(**{key: block[key] for key in keys})]
+            except ValueError as error:
+                wrong.append(str(error))
+            problems.found += [f"{name}: {text}" for text in wrong]
+    problems.raise_if_any()
+    return blocks
+
+
+def age(DOB_code: str, age_code: str, age_unit: str) -> Block:  # noqa: N803
+    """Rows with the time since a subject's earliest row with `DOB_code`, in `age_unit`, at every later event.
+
+    Raises:
+        ValueError: the unit is unknown, or a code is no text.
+    """
+    _check_code("DOB_code", DOB_code)
+    _check_code("age_code", age_code)
+    unit = pl.lit(seconds_per(age_unit) * 1e6)
+
+    def block(rows: pl.DataFrame, events: Ints) -> NewRows:
+        births = rows.lazy().filter(pl.col(CODE) == DOB_code).group_by(SUBJECT_ID).agg(birth=pl.col(TIME).min())
+        at = rows.select(SUBJECT_ID, TIME)[events].lazy()
+        since_birth = at.join(births, on=SUBJECT_ID, how="left", maintain_order="left").select(
+            (pl.col(TIME) - pl.col("birth")).dt.total_microseconds()
+        )
+        since = since_birth.collect().to_series()
+        later = (since > 0).fill_null(False)
+        value = since.filter(later).to_frame().select((pl.first() / unit).cast(pl.Float32)).to_series()
+        return NewRows(events[later.to_numpy()], pl.repeat(age_code, value.len(), dtype=pl.String, eager=True), value)
+
+    return block
+
+
+def seconds_per(unit: Any) -> float:
+    """How long a unit, or the short form of one, is in seconds.
+
+    >>> seconds_per("hr")
+    3600
+    """
+    for name, (seconds, short_forms) in UNITS.items():
+        if unit == name or unit in short_forms:
+            return seconds
+    known = "; ".join(f"{name} ({', '.join(short_forms)})" for name, (_, short_forms) in UNITS.items())
+    raise ValueError(f"age_unit: the unit {unit!r} is unknown; it must be one of {known}")
+
+
+def time_of_day(time_of_day_code: str, endpoints: list[int]) -> Block:
+    """Rows with the interval of the hour among 0, the endpoints and 24, at every event.
+
+    Raises:
+        ValueError: the endpoints are not whole numbers from 0 to 24, in ascending order, or the code is no text.
+    """
+    _check_code("time_of_day_code", time_of_day_code)
+    labels = pl.Series([f"{time_of_day_code}//{interval}" for interval in intervals_by_hour(endpoints)])
+
+    def block(rows: pl.DataFrame, events: Ints) -> NewRows:
+        return NewRows(events, labels.gather(rows[TIME].gather(events).dt.hour()))
+
+    return block
+
+
+def intervals_by_hour(endpoints: Any) -> list[str]:
+    """For each hour of the day the interval it is in.
+
+    >>> intervals_by_hour([9, 18])[8:10]
+    ['[00,09)', '[09,18)']
+    """
+    given = list(endpoints) if hasattr(endpoints, "__iter__") and not isinstance(endpoints, str) else []
+    whole = all(isinstance(hour, int) and not isinstance(hour, bool) and 0 <= hour <= 24 for hour in given)
+    if not given or not whole or given != sorted(set(given)):
+        raise ValueError(
+            f"endpoints must be a list of one or more whole numbers from 0 to 24, ascending and unique, not {endpoints}"
+        )
+    cuts = sorted({0, *given, 24})
+    return [f"[{start:02},{end:02})" for start, end in pairwise(cuts) for _ in range(start, end)]
+
+
+_BLOCKS: dict[str, tuple[tuple[str, ...], Callable[..., Block]]] = {
+    "age": (("DOB_code", "age_code", "age_unit"), age),
+    "time_of_day": (("time_of_day_code", "endpoints"), time_of_day),
+}
+"""The keys of each block, and what makes it a function."""
+
+
+def insert(rows: pl.DataFrame, blocks: list[NewRows]) -> pl.DataFrame:
+    """The shard with the new rows, each before its row; before one row those of a later block come first.
+
+    Positions are counted and every column is gathered once; nothing is sorted, and only the columns that new rows
+    fill are ever copied together with theirs.
+    """
+    # The later block first, so that it stays first where both insert before the same row.
+    blocks = [block for block in reversed(blocks) if len(block.before)]
+    if not blocks:
+        return rows
+    before = np.concatenate([block.before for block in blocks])
+    by_position = np.argsort(before, kind="stable")
+    is_old = np.zeros(rows.height + len(before), dtype=bool)
+    is_old[np.arange(rows.height) + np.cumsum(np.bincount(before, minlength=rows.height))] = True
+    # Where each row of the result comes from: a new one takes subject and time of the row it stands before.
+    source = np.empty(len(is_old), dtype=np.uint32)
+    source[is_old] = np.arange(rows.height)
+    source[~is_old] = before[by_position]
+    at = pl.Series(source)
+    at_or_null = pl.select(pl.when(pl.Series(is_old)).then(at)).to_series()
+    # A copy: a polars series may look at the array that it was made of.
+    with_new = source.copy()
+    with_new[~is_old] = rows.height + by_position
+    filled = {
+        CODE: pl.concat([block.code for block in blocks]),
+        NUMERIC_VALUE: pl.concat([_values(block) for block in blocks]),
+    }
+    return rows.select(
+        _with_new(rows[column], filled[column]).gather(pl.Series(with_new))
+        if column in filled
+        else pl.col(column).gather(at if column in (SUBJECT_ID, TIME) else at_or_null)
+        for column in rows.columns
+    )
+
+
+def _with_new(old: pl.Series, new: pl.Series) -> pl.Series:
+    return pl.concat([old.to_frame(), new.alias(old.name).to_frame()], how="vertical_relaxed").to_series()
+
+
+def _values(block: NewRows) -> pl.Series:
+    if block.numeric_value is not None:
+        return block.numeric_value
+    return pl.repeat(None, len(block.before), dtype=pl.Float32, eager=True)
+
+
+def _check_code(key: str, code: Any) -> None:
+    if not isinstance(code, str):
+        raise ValueError(f"{key} must be text, not {code!r}")
+
+
+run = map_stage(add_time_derived_measurements)
+
+main = stage_script("MEDS_transforms.transforms.add_time_derived_measurements", PREPROCESS_CONFIG_YAML)

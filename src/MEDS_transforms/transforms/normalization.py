@@ -1,0 +1,59 @@
+"""Replaces codes by their numbers in the vocabulary, and values by their distance from the code's mean in deviations.
+
+`code` becomes `code/vocab_index`; `numeric_value` becomes (value - mean) / deviation. Mean and deviation are
+`values/mean` and `values/std` of the code metadata, or follow from `values/n_occurrences`, `values/sum` and
+`values/sum_sqd`. Rows whose code is not in the metadata are dropped; the others keep their order.
+
+Input: data shards, code metadata with those columns (stages fit_normalization and fit_vocabulary_indices).
+Output: the shards with just subject_id, time, code (the unsigned type of code/vocab_index) and numeric_value
+(float32; null where there was no value; NaN or an infinity where the deviation is zero, NaN where nothing is known of
+the code's values: all of these count as missing in tokenization).
+
+Keys of stage_configs.normalization: none.
+"""
+
+from collections.abc import Callable
+
+import polars as pl
+
+from ..code_metadata import check_metadata, lookup, with_mean_and_std
+from ..config import PREPROCESS_CONFIG_YAML
+from ..mapreduce.mapper import map_stage
+from ..measurements import checked
+from ..schema import CODE, MANDATORY_COLUMNS, NUMERIC_VALUE, SUBJECT_ID, TIME, VALUES_MEAN, VALUES_STD, VOCAB_INDEX
+from ..stage import stage_script
+
+_INDEX, _MEAN, _STD = "__index", "__mean", "__std"
+
+
+def normalization_fntr(
+    code_modifiers: list[str] | None, code_metadata: pl.DataFrame
+) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
+    """The function of one shard that replaces codes by numbers and normalizes values.
+
+    Raises:
+        ValueError: the code metadata lacks columns; when applied, the data lacks columns.
+    """
+    check_metadata(code_metadata, [VOCAB_INDEX])
+    statistics = with_mean_and_std(code_metadata)
+    columns = {VOCAB_INDEX: _INDEX, VALUES_MEAN: _MEAN, VALUES_STD: _STD}
+
+    def normalize(df: pl.LazyFrame) -> pl.LazyFrame:
+        return (
+            lookup(checked(df, *MANDATORY_COLUMNS), statistics, code_modifiers, columns)
+            .filter(pl.col(_INDEX).is_not_null())
+            .select(SUBJECT_ID, TIME, pl.col(_INDEX).alias(CODE), normalized().alias(NUMERIC_VALUE))
+        )
+
+    return normalize
+
+
+def normalized() -> pl.Expr:
+    """A value's distance from its code's mean in deviations, as float32."""
+    mean = pl.col(_MEAN).fill_null(float("nan"))
+    return ((pl.col(NUMERIC_VALUE) - mean) / pl.col(_STD).fill_null(float("nan"))).cast(pl.Float32)
+
+
+run = map_stage(normalization_fntr)
+
+main = stage_script("MEDS_transforms.transforms.normalization", PREPROCESS_CONFIG_YAML)

@@ -1,0 +1,71 @@
+"""Removes values that are far from the mean of their code.
+
+A value further than `stddev_cutoff` standard deviations from the mean becomes null; NaN and infinities count as
+far. Mean and deviation are `values/mean` and `values/std` of the code metadata, or follow from
+`values/n_occurrences`, `values/sum` and `values/sum_sqd`. Rows and their order stay.
+
+Input: data shards, code metadata with those columns (stage fit_outlier_detection).
+Output: the same shards with `numeric_value/is_inlier` (bool): false where the value was removed; null where there is
+no value, or where nothing is known of its code's values, which then stay as they are.
+
+Keys of stage_configs.occlude_outliers:
+  - stddev_cutoff (number; standard deviations; default 4.5): how far a value may be from the mean; null: nothing
+    changes.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import polars as pl
+
+from ..code_metadata import lookup, with_mean_and_std
+from ..config import PREPROCESS_CONFIG_YAML
+from ..mapreduce.mapper import map_stage
+from ..measurements import checked
+from ..schema import CODE, IS_INLIER, NUMERIC_VALUE, VALUES_MEAN, VALUES_STD
+from ..stage import stage_script
+
+_MEAN, _STD = "__mean", "__std"
+
+
+def occlude_outliers_fntr(
+    stage_cfg: Mapping[str, Any], code_modifiers: list[str] | None, code_metadata: pl.DataFrame
+) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
+    """The function of one shard that removes outliers.
+
+    Raises:
+        TypeError: `stddev_cutoff` is neither a number nor null.
+        ValueError: it is negative, or the code metadata lacks columns; when applied, the data lacks columns.
+    """
+    cutoff = stage_cfg.get("stddev_cutoff")
+    if cutoff is None:
+        return lambda df: df
+    if isinstance(cutoff, bool) or not isinstance(cutoff, int | float):
+        raise TypeError(f"stddev_cutoff must be a number or null, not {cutoff!r}.")
+    if not cutoff >= 0:
+        raise ValueError(f"stddev_cutoff must be at least 0, not {cutoff}.")
+    statistics = with_mean_and_std(code_metadata)
+
+    def occlude(df: pl.LazyFrame) -> pl.LazyFrame:
+        df = lookup(
+            checked(df, CODE, NUMERIC_VALUE), statistics, code_modifiers, {VALUES_MEAN: _MEAN, VALUES_STD: _STD}
+        )
+        df = df.with_columns(is_inlier(cutoff).alias(IS_INLIER)).drop(_MEAN, _STD)
+        kept = pl.when(pl.col(IS_INLIER).fill_null(value=True)).then(NUMERIC_VALUE)
+        return df.with_columns(kept.alias(NUMERIC_VALUE))
+
+    return occlude
+
+
+def is_inlier(cutoff: float) -> pl.Expr:
+    """Whether a value is near enough to its code's mean; null where one of them is missing.
+
+    NOTE: to polars NaN is larger than any number and equal to itself. So a value that is NaN is far from a mean,
+    and nothing is far where the deviation itself is NaN.
+    """
+    return (pl.col(NUMERIC_VALUE) - pl.col(_MEAN)).abs() <= pl.lit(cutoff) * pl.col(_STD)
+
+
+run = map_stage(occlude_outliers_fntr)
+
+main = stage_script("MEDS_transforms.transforms.occlude_outliers", PREPROCESS_CONFIG_YAML)

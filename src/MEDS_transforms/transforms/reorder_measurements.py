@@ -1,0 +1,82 @@
+"""Orders the measurements of each time by their codes.
+
+Workers share the shards. Within each subject and time, rows whose code matches an earlier pattern come first, rows
+whose code matches none last; rows of equal rank keep their order.
+
+Input: data shards with the columns subject_id, time, code. Rows that are not in the order of subject and time are
+brought into it. Output: the same rows.
+
+Keys of stage_configs.reorder_measurements:
+  - ordered_code_patterns (list of text; mandatory): regular expressions (Rust's dialect) that are searched for in the
+    code; `^` and `$` tie them to its ends.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ..config import PREPROCESS_CONFIG_YAML
+from ..io import Frame
+from ..mapreduce.mapper import map_stage
+from ..measurements import begins_event, checked, in_order
+from ..parser import matcher_to_expr
+from ..schema import CODE, SUBJECT_ID, TIME
+from ..stage import config_value, stage_script
+
+_RANK = "__rank"
+
+
+def reorder_measurements(stage_cfg: Mapping[str, Any]) -> Callable[[Frame], pl.DataFrame]:
+    """The function of one shard that orders the rows of each time.
+
+    Raises:
+        ValueError: the patterns are no list of regular expressions.
+    """
+    patterns = read_patterns(config_value(stage_cfg, "ordered_code_patterns"))
+
+    def reorder(df: Frame) -> pl.DataFrame:
+        rows = in_order(checked(df, SUBJECT_ID, TIME, CODE).collect())
+        event = np.cumsum(begins_event(rows))
+        rank = ranks(rows[CODE], patterns).to_numpy()
+        # One number says both: events are in order already, so that few rows move and the sort is short.
+        key = event * (len(patterns) + 1) + rank
+        return rows if (key[1:] >= key[:-1]).all() else rows[np.argsort(key, kind="stable")]
+
+    return reorder
+
+
+def ranks(codes: pl.Series, patterns: list[pl.Expr]) -> pl.Series:
+    """For each code the position of the first pattern that matches it, or else the number of patterns.
+
+    Each distinct code is looked at once.
+    """
+    distinct = codes.unique().to_frame()
+    first = pl.coalesce(*(pl.when(pattern).then(i) for i, pattern in enumerate(patterns)), len(patterns))
+    ranked = distinct.with_columns(first.cast(pl.Int64).alias(_RANK))
+    return codes.to_frame().join(ranked, on=codes.name, how="left", nulls_equal=True, maintain_order="left")[_RANK]
+
+
+def read_patterns(patterns: Any) -> list[pl.Expr]:
+    """For each pattern whether a code matches it.
+
+    Raises:
+        ValueError: it is no list of text, or a pattern cannot be compiled.
+    """
+    if isinstance(patterns, str | Mapping) or not isinstance(patterns, Iterable):
+        raise ValueError(f"ordered_code_patterns must be a list of text, not {patterns!r}.")
+    expressions = []
+    for i, pattern in enumerate(patterns):
+        if not isinstance(pattern, str):
+            raise ValueError(f"ordered_code_patterns[{i}] must be text, not {pattern!r}.")
+        try:
+            expressions.append(matcher_to_expr({CODE: {"regex": pattern}})[0])
+        except ValueError as error:
+            raise ValueError(f"ordered_code_patterns[{i}]: {error}") from None
+    return expressions
+
+
+run = map_stage(reorder_measurements)
+
+main = stage_script("MEDS_transforms.transforms.reorder_measurements", PREPROCESS_CONFIG_YAML)

@@ -1,0 +1,215 @@
+"""Cuts the dataset anew, so that every shard holds subjects of one split.
+
+The splits are those of `<input_dir>/metadata/subject_splits.parquet`, in the order in which they appear there; each is
+cut into shards at random (a seed gives the same shards). Subjects of the data that are in no split are left out with a
+warning.
+
+Workers share the old shards: each is read once and its rows are put apart by new shard, in a hidden file beside the
+output. Then they share the new shards, each of which is put together from its parts. A worker's memory holds one old
+or one new shard.
+
+Input: data shards of any names with the columns subject_id and time, and the splits.
+Output: `<output_dir>/<split>/<n>.parquet`, rows sorted by subject and time; ties keep their order, those of an earlier
+old shard (by name) come first. `<output_dir>/.shards.json`, the subjects of every shard.
+
+Keys of stage_configs.reshard_to_split:
+  - n_subjects_per_shard (int; default 50000): most subjects in a shard.
+
+It looks at all splits: train_only is an error.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import polars as pl
+
+from ..config import PREPROCESS_CONFIG_YAML
+from ..errors import Problems, listed
+from ..io import scan_parquet, scratch_path, write_parquet
+from ..mapreduce.claims import Unit, claim, lock_path, overwriting_run, publish_once, shard_unit
+from ..mapreduce.mapper import DATA_DIR, is_match_revise, map_units
+from ..mapreduce.reducer import finish
+from ..mapreduce.shards import shard_iterator, shuffle_shards
+from ..measurements import checked, in_order
+from ..schema import SPLIT, SUBJECT_ID, TIME
+from ..splits import shard_subjects
+from ..stage import config_value, stage_script
+
+logger = logging.getLogger(__name__)
+
+SHARD_MAP = ".shards.json"
+SPLITS_FILE = "subject_splits.parquet"
+
+_PARTS_PREFIX = ".parts."
+_ROW, _SHARD = "__row", "__shard"
+_SMALLEST_ROW_GROUP = 1000
+
+ShardMap = dict[str, list[int]]
+
+
+def run(cfg: Mapping[str, Any]) -> None:
+    """Runs the stage."""
+    stage_cfg = cfg["stage_cfg"]
+    check_settings(stage_cfg)
+    splits = read_splits(Path(cfg["input_dir"]) / "metadata" / SPLITS_FILE)
+    n_per_shard = config_value(stage_cfg, "n_subjects_per_shard")
+    shards = shard_subjects(np.empty(0, np.int64), n_per_shard, splits, None, cfg.get("seed", 1))
+    output_dir = Path(stage_cfg["output_dir"])
+    with overwriting_run(output_dir, bool(cfg.get("do_overwrite"))) as since:
+        publish_shard_map(output_dir, shards, do_overwrite=since is not None)
+        resharding = Resharding(cfg, shards, since)
+        if not resharding.is_done():
+            map_units(resharding.apart)
+            finish(resharding.apart, cfg.get("polling_time", 1))
+            map_units(resharding.together)
+        if resharding.is_done():  # not so while another worker holds a new shard, which then clears away
+            resharding.clear_away()
+
+
+class Resharding:
+    """The work of the stage: old shards to put apart, then new shards to put together.
+
+    NOTE: the parts of an old shard are removed once all new shards are there. A worker that comes late must not
+    make them again, so that an old shard counts as put apart also when all is done.
+    """
+
+    def __init__(self, cfg: Mapping[str, Any], shards: ShardMap, since: float | None) -> None:
+        self.output_dir = Path(cfg["stage_cfg"]["output_dir"])
+        self.since = since
+        self.names = list(shards)
+        self.shard_of = pl.DataFrame(
+            {
+                SUBJECT_ID: [i for ids in shards.values() for i in ids],
+                _SHARD: [n for n, ids in enumerate(shards.values()) for _ in ids],
+            },
+            schema={SUBJECT_ID: pl.Int64, _SHARD: pl.UInt32},
+        )
+        input_dir = Path(cfg["stage_cfg"]["data_input_dir"])
+        old_shards = [in_fp.relative_to(input_dir) for in_fp, _ in shard_iterator(cfg)[0]]
+        self.apart = [self._apart(input_dir, name) for name in old_shards]
+        self.parts = sorted(unit.out_fp for unit in self.apart)
+        self.together = [self._together(input_dir, name) for name in shuffle_shards(self.names, cfg)]
+
+    def is_done(self) -> bool:
+        """Whether all new shards are there."""
+        return all(unit.is_done() for unit in self.together)
+
+    def clear_away(self) -> None:
+        """Removes the parts, and what dead workers left beside them; only where all is done."""
+        for parts in self.parts:
+            left = [path for path in (parts, scratch_path(parts), lock_path(parts)) if path.exists()]
+            if not left:
+                continue
+            with claim(parts) as ours:
+                if ours:
+                    for path in (parts, scratch_path(parts), lock_path(parts)):
+                        path.unlink(missing_ok=True)
+
+    def _apart(self, input_dir: Path, name: Path) -> Unit:
+        parts = self.output_dir / f"{_PARTS_PREFIX}{quote(name.as_posix(), safe='')}"
+        compute = partial(put_apart, shard_of=self.shard_of, where=name.as_posix())
+        write = partial(_write_parts, n_shards=len(self.names))
+        unit = shard_unit(input_dir / name, parts, scan_parquet, write, compute, self.since)
+        return Unit(parts, lambda: unit.is_done() or self.is_done(), unit.work)
+
+    def _together(self, input_dir: Path, name: str) -> Unit:
+        number = self.names.index(name)
+
+        def read(_: Path) -> list[pl.DataFrame]:
+            scans = [scan_parquet(parts).filter(pl.col(_SHARD) == number).drop(_SHARD) for parts in self.parts]
+            return pl.collect_all(scans)
+
+        write = partial(write_parquet, fast=self.output_dir.name != DATA_DIR)
+        return shard_unit(input_dir, self.output_dir / f"{name}.parquet", read, write, put_together, self.since)
+
+
+def check_settings(stage_cfg: Mapping[str, Any]) -> None:
+    """Raises a ValueError where the block asks for what this stage cannot do."""
+    problems = Problems("reshard_to_split cannot be configured so")
+    if stage_cfg.get("train_only"):
+        problems.add("train_only: the stage looks at all splits; remove the key")
+    if is_match_revise(stage_cfg):
+        problems.add("_match_revise: the stage moves whole subjects and cannot match and revise; remove the key")
+    problems.raise_if_any()
+
+
+def read_splits(path: Path) -> dict[str, list[int]]:
+    """The subjects of every split, both in the order of the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it lacks a column, an id is no integer, or no subject is in a split.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no {path}. Put the splits there: the columns {SUBJECT_ID} and {SPLIT}.")
+    table = pl.read_parquet(path, glob=False)
+    if missing := [column for column in (SUBJECT_ID, SPLIT) if column not in table.columns]:
+        raise ValueError(f"{path} has no column {listed(missing)}; it has {listed(table.columns)}. Mend it.")
+    if not table.schema[SUBJECT_ID].is_integer():
+        raise ValueError(f"{path}: {SUBJECT_ID} must be an integer; it is {table.schema[SUBJECT_ID]}. Mend it.")
+    known = table.select(pl.col(SUBJECT_ID).cast(pl.Int64), pl.col(SPLIT).cast(pl.String)).drop_nulls()
+    if known.is_empty():
+        raise ValueError(f"{path}: no subject is in a split. Mend it.")
+    by_split = known.unique(maintain_order=True).partition_by(SPLIT, maintain_order=True, as_dict=True)
+    return {str(key[0]): part[SUBJECT_ID].to_list() for key, part in by_split.items()}
+
+
+def publish_shard_map(output_dir: Path, shards: ShardMap, do_overwrite: bool) -> None:
+    """Writes the shard map, unless it is there. Shards of a former map that are no longer made are removed.
+
+    Raises:
+        ValueError: another map is there, so that old and new shards would mix, and it is not to be overwritten.
+    """
+    path, content = output_dir / SHARD_MAP, json.dumps(shards).encode()
+    if path.is_file() and path.read_bytes() != content:
+        if not do_overwrite:
+            raise ValueError(
+                f"{path} has other shards than the splits, n_subjects_per_shard and the seed give now. Run with "
+                "do_overwrite=True, or choose another cohort_dir."
+            )
+        for former in json.loads(path.read_text(encoding="utf-8")).keys() - shards.keys():
+            (output_dir / f"{former}.parquet").unlink(missing_ok=True)
+    publish_once(path, content)
+
+
+def put_apart(df: pl.LazyFrame, shard_of: pl.DataFrame, where: str) -> pl.DataFrame:
+    """The rows with the number of their new shard, sorted by it; rows of one new shard keep their order.
+
+    Rows of a subject that is in several shards are there once for each, those of a subject in none are left out.
+    """
+    rows = checked(df, SUBJECT_ID, TIME).collect()
+    ids = rows.select(pl.col(SUBJECT_ID).cast(pl.Int64)).with_row_index(_ROW)
+    placed = ids.join(shard_of, on=SUBJECT_ID, maintain_order="left_right").sort(_SHARD, maintain_order=True)
+    if left_out := ids[SUBJECT_ID].n_unique() - placed[SUBJECT_ID].n_unique():
+        logger.warning("%s: %d subjects are in no split and left out", where, left_out)
+    return rows[placed[_ROW]].with_columns(placed[_SHARD])
+
+
+def put_together(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    """The rows of one new shard, sorted by subject and time; ties keep their order.
+
+    Raises:
+        ValueError: columns of the old shards have dtypes that cannot meet.
+    """
+    try:
+        rows = pl.concat(parts, how="diagonal_relaxed", rechunk=True)
+    except pl.exceptions.SchemaError as error:
+        raise ValueError(f"The old shards have columns whose dtypes cannot meet: {error}") from None
+    parts.clear()
+    # Each part is in order and has subjects of its own, so that moving subjects is enough, and quicker than a sort.
+    return in_order(rows[np.argsort(rows[SUBJECT_ID].to_numpy(), kind="stable")])
+
+
+def _write_parts(rows: pl.DataFrame, path: Path, n_shards: int) -> None:
+    """Writes rows that are put apart in groups of about a part each, so that a part can be read by itself."""
+    group = max(rows.height // n_shards, _SMALLEST_ROW_GROUP)
+    rows.write_parquet(path, compression="lz4", statistics=True, row_group_size=group)
+
+
+main = stage_script("MEDS_transforms.transforms.reshard_to_split", PREPROCESS_CONFIG_YAML)

@@ -1,0 +1,164 @@
+"""Writes the event sequences of each shard as nested ragged tensors, ready for a data loader.
+
+Workers share the shards. A file holds three tensors, of subjects × events (× measurements), each as long as it is:
+the days since the event before, the codes and the values. Row i of the tensors is row i of the shard's event sequences;
+subjects without an event have no row.
+
+Input: `event_seqs/<shard>.parquet` of tokenization, with the columns `time_delta_<unit>` (list), code (list of lists of
+vocabulary indices), numeric_value (list of lists).
+Output: `<output_dir>/<shard>.nrt`, which `JointNestedRaggedTensorDict(tensors_fp=Path(…))` of the package
+nested_ragged_tensors loads. In it, as safetensors:
+  - dim1/bounds (int64): for each subject the events up to its last;
+  - dim1/time_delta_days (float32): of each event, NaN for a subject's first;
+  - dim2/bounds (int64): for each event the measurements up to its last, counted over all subjects;
+  - dim2/code (the smallest unsigned integers that hold the codes), dim2/numeric_value (float32, NaN where missing): of
+    each measurement.
+A shard without events gives an empty file of that kind.
+
+Keys of stage_configs.tensorization: none.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+from nested_ragged_tensors.ragged_numpy import JointNestedRaggedTensorDict
+
+from ..config import PREPROCESS_CONFIG_YAML
+from ..errors import Problems, listed
+from ..io import Frame
+from ..mapreduce.mapper import is_match_revise, map_over
+from ..mapreduce.shards import ShardPaths, shard_iterator
+from ..schema import CODE, NUMERIC_VALUE
+from ..stage import stage_script
+
+IN_PREFIX = "event_seqs/"
+SUFFIX = ".nrt"
+TIME_DELTA_PREFIX = "time_delta_"
+
+Tensor = npt.NDArray[Any]
+Tensors = dict[str, Tensor]
+
+
+def run(cfg: Mapping[str, Any]) -> None:
+    """Runs the stage."""
+    if is_match_revise(cfg["stage_cfg"]):
+        raise ValueError("tensorization cannot match and revise; remove _match_revise from its block.")
+    map_over(cfg, tensorize, write_fn=write_tensors, shard_iterator_fntr=event_seqs)
+
+
+def event_seqs(cfg: Mapping[str, Any]) -> tuple[ShardPaths, bool]:
+    """The files with event sequences and where their tensors go."""
+    try:
+        return shard_iterator(cfg, in_prefix=IN_PREFIX, out_suffix=SUFFIX)
+    except FileNotFoundError as error:
+        error.add_note("The stage that writes them is tokenization.")
+        raise
+
+
+def tensorize(df: Frame) -> Tensors:
+    """The tensors of a shard's event sequences, under their names on disk; none for a shard without events.
+
+    Nothing is done subject by subject or event by event: bounds and values are those of the columns.
+
+    Raises:
+        ValueError: a column is missing, there are several time deltas, codes are not vocabulary indices, or the
+            lists of the columns differ in length.
+
+    >>> seqs = {"time_delta_days": [[float("nan"), 2.0], [0.0]], "code": [[[6, 7], [6]], [[1]]]}
+    >>> tensors = tensorize(pl.DataFrame(seqs | {"numeric_value": [[[0.5, 1.0], [2.0]], [[0.0]]]}))
+    >>> tensors["dim1/bounds"].tolist(), tensors["dim2/bounds"].tolist(), tensors["dim2/code"].tolist()
+    ([2, 3], [2, 3, 4], [6, 7, 6, 1])
+    """
+    time_delta = check_columns(df.lazy().collect_schema())
+    frame = df.lazy().select(time_delta, CODE, NUMERIC_VALUE).collect().rechunk()
+    subject_bounds, deltas = unnest(frame[time_delta].to_arrow())
+    if not len(deltas):
+        return {}
+    event_bounds, codes = unnest_twice(frame[CODE].to_arrow(), subject_bounds)
+    value_bounds, values = unnest_twice(frame[NUMERIC_VALUE].to_arrow(), subject_bounds)
+    if not np.array_equal(event_bounds, value_bounds):
+        raise ValueError(f"The lists of {CODE} and {NUMERIC_VALUE} differ in length. Run tokenization again.")
+    return {
+        "dim1/bounds": subject_bounds,
+        f"dim1/{time_delta}": as_float32(deltas),
+        "dim2/bounds": event_bounds,
+        f"dim2/{CODE}": as_indices(codes),
+        f"dim2/{NUMERIC_VALUE}": as_float32(values),
+    }
+
+
+def check_columns(schema: pl.Schema) -> str:
+    """The one column that begins with `time_delta_`; raises a ValueError if the columns are not as they must be."""
+    found = [c for c in schema if c.startswith(TIME_DELTA_PREFIX)]
+    if len(found) != 1:
+        raise ValueError(
+            f"There must be one column {TIME_DELTA_PREFIX}…, there are {len(found)} ({listed(found)}) among "
+            f"{listed(schema)}. Run tokenization before, or drop the others."
+        )
+    problems = Problems("The event sequences cannot become tensors")
+    for column, depth in {found[0]: 1, CODE: 2, NUMERIC_VALUE: 2}.items():
+        if column not in schema:
+            problems.add(f"{column} is missing: run tokenization before")
+            continue
+        innermost = schema[column]
+        for _ in range(depth):
+            innermost = getattr(innermost, "inner", pl.Null())
+        if column == CODE and not innermost.is_integer():
+            must_be = "lists of lists of integers: run fit_vocabulary_indices and normalization before tokenization"
+            problems.add(f"{column} must be {must_be}; it is {schema[column]}")
+        elif not innermost.is_numeric():
+            problems.add(f"{column} must be {'lists of ' * depth}numbers; it is {schema[column]}")
+    problems.raise_if_any()
+    return found[0]
+
+
+def unnest(lists: pa.Array) -> tuple[Tensor, pa.Array]:
+    """For each list where it ends among all values, and the values. A null counts as an empty list."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    return np.cumsum(lengths, dtype=np.int64), lists.flatten()
+
+
+def unnest_twice(lists: pa.Array, subject_bounds: Tensor) -> tuple[Tensor, pa.Array]:
+    """The same for lists of lists, one inner list per event."""
+    bounds, events = unnest(lists)
+    if not np.array_equal(bounds, subject_bounds):
+        raise ValueError(f"The lists of {CODE}, {NUMERIC_VALUE} and times differ in length. Run tokenization again.")
+    return unnest(events)
+
+
+def as_float32(values: pa.Array) -> Tensor:
+    """The values with NaN where they are null."""
+    filled: Tensor = pc.fill_null(values.cast(pa.float32()), float("nan")).to_numpy()
+    return filled
+
+
+def as_indices(codes: pa.Array) -> Tensor:
+    """The codes in the smallest type of unsigned integers that holds them all."""
+    if codes.null_count:
+        raise ValueError(f"{codes.null_count} measurements have no {CODE}. Run normalization before tokenization.")
+    indices: Tensor = codes.to_numpy()
+    if indices.min(initial=0) < 0:
+        raise ValueError(f"{CODE} {indices.min()} is no vocabulary index: they begin at 0.")
+    return indices.astype(np.min_scalar_type(indices.max(initial=0)))
+
+
+def write_tensors(tensors: Tensors, path: Path) -> None:
+    """Saves tensors with the usual permissions.
+
+    NOTE: safetensors gives its files to their owner alone; what the umask grants is seen on an empty file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    mode = path.stat().st_mode
+    schema = {name.partition("/")[2]: t.dtype.type for name, t in tensors.items() if not name.endswith("/bounds")}
+    JointNestedRaggedTensorDict(processed_tensors=tensors, schema=schema).save(path)
+    path.chmod(mode)
+
+
+main = stage_script("MEDS_transforms.transforms.tensorization", PREPROCESS_CONFIG_YAML)

@@ -1,0 +1,212 @@
+"""Gathers the measurements of each subject: static ones in one list, the others in a list per event.
+
+Workers share the shards; each becomes two files, one for what is said once per subject, one for the sequence of events.
+
+Input: shards with the columns subject_id, time, code, numeric_value, as normalization writes them. Rows that are not in
+the order of subject and time are brought into it.
+Output: `<output_dir>/schemas/<shard>.parquet`, a row per subject:
+  - subject_id (Int64);
+  - code (list), numeric_value (list of Float32): the static measurements, as they are; null where there is none;
+  - start_time (Datetime[us]): the time of the first event; null where there is none;
+  - time (list of Datetime[us]): the times of the events.
+and `<output_dir>/event_seqs/<shard>.parquet`, a row per subject that has an event:
+  - subject_id (Int64);
+  - time_delta_days (list of Float32): days since the event before; NaN for the first;
+  - code (list of lists), numeric_value (list of lists of Float32; NaN where missing or infinite): the measurements
+    of each event.
+
+Keys of stage_configs.tokenization: none. It looks at all splits; train_only is an error.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from ..config import PREPROCESS_CONFIG_YAML
+from ..errors import listed, nearest
+from ..io import Frame, publish, scan_parquet, write_parquet
+from ..mapreduce.claims import Unit, is_current, overwriting_run
+from ..mapreduce.mapper import DATA_DIR, is_match_revise, map_units
+from ..mapreduce.shards import shard_iterator
+from ..measurements import Bools, Ints, begins_event, checked, in_order
+from ..schema import CODE, MANDATORY_TYPES, NUMERIC_VALUE, START_TIME, SUBJECT_ID, TIME, TIME_DELTA_DAYS
+from ..stage import stage_script
+
+logger = logging.getLogger(__name__)
+
+SCHEMAS_DIR = "schemas"
+EVENT_SEQS_DIR = "event_seqs"
+
+_MICROSECONDS_PER_DAY = 24 * 60 * 60 * 1_000_000
+
+
+def run(cfg: Mapping[str, Any]) -> None:
+    """Runs the stage."""
+    stage_cfg = cfg["stage_cfg"]
+    if stage_cfg.get("train_only"):
+        raise ValueError("tokenization looks at all splits: train_only is not supported; remove it from its block.")
+    if is_match_revise(stage_cfg):
+        raise ValueError(
+            "tokenization gathers whole subjects and cannot match and revise; remove _match_revise from its block."
+        )
+    output_dir = Path(stage_cfg["output_dir"])
+    with overwriting_run(output_dir, bool(cfg.get("do_overwrite"))) as since:
+        shards, _ = shard_iterator(cfg)
+        map_units([_shard_unit(in_fp, output_dir, out_fp.relative_to(output_dir), since) for in_fp, out_fp in shards])
+
+
+def _shard_unit(in_fp: Path, output_dir: Path, name: Path, since: float | None) -> Unit:
+    """The unit of work that makes the two files of a shard: done when both are there."""
+    schemas_fp, event_seqs_fp = output_dir / SCHEMAS_DIR / name, output_dir / EVENT_SEQS_DIR / name
+    fast = output_dir.name != DATA_DIR
+
+    def work() -> None:
+        started = time.monotonic()
+        try:
+            schemas, event_seqs = tokenize(scan_parquet(in_fp))
+            publish(schemas_fp, lambda scratch: write_parquet(schemas, scratch, fast))
+            publish(event_seqs_fp, lambda scratch: write_parquet(event_seqs, scratch, fast))
+        except Exception as error:
+            error.add_note(f"This happened while {schemas_fp} and {event_seqs_fp} were made from {in_fp}.")
+            raise
+        logger.info("%s, %s: written in %.1f s", schemas_fp, event_seqs_fp, time.monotonic() - started)
+
+    def is_done() -> bool:
+        return is_current(schemas_fp, since) and is_current(event_seqs_fp, since)
+
+    return Unit(event_seqs_fp, is_done, work)
+
+
+def tokenize(df: Frame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The measurements gathered by subject: what is said once, and the events; columns as in the module's docstring.
+
+    Raises:
+        ValueError: columns are missing, have other dtypes, or a row has no subject.
+
+    >>> day = pl.Series([None, "2020-01-01", "2020-01-01", "2020-01-03"]).str.to_datetime(time_unit="us")
+    >>> rows = {"subject_id": [1, 1, 1, 1], "time": day, "code": [5, 6, 7, 6], "numeric_value": [None, None, 0.5, 2.0]}
+    >>> schemas, event_seqs = tokenize(pl.DataFrame(rows))
+    >>> schemas["code"].to_list(), event_seqs["code"].to_list(), event_seqs["time_delta_days"].to_list()
+    ([[5]], [[[6, 7], [6]]], [[nan, 2.0]])
+    """
+    df = checked(df, SUBJECT_ID, TIME, NUMERIC_VALUE)
+    columns = df.collect_schema()
+    if CODE not in columns:
+        raise ValueError(f"{CODE} is missing{nearest(CODE, columns)}; there are {listed(columns)}. Mend the data.")
+    dtypes = {column: MANDATORY_TYPES[column] for column in (SUBJECT_ID, TIME, NUMERIC_VALUE)}
+    rows = in_order(df.select(*(pl.col(c).cast(dtype) for c, dtype in dtypes.items()), CODE).collect()).rechunk()
+    layout = Layout.of(rows)
+    return subject_schemas(rows, layout), event_sequences(rows, layout)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the subjects and the events of a shard are among its rows."""
+
+    subject_ids: Ints
+    """Every subject once."""
+    n_static: Ints
+    """The static rows of each subject."""
+    event_bounds: Ints
+    """For each subject its first event, as a position in `times`; then their number."""
+    times: Ints
+    """The time of every event, in microseconds since 1970."""
+    row_bounds: Ints
+    """For each event its first row, as a position among the rows with a time; then the number of these rows."""
+    is_timed: Bools
+    """Whether a row has a time."""
+
+    @property
+    def n_events(self) -> Ints:
+        """The events of each subject."""
+        return np.diff(self.event_bounds)
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame) -> Self:
+        """The layout of rows that are in order. Neighbours are compared, a fraction of the time of a group-by."""
+        subject, is_timed = rows[SUBJECT_ID].to_numpy(), rows[TIME].is_not_null().to_numpy()
+        begins_subject = np.ones(len(subject), dtype=bool)
+        begins_subject[1:] = subject[1:] != subject[:-1]
+        subject_starts = np.flatnonzero(begins_subject)
+        subject_bounds = np.append(subject_starts, len(subject))
+        event_starts = np.flatnonzero(begins_event(rows) & is_timed)
+        event_bounds = np.searchsorted(event_starts, subject_bounds)
+        # Static rows come first: they end where the first event begins, or else where the subject ends.
+        first_timed = np.append(event_starts, len(subject))[event_bounds[:-1]]
+        n_static = np.minimum(first_timed, subject_bounds[1:]) - subject_starts
+        static_before = np.repeat(np.cumsum(n_static), np.diff(event_bounds))
+        return cls(
+            subject_ids=subject[subject_starts],
+            n_static=n_static,
+            event_bounds=event_bounds,
+            times=rows[TIME].to_physical().gather(event_starts).to_numpy(),
+            row_bounds=np.append(event_starts - static_before, is_timed.sum()),
+            is_timed=is_timed,
+        )
+
+
+def subject_schemas(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+    """A row per subject: its static measurements and the times of its events."""
+    static = rows.filter(pl.Series(~layout.is_timed))
+    bounds = _bounds(layout.n_static)
+    times = pa.array(layout.times.view("datetime64[us]"))
+    has_no_event = layout.n_events == 0
+    first_event = np.where(has_no_event, 0, layout.event_bounds[:-1])
+    start = layout.times[first_event] if len(times) else np.zeros(len(first_event), np.int64)
+    return _frame(
+        {
+            SUBJECT_ID: pa.array(layout.subject_ids),
+            CODE: _lists(bounds, static[CODE].to_arrow(), null_where=layout.n_static == 0),
+            NUMERIC_VALUE: _lists(bounds, static[NUMERIC_VALUE].to_arrow(), null_where=layout.n_static == 0),
+            START_TIME: pa.array(start.view("datetime64[us]"), mask=has_no_event),
+            TIME: _lists(layout.event_bounds, times),
+        }
+    )
+
+
+def event_sequences(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
+    """A row per subject with any event: the days between its events, and the measurements of each."""
+    value = pl.col(NUMERIC_VALUE)
+    timed = rows.filter(pl.Series(layout.is_timed)).select(
+        CODE, pl.when(value.is_finite()).then(value).otherwise(float("nan"))
+    )
+    has_event = layout.n_events > 0
+    bounds = _bounds(layout.n_events[has_event])
+    days = np.full(len(layout.times), np.nan, np.float32)
+    days[1:] = np.diff(layout.times) / _MICROSECONDS_PER_DAY
+    days[bounds[:-1]] = np.nan
+    return _frame(
+        {
+            SUBJECT_ID: pa.array(layout.subject_ids[has_event]),
+            TIME_DELTA_DAYS: _lists(bounds, pa.array(days)),
+            CODE: _lists(bounds, _lists(layout.row_bounds, timed[CODE].to_arrow())),
+            NUMERIC_VALUE: _lists(bounds, _lists(layout.row_bounds, timed[NUMERIC_VALUE].to_arrow())),
+        }
+    )
+
+
+def _bounds(lengths: Ints) -> Ints:
+    return np.append(0, np.cumsum(lengths))
+
+
+def _lists(bounds: Ints, values: pa.Array, null_where: Bools | None = None) -> pa.Array:
+    """Lists of the values between successive bounds; nothing is copied."""
+    return pa.LargeListArray.from_arrays(
+        pa.array(bounds), values, mask=None if null_where is None else pa.array(null_where)
+    )
+
+
+def _frame(columns: Mapping[str, pa.Array]) -> pl.DataFrame:
+    frame = pl.from_arrow(pa.table(dict(columns)))
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+main = stage_script("MEDS_transforms.transforms.tokenization", PREPROCESS_CONFIG_YAML)
