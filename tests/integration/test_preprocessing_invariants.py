@@ -5,10 +5,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
-from helpers import MEASUREMENT_TYPES, Preprocessing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+
+from helpers import MEASUREMENT_TYPES, Preprocessing
 
 STAGES = (
     "filter_subjects",
