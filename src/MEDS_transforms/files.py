@@ -3,7 +3,8 @@
 NOTE: this module imports nothing heavy; the runner, which never needs polars, publishes files too.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,9 +17,16 @@ def scratch_path(path: Path) -> Path:
     return path.with_name(f".tmp.{path.name}")
 
 
-def is_hidden(path: Path, root: Path) -> bool:
-    """Whether a part of the path below `root` begins with a dot: logs, locks and unfinished files."""
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
+def files_below(folder: Path, apart_from: Iterable[Path] = ()) -> Iterator[Path]:
+    """Every file below a folder, but for what is hidden (logs, locks, unfinished files) and for folders left out.
+
+    NOTE: other workers may remove folders meanwhile, over which `Path.rglob` stumbles.
+    """
+    left_out = set(apart_from)
+    for at, subfolders, names in os.walk(folder):
+        here = Path(at)
+        subfolders[:] = [name for name in subfolders if not name.startswith(".") and here / name not in left_out]
+        yield from (here / name for name in names if not name.startswith("."))
 
 
 def publish(path: Path, write: Callable[[Path], object]) -> None:

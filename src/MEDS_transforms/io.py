@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import polars as pl
 
-from .files import is_complete, is_complete_parquet_file, is_hidden, publish, scratch_path
+from .files import is_complete, is_complete_parquet_file, publish, scratch_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,7 +15,6 @@ __all__ = [
     "Frame",
     "is_complete",
     "is_complete_parquet_file",
-    "is_hidden",
     "publish",
     "scan_parquet",
     "scratch_path",

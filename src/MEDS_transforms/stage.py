@@ -127,19 +127,19 @@ def share_cores(argv: list[str], environ: Any = os.environ) -> None:
     if "POLARS_MAX_THREADS" in environ or overrides.get("hydra/launcher") not in _LOCAL_LAUNCHERS:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = _n_values(overrides.get("worker", "0"))
-    n_jobs = int(overrides.get("hydra.launcher.n_jobs", -1))
-    if n_jobs > 0:
-        workers = min(workers, n_jobs)
+    workers = len(_values(overrides.get("worker", "0")))
+    n_jobs = str(_values(overrides.get("hydra.launcher.n_jobs", "-1"))[0])
+    if n_jobs.isdecimal() and int(n_jobs) > 0:
+        workers = min(workers, int(n_jobs))
     environ["POLARS_MAX_THREADS"] = str(max(1, cores // workers))
 
 
-def _n_values(sweep: str) -> int:
-    """How many values a `worker=…` override of a multirun stands for."""
+def _values(text: str) -> list[Any]:
+    """The values that the right-hand side of an override stands for: several, if it is a sweep."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    override = OverridesParser.create().parse_override(f"worker={sweep}")
-    return len(list(override.sweep_iterator())) if override.is_sweep_override() else 1
+    override = OverridesParser.create().parse_override(f"key={text}")
+    return list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
 
 
 @contextmanager

@@ -286,6 +286,12 @@ def everything_below(folder: Path) -> set[str]:
     return {f"{at}/{name}" for at, _, names in os.walk(folder) for name in names}
 
 
+def has_log(cohort: Path, stage: str) -> bool:
+    """Whether a worker of the stage has opened its log."""
+    # NOTE: not by rglob, which stumbles over folders that workers remove meanwhile.
+    return any(Path(path).name.startswith(f"{stage}_") and path.endswith(".log") for path in everything_below(cohort))
+
+
 def processes_with(mark: str) -> list[int]:
     """The processes that have a variable with this value in their environment (Linux)."""
     found = []

@@ -18,6 +18,7 @@ from .harness import (
     Reference,
     Workers,
     at_random_moment,
+    has_log,
     kill_all_with,
     kill_during,
     processes_with,
@@ -112,7 +113,7 @@ def test_only_the_runner_is_killed_and_it_goes_on_beside_the_stage_that_still_ru
 ):
     group, x = Workers(tmp_path), Elsewhere(reference.x.folder, tmp_path / "cohort")
     runner(group, x, mark)
-    wait_until(lambda: any(x.cohort.rglob(f"{stage}_*.log")) or not group.alive)
+    wait_until(lambda: has_log(x.cohort, stage) or not group.alive)
     group.send(signal.SIGKILL)
     assert group.wait() == [-signal.SIGKILL]
     runner(group, x, mark)

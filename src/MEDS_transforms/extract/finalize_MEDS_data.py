@@ -26,7 +26,8 @@ import pyarrow.parquet as pq
 
 from ..config import EXTRACT_CONFIG_YAML
 from ..errors import Problems, listed
-from ..io import Frame, is_hidden, scan_parquet, write_arrow
+from ..files import files_below
+from ..io import Frame, scan_parquet, write_arrow
 from ..mapreduce.claims import overwriting_run, shard_unit
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shuffle_shards
@@ -73,7 +74,7 @@ def clear_former_shards(output_dir: Path, shards: set[str], do_overwrite: bool) 
 
 
 def _shards_in(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*.parquet") if path.stem.isdigit() and not is_hidden(path, folder)]
+    return [path for path in files_below(folder) if path.suffix == ".parquet" and path.stem.isdigit()]
 
 
 def get_and_validate_data_schema(df: Frame, stage_cfg: Mapping[str, Any]) -> pa.Table:

@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from ..errors import listed, nearest
-from ..io import is_hidden, scan_parquet
+from ..files import files_below
+from ..io import scan_parquet
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +54,9 @@ def get_supported_fp(root_dir: Path, file_prefix: str | Path) -> tuple[Path, Sca
 def find_tables(root_dir: Path, apart_from: Iterable[Path] = ()) -> set[str]:
     """The names of all tables below a folder: their paths without suffix. Folders in `apart_from` are left out."""
     names = set()
-    for path in root_dir.rglob("*"):
-        suffix = next((s for s in READERS if path.name.endswith(s)), None)
-        if suffix is None or is_hidden(path, root_dir) or any(f in path.parents for f in apart_from):
-            continue
-        names.add(path.relative_to(root_dir).as_posix().removesuffix(suffix))
+    for path in files_below(root_dir, apart_from):
+        if suffix := next((s for s in READERS if path.name.endswith(s)), None):
+            names.add(path.relative_to(root_dir).as_posix().removesuffix(suffix))
     return names
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import listed
-from ..io import is_hidden
+from ..files import files_below
 from ..schema import TRAIN_SPLIT
 
 ShardPaths = list[tuple[Path, Path]]
@@ -55,8 +55,8 @@ def shard_iterator(
     in_dir = root / in_prefix
     shards = [
         path.relative_to(in_dir).as_posix().removesuffix(".parquet")
-        for path in in_dir.rglob("*.parquet")
-        if not is_hidden(path, in_dir) and path.is_file()
+        for path in files_below(in_dir)
+        if path.suffix == ".parquet"
     ]
     if not shards:
         raise FileNotFoundError(
