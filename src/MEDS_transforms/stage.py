@@ -108,6 +108,7 @@ def run_stage(module: str, cfg: DictConfig) -> None:
     warnings = unknown_stage_keys(stage, cfg.stage_configs.get(stage))
     if warnings and cfg.get("strict"):
         raise ValueError("\n".join(warnings))
+    _check_mandatory(stage, cfg.stage_cfg)
     for warning in warnings:
         logger.warning(warning)
     logger.debug("Configuration:\n%s", OmegaConf.to_yaml(cfg))
@@ -116,6 +117,17 @@ def run_stage(module: str, cfg: DictConfig) -> None:
     logger.info("Stage %s, worker %s: done in %.1f s", stage, cfg.get("worker"), time.monotonic() - started)
     for warning in warnings:
         logger.warning(warning)
+
+
+def _check_mandatory(stage: str, stage_cfg: DictConfig) -> None:
+    """Raises a ValueError if mandatory keys of a stage's block are not set.
+
+    Not for match & revise, where each entry may set its own.
+    """
+    missing = sorted(OmegaConf.missing_keys(stage_cfg))
+    if missing and "_match_revise" not in stage_cfg:
+        where = ", ".join(f"stage_configs.{stage}.{key}" for key in missing)
+        raise ValueError(f"{where} is not set: give it in the pipeline file, or as {where}=… on the command line.")
 
 
 def share_cores(argv: list[str], environ: Any = os.environ) -> None:

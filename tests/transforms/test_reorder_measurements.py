@@ -108,4 +108,13 @@ def test_a_missing_list_is_an_error_that_names_the_key(tmp_path):
     x.write({"0": measurements((1, T[0], "A"))})
     done = x.script("reorder_measurements")
     assert done.returncode == 1
-    assert "ordered_code_patterns is not set" in done.stderr
+    assert "stage_configs.reorder_measurements.ordered_code_patterns is not set" in done.stderr
+
+
+def test_each_entry_of_match_and_revise_may_have_its_own_list(tmp_path):
+    x = Preprocessing(tmp_path)
+    x.write({"0": measurements((1, T[0], "A1"), (1, T[0], "B1"), (1, T[0], "B2"))})
+    entries = '[{_matcher: {code: {regex: "^B"}}, ordered_code_patterns: ["2"]}]'
+    done = x.script("reorder_measurements", f"+stage_configs.reorder_measurements._match_revise={entries}")
+    assert done.returncode == 0, done.stderr
+    assert x.shards(x.cohort / "data")["0"]["code"].to_list() == ["B2", "B1", "A1"]
