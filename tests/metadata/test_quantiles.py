@@ -85,3 +85,8 @@ def test_infinities_are_values(quantile):
     assert quantiles([rows([float("-inf"), 1.0, float("inf")])], asked=[quantile])["A"] == (
         [float("-inf"), 1.0, float("inf")][int(2 * quantile)],
     )
+
+
+def test_the_weights_that_values_get_do_not_decide_which_stay():
+    values = [-50, -48, -48, -48, -47, *range(48)]
+    assert rank_error(values, 0, quantiles([rows(values)], capacity=19)["A"][0]) <= 1

@@ -61,7 +61,8 @@ def _collapse(weighted: pl.DataFrame, key: Sequence[str], capacity: int) -> pl.D
     if many.is_empty():
         return weighted
     few = weighted.filter(n_distinct <= capacity)
-    collapsed = _ranked(many, key).with_columns((start(last) - start(first)).alias(_WEIGHT)).filter(last > first)
+    # Filtered first: what tells which values stay follows from their old weights.
+    collapsed = _ranked(many, key).filter(last > first).with_columns((start(last) - start(first)).alias(_WEIGHT))
     return pl.concat([few, collapsed.select(weighted.columns)]).sort(*key, NUMERIC_VALUE)
 
 
