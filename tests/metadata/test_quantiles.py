@@ -28,8 +28,8 @@ def nearest_rank(values, q):
 
 
 def rank_error(values, q, got):
-    """How far the ranks of `got` among the values are from the one that is asked for."""
-    ordered, rank = np.sort(np.asarray(values, dtype=np.float32)), (len(values) - 1) * q
+    """How far the ranks of `got` among the values are from the nearest to the one that is asked for."""
+    ordered, rank = np.sort(np.asarray(values, dtype=np.float32)), int((len(values) - 1) * q + 0.5)
     first, last = np.searchsorted(ordered, got, "left"), np.searchsorted(ordered, got, "right") - 1
     assert first <= last, "a value that was not observed"
     return max(0, first - rank, rank - last)
