@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from MEDS_transforms.attempts import Failure
 from MEDS_transforms.errors import Problems
+from MEDS_transforms.journal import Work
 from MEDS_transforms.overrides import hydra_value, quoted, split_overrides
 from MEDS_transforms.pipeline import (
     PACKAGED_CONFIGS,
@@ -312,7 +314,7 @@ def test_entries_of_the_stage_runner_file_without_effect():
 def test_done_files_are_named_after_the_stages(tmp_path):
     pipeline = pipeline_of(tmp_path, "stages: [a]")
     assert plan(pipeline, {}, tmp_path, surroundings=EVERYTHING) == [
-        StageRun("a", commands(pipeline)["a"], tmp_path / "a.done")
+        StageRun("a", commands(pipeline)["a"], tmp_path / "a.done", n_workers=0, max_retries=0)
     ]
 
 
@@ -325,9 +327,54 @@ def test_done_files_are_named_after_the_stages(tmp_path):
     ],
 )
 def test_the_message_about_a_failed_stage(status, said):
-    message = failure_message("a", status, "/out/a/.logs", Path("/out/.logs/runner.log"))
+    message = failure_message("a", Failure(status, 0, Work()), "/out/a/.logs", Path("/out/.logs/runner.log"))
     for part in ("stage a", said, "/out/a/.logs", "/out/.logs/runner.log", "run the same command again"):
         assert part in message
+
+
+def test_the_message_about_lost_work_says_what_is_missing_and_why():
+    work = Work(
+        {"/out/a", "/out/b", "/out/c", "/out/d"}, {"/out/d"}, {"/out/b": "process 7 on n1"}, {"/out/c": "bad\nx"}
+    )
+    message = failure_message("a", Failure(1, 2, work), None, Path("/out/.logs/runner.log"))
+    assert "exit status 1, also when it was run again (2 times). 3 of 4 outputs are missing:" in message
+    lines = [line for line in message.splitlines() if line.startswith("  - ")]
+    assert lines == [
+        "  - /out/c: bad …",
+        "  - /out/b: its worker was lost (process 7 on n1)",
+        "  - /out/a: nobody came to it",
+    ]
+
+
+def retries(tmp_path, **block) -> StageRun:
+    pipeline = pipeline_of(tmp_path, "stages: [a]\nstage_configs: {a: {_script: x}}")
+    [run] = plan(pipeline, {"parallelize": block}, Path("/logs"), surroundings=EVERYTHING)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("block", "n_workers", "max_retries"),
+    [
+        ({}, 0, 0),
+        ({"max_retries": 3}, 0, 3),
+        ({"n_workers": 4}, 4, 0),
+        ({"launcher": "joblib"}, 1, 2),
+        ({"n_workers": "4", "launcher": "joblib", "max_retries": "5"}, 4, 5),
+        ({"launcher": "joblib", "max_retries": 0}, 1, 0),
+    ],
+)
+def test_under_a_launcher_a_stage_is_run_again_unless_the_stage_runner_file_says_otherwise(
+    tmp_path, block, n_workers, max_retries
+):
+    run = retries(tmp_path, **block)
+    assert (run.n_workers, run.max_retries) == (n_workers, max_retries)
+
+
+def test_the_command_line_for_fewer_workers(tmp_path):
+    run = retries(tmp_path, n_workers=4, launcher="joblib")
+    assert run.command(4) == run.command(9) == run.argv
+    assert [b for a, b in zip(run.argv, run.command(3), strict=True) if a != b] == ["worker=range(0,3)"]
+    assert retries(tmp_path).command(1) == retries(tmp_path).argv
 
 
 def test_a_sink_that_fails_does_not_stop_the_others():

@@ -39,13 +39,16 @@ INFERRED_STAGE_KEYS = {
 """The keys of a stage's block that `populate_stage` fills in where the block does not set them."""
 
 RUN_STARTED = "MEDS_TRANSFORMS_RUN_STARTED"
-"""Environment variable with the time (seconds since 1970) at which a launcher started the workers of a stage."""
+"""Environment variable with the time (seconds since 1970) at which a launcher, or the runner, began with a stage."""
 
 SCRIPT_NAME = "MEDS_TRANSFORMS_SCRIPT_NAME"
 """Environment variable with the name of the script that launched this process."""
 
 RESUMING = "MEDS_TRANSFORMS_RESUMING"
 """Environment variable that the runner sets: what is there comes from a run that was cut off, and is completed."""
+
+JOURNAL = "MEDS_TRANSFORMS_JOURNAL"
+"""Environment variable by which the runner names the folder where a stage's workers note their work."""
 
 _LAUNCHERS = ("joblib.", "submitit.")
 

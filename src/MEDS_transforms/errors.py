@@ -87,6 +87,12 @@ def explain(error: BaseException) -> str:
     return "\n".join([text, *getattr(error, "__notes__", [])])
 
 
+def first_line(message: str) -> str:
+    """A message cut to its first line, for a list of several."""
+    line, _, more = message.strip().partition("\n")
+    return f"{line} …" if more else line
+
+
 _MISSING_VALUE = re.compile(r"Missing mandatory value: ([\w.]+)")
 _OMEGACONF_DETAILS = re.compile(r"\n\s+(full_key|object_type|reference_type)[:=].*")
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 _PARQUET_MAGIC = b"PAR1"
 _SMALLEST_PARQUET = 12  # two magic words and the length of the footer
 
@@ -15,6 +17,27 @@ _SMALLEST_PARQUET = 12  # two magic words and the length of the footer
 def scratch_path(path: Path) -> Path:
     """Where the file `path` is written before it gets its name: hidden, beside it, with the same suffix."""
     return path.with_name(f".tmp.{path.name}")
+
+
+def lock_path(path: Path) -> Path:
+    """The hidden file beside `path` whose lock is the claim on it."""
+    return path.with_name(f".{path.name}.lock")
+
+
+def is_claimed(path: Path) -> bool:
+    """Whether a process, here or on another machine, holds the claim on `path` just now.
+
+    NOTE: to find out, the claim is taken for a moment. A worker that wants it just then goes on to its next unit.
+    """
+    if not lock_path(path).exists():
+        return False
+    lock = FileLock(lock_path(path))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    lock.release()
+    return False
 
 
 def files_below(folder: Path, apart_from: Iterable[Path] = ()) -> Iterator[Path]:

@@ -26,7 +26,9 @@ from .overrides import hydra_value, nested_value, override_key
 PACKAGED_CONFIGS = "pkg://MEDS_transforms.configs"
 SCRIPT_PREFIXES = ("MEDS_extract-", "MEDS_transform-")
 KEYS_PER_STAGE = ("stage", "worker")  # what the runner itself overrides
-PARALLELIZE_KEYS = ("n_workers", "launcher", "launcher_params")
+PARALLELIZE_KEYS = ("n_workers", "launcher", "launcher_params", "max_retries")
+DEFAULT_RETRIES = 2
+"""How often a stage under a launcher is run again for what lost workers left undone."""
 PROFILER = "hydra_profiler.profiler.ProfilerCallback"
 LAUNCHERS = {
     "joblib": ("hydra_plugins.hydra_joblib_launcher", "local_parallelism"),
@@ -80,6 +82,14 @@ class StageRun:
     name: str
     argv: list[str]
     done_fp: Path
+    n_workers: int = 0
+    """How many workers the command line asks for; 0 where it does not say."""
+    max_retries: int = 0
+
+    def command(self, n_workers: int) -> list[str]:
+        """The command line, for fewer workers than it has asked for, where it has."""
+        own, fewer = _workers(self.n_workers), _workers(min(self.n_workers, n_workers))
+        return [fewer if arg == own else arg for arg in self.argv]
 
 
 @dataclass(frozen=True)
@@ -140,9 +150,14 @@ def plan(
     runs = []
     for stage in pipeline.stage_names:
         words = _script_words(pipeline, stage_runners, stage, here, problems)
-        workers = _worker_args(parallelize_block(stage_runners, stage, problems), stage, here, problems)
+        block = parallelize_block(stage_runners, stage, problems)
+        workers = _worker_args(block, stage, here, problems)
         argv = [*words, *_stage_args(pipeline, stage, workers), *profiling, *pipeline.overrides]
-        runs.append(StageRun(stage, argv, log_dir / f"{stage}.done"))
+        n_workers = _whole_number("n_workers", block, 1, 1 if workers else 0, stage, problems)
+        retries = _whole_number(
+            "max_retries", block, 0, DEFAULT_RETRIES if block.get("launcher") else 0, stage, problems
+        )
+        runs.append(StageRun(stage, argv, log_dir / f"{stage}.done", n_workers, retries))
     problems.raise_if_any()
     return runs
 
@@ -220,8 +235,6 @@ def _worker_args(block: Block, stage: str, here: Surroundings, problems: Problem
     if not isinstance(params, Mapping):
         problems.add(f"{stage}: launcher_params must be a block of keys, not {params!r}")
         return []
-    if n_workers is not None and not re.fullmatch("[1-9][0-9]*", str(n_workers)):
-        problems.add(f"{stage}: n_workers must be a whole number from 1 on, not {n_workers!r}")
     module, extra = LAUNCHERS.get(str(launcher), ("", ""))
     if module and not here.is_installed(module):
         install = f"pip install 'MEDS_transforms[{extra}]'"
@@ -230,7 +243,22 @@ def _worker_args(block: Block, stage: str, here: Surroundings, problems: Problem
         return []
     launched = [f"hydra/launcher={launcher}"] if launcher else []
     launched += [f"hydra.launcher.{key}={hydra_value(value)}" for key, value in params.items()]
-    return [f"worker=range(0,{n_workers or 1})", *launched]
+    return [_workers(n_workers or 1), *launched]
+
+
+def _workers(n_workers: int | str) -> str:
+    return f"worker=range(0,{n_workers})"
+
+
+def _whole_number(key: str, block: Block, least: int, default: int, stage: str, problems: Problems) -> int:
+    """A number of the `parallelize` block; a problem is noted where it is none, or too small."""
+    value = block.get(key)
+    if value is None:
+        return default
+    if not re.fullmatch("[0-9]+", str(value)) or int(value) < least:
+        problems.add(f"{stage}: {key} must be a whole number from {least} on, not {value!r}")
+        return default
+    return int(value)
 
 
 def _stage_args(pipeline: Pipeline, stage: str, worker_args: Sequence[str]) -> list[str]:

@@ -19,7 +19,8 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from .config import RESUMING, RUNNER_CONFIG_YAML
+from .attempts import Failure, run_until_complete
+from .config import JOURNAL, RESUMING, RUN_STARTED, RUNNER_CONFIG_YAML
 from .errors import StageError
 from .files import publish
 from .overrides import quoted, split_overrides
@@ -107,30 +108,55 @@ def _run_stage(
         SystemExit: the runner was told to stop.
     """
     start = time.monotonic()
-    environ = {**os.environ, "PYTHONUNBUFFERED": "1", RESUMING: "1"}
-    share_cores(stage.argv, environ)  # the package's own scripts do that themselves, a user's may not
-    try:
-        status = children.run(stage.argv, environ, [screen.line, log])
-    except OSError as error:
-        raise StageError(f"The stage {stage.name} could not be started: {error}") from error
-    if stopped_by := children.stopped_by:
-        logger.error(f"Stopped by {stopped_by.name} in stage {stage.name}. The same command goes on from there.")
-        raise SystemExit(128 + stopped_by)
-    if status:
-        raise StageError(failure_message(stage.name, status, stage_log_dir(pipeline, stage.name), log_fp))
+    journal = stage.done_fp.with_suffix(".journal").absolute()
+    shutil.rmtree(journal, ignore_errors=True)
+    environ = stage_environment(journal)
+
+    def stop_if_told() -> None:
+        if stopped_by := children.stopped_by:
+            logger.error(f"Stopped by {stopped_by.name} in stage {stage.name}. The same command goes on from there.")
+            raise SystemExit(128 + stopped_by)
+
+    def run(argv: list[str]) -> int:
+        env = environ.copy()
+        share_cores(argv, env)  # the package's own scripts do that themselves, a user's may not
+        try:
+            status = children.run(argv, env, [screen.line, log])
+        except OSError as error:
+            raise StageError(f"The stage {stage.name} could not be started: {error}") from error
+        stop_if_told()
+        return status
+
+    if failure := run_until_complete(stage, run, stop_if_told, journal):
+        raise StageError(failure_message(stage.name, failure, stage_log_dir(pipeline, stage.name), log_fp))
     publish(stage.done_fp, Path.touch)
+    shutil.rmtree(journal, ignore_errors=True)
     logger.info(f"Stage {stage.name} took {time.monotonic() - start:.1f} s.")
 
 
-def failure_message(stage: str, status: int, log_dir: str | None, log_fp: Path) -> str:
-    """What is said of a stage that failed: how it ended, where to look, how to go on."""
-    ended = f"ended with exit status {status}"
+def stage_environment(journal: Path) -> dict[str, str]:
+    """The environment of a stage's processes, in which the workers of all its attempts are one run."""
+    return {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        RESUMING: "1",
+        RUN_STARTED: repr(time.time()),
+        JOURNAL: str(journal),
+    }
+
+
+def failure_message(stage: str, failure: Failure, log_dir: str | None, log_fp: Path) -> str:
+    """What is said of a stage that failed: how it ended, what is missing, where to look, how to go on."""
+    status = failure.status
+    ended = f"ended with exit status {status}" if status else "ended without an error, but not complete"
     if status < 0:
         memory = " (perhaps the computer ran out of memory)" if -status == signal.SIGKILL else ""
         ended = f"was killed by {signal.Signals(-status).name}{memory}"
+    again = f", also when it was run again ({failure.retries} times)" if failure.retries else ""
+    account = f" {failure.account()}\n" if failure.account() else " "
     own_logs = f"its logs are in {log_dir}, " if log_dir else ""
     return (
-        f"The stage {stage} {ended}. Its output is above; {own_logs}the runner's log is {log_fp}. "
+        f"The stage {stage} {ended}{again}.{account}Its output is above; {own_logs}the runner's log is {log_fp}. "
         "When the cause is mended, run the same command again: it goes on with this stage."
     )
 

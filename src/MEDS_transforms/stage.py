@@ -19,14 +19,18 @@ from typing import Any, NoReturn
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from .config import RUN_STARTED, Script, unknown_stage_keys
+from .config import RESUMING, RUN_STARTED, Script, unknown_stage_keys
 from .errors import StageError, explain, wants_trace
 from .help import print_help
+from .journal import note_error
 from .overrides import override_key, with_override
 
 logger = logging.getLogger(__name__)
 
 _LOCAL_LAUNCHERS = ("joblib", "submitit_local")
+_THREADS = "POLARS_MAX_THREADS"
+"""NOTE: polars reads it once, when it is imported; workers inherit the environment of the process that starts them."""
+_ALLOTTED_CPUS = "SLURM_CPUS_PER_TASK"
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 """NOTE: unless it is 1, Hydra itself prints the better part of a trace; then errors would not get to us."""
 
@@ -63,6 +67,7 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
 
     def task(cfg: DictConfig) -> None:
         os.environ[_FULL_ERROR] = full_error
+        _use_allotted_cpus()
         try:
             run(cfg)
         except Exception as error:
@@ -70,12 +75,14 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
                 raise
             message = explain(error)
             _log_to_files(message)
+            note_error(message)
             if os.getpid() == launching_process:
                 _give_up(message)
             raise StageError(message) from None
 
     share_cores(sys.argv[1:])
-    with _environment(_FULL_ERROR, "1"), _environment(RUN_STARTED, repr(time.time())):
+    run_started = os.environ[RUN_STARTED] if RESUMING in os.environ else repr(time.time())
+    with _environment(_FULL_ERROR, "1"), _environment(RUN_STARTED, run_started):
         try:
             if not print_help(sys.argv[1:], config):
                 hydra.main(version_base=None, config_path=str(config.parent), config_name=config.stem)(task)()
@@ -131,19 +138,27 @@ def _check_mandatory(stage: str, stage_cfg: DictConfig) -> None:
 
 
 def share_cores(argv: list[str], environ: Any = os.environ) -> None:
-    """Gives each of several local workers its share of the cores, unless the user set the number of threads.
-
-    NOTE: polars reads the number once, when it is imported; workers inherit this process's environment.
-    """
+    """Gives each of several local workers its share of the cores, unless the user set the number of threads."""
     overrides = dict(arg.lstrip("+").split("=", 1) for arg in argv if "=" in arg)
-    if "POLARS_MAX_THREADS" in environ or overrides.get("hydra/launcher") not in _LOCAL_LAUNCHERS:
+    if _THREADS in environ or overrides.get("hydra/launcher") not in _LOCAL_LAUNCHERS:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = int(environ.get(_ALLOTTED_CPUS, cores))
     workers = len(_values(overrides.get("worker", "0")))
     n_jobs = str(_values(overrides.get("hydra.launcher.n_jobs", "-1"))[0])
     if n_jobs.isdecimal() and int(n_jobs) > 0:
         workers = min(workers, int(n_jobs))
-    environ["POLARS_MAX_THREADS"] = str(max(1, cores // workers))
+    environ[_THREADS] = str(max(1, cores // workers))
+
+
+def _use_allotted_cpus() -> None:
+    """Gives the worker as many threads as Slurm gave its job CPUs, unless the user set the number.
+
+    NOTE: not before the worker runs, since Slurm jobs inherit the environment of the process that submits them. Where
+    Slurm does not bind a job to its CPUs, polars would use all that the node has.
+    """
+    if _ALLOTTED_CPUS in os.environ:
+        os.environ.setdefault(_THREADS, os.environ[_ALLOTTED_CPUS])
 
 
 def _values(text: str) -> list[Any]:

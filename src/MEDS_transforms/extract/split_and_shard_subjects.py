@@ -27,6 +27,7 @@ from omegaconf import OmegaConf
 from ..config import EXTRACT_CONFIG_YAML
 from ..io import publish, scan_parquet
 from ..mapreduce.claims import Unit, is_current, overwriting_run
+from ..mapreduce.mapper import map_units
 from ..splits import shard_subjects
 from ..stage import config_value, stage_script
 from .chunks import complete_chunks
@@ -59,7 +60,7 @@ def run(cfg: Mapping[str, Any]) -> None:
         logger.info("%s: %d subjects in %d shards, %.1f s", out_fp, subjects, len(shards), time.monotonic() - started)
 
     with overwriting_run(out_fp.parent, bool(cfg.get("do_overwrite"))) as since:
-        Unit(out_fp, lambda: is_current(out_fp, since), work).compute_once()
+        map_units([Unit(out_fp, lambda: is_current(out_fp, since), work)])
 
 
 def all_subjects(tables: Mapping[str, Table], chunks_dir: Path) -> pl.Series:

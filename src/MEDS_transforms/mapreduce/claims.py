@@ -20,7 +20,9 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 
 from ..config import RUN_STARTED
-from ..io import is_complete, publish, scratch_path
+from ..errors import explain
+from ..files import is_complete, lock_path, publish, scratch_path
+from ..journal import note_begun, note_done, note_failed
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +31,6 @@ T = TypeVar("T")
 _RUN_PREFIX = ".run."
 _CLOCK = "clock"
 _REMOVAL = 0.1  # seconds: longer than a worker holds the file of a dead one to remove it
-
-
-def lock_path(out_fp: Path) -> Path:
-    """The hidden file whose lock is the claim on `out_fp`."""
-    return out_fp.with_name(f".{out_fp.name}.lock")
 
 
 @contextmanager
@@ -76,15 +73,25 @@ class Unit:
         """
         if self.is_done():
             self._clear_away()
+            note_done(self.out_fp)
             return False
         with claim(self.out_fp) as ours:
             if not ours:
                 return False
             done_meanwhile = self.is_done()
             if not done_meanwhile:
-                self.work()
+                self._work()
             lock_path(self.out_fp).unlink(missing_ok=True)
+        note_done(self.out_fp)
         return not done_meanwhile
+
+    def _work(self) -> None:
+        note_begun(self.out_fp)
+        try:
+            self.work()
+        except Exception as error:
+            note_failed(self.out_fp, explain(error))
+            raise
 
     def _clear_away(self) -> None:
         """Removes what a dead worker left beside an output that is there; a live worker keeps what it holds."""

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from ..io import Frame, scan_parquet, write_lazyframe, write_parquet
+from ..journal import note_plan
 from ..schema import SPLIT, SUBJECT_ID, TRAIN_SPLIT
 from .claims import Unit, overwriting_run, rwlock_wrap, shard_unit
 from .compute import ComputeFn, bind_compute_fn, compute_fn_type, identity_fn
@@ -112,6 +113,7 @@ def map_stage(compute_fn: ComputeFn, shard_iterator_fntr: ShardIteratorFntr = sh
 
 def map_units(units: list[Unit]) -> None:
     """Goes once over all units, doing those that are neither done nor held by another worker."""
+    note_plan(unit.out_fp for unit in units)
     computed = sum(unit.compute_once() for unit in units)
     logger.info("%d of %d written by this worker, the others were there or are another's", computed, len(units))
 

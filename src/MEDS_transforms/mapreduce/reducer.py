@@ -10,6 +10,7 @@ import polars as pl
 
 from ..errors import listed
 from ..io import publish, write_parquet
+from ..journal import note_plan
 from .claims import Unit, is_current
 from .mapper import map_units
 
@@ -31,9 +32,6 @@ def map_and_reduce(
     The other workers end after mapping. Worker 0 waits for what they still hold, and itself does what nobody
     holds, so that it finishes even if all the others die.
     """
-    map_units(list(units))
-    if cfg.get("worker", 0) != 0:
-        return
     out_fp = Path(cfg["stage_cfg"]["reducer_output_dir"]) / "codes.parquet"
 
     def reduce() -> None:
@@ -42,7 +40,11 @@ def map_and_reduce(
         publish(out_fp, lambda scratch: write_parquet(merged, scratch))
         logger.info("%s: %d codes", out_fp, merged.height)
 
-    Unit(out_fp, lambda: is_current(out_fp, since), reduce).compute_once()
+    # By every worker: should worker 0 be lost, the others' notes tell that the merged table is to be made.
+    note_plan([out_fp])
+    map_units(list(units))
+    if cfg.get("worker", 0) == 0:
+        Unit(out_fp, lambda: is_current(out_fp, since), reduce).compute_once()
 
 
 def finish(units: Sequence[Unit], polling_time: float) -> None:

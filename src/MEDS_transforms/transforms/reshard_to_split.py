@@ -31,8 +31,9 @@ import polars as pl
 
 from ..config import PREPROCESS_CONFIG_YAML
 from ..errors import Problems, listed
+from ..files import lock_path
 from ..io import scan_parquet, scratch_path, write_parquet
-from ..mapreduce.claims import Unit, claim, lock_path, overwriting_run, publish_once, shard_unit
+from ..mapreduce.claims import Unit, claim, overwriting_run, publish_once, shard_unit
 from ..mapreduce.mapper import DATA_DIR, is_match_revise, map_units
 from ..mapreduce.reducer import finish
 from ..mapreduce.shards import shard_iterator, shuffle_shards
@@ -65,9 +66,8 @@ def run(cfg: Mapping[str, Any]) -> None:
         publish_shard_map(output_dir, shards, do_overwrite=since is not None)
         resharding = Resharding(cfg, shards, since)
         if not resharding.is_done():
-            map_units(resharding.apart)
             finish(resharding.apart, cfg.get("polling_time", 1))
-            map_units(resharding.together)
+        map_units(resharding.together)
         if resharding.is_done():  # not so while another worker holds a new shard, which then clears away
             resharding.clear_away()
 
