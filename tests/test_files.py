@@ -1,7 +1,10 @@
 import shutil
 import threading
 
-from MEDS_transforms.files import files_below
+import pytest
+
+from MEDS_transforms.files import files_below, is_claimed, publish, scratch_path
+from MEDS_transforms.mapreduce.claims import claim
 
 
 def test_files_below_leaves_out_what_is_hidden_and_what_it_is_told(tmp_path):
@@ -32,3 +35,34 @@ def test_files_below_goes_on_while_folders_come_and_go(tmp_path):
     finally:
         stop.set()
         thread.join()
+
+
+def test_what_a_library_writes_beside_its_file_does_not_stay(tmp_path):
+    """Some write to a temporary file of their own first, whose name nobody can know after a kill -9."""
+
+    def write(path) -> None:
+        path.with_name(".tmpXYZ").write_bytes(b"half")
+        path.write_bytes(b"whole")
+
+    publish(tmp_path / "a.nrt", write)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nrt"]
+    assert (tmp_path / "a.nrt").read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_what_was_left_by_a_killed_process_is_cleared_away(tmp_path, is_folder):
+    scratch = scratch_path(tmp_path / "a.nrt")
+    if is_folder:
+        (scratch / "more").mkdir(parents=True)
+    else:
+        scratch.write_bytes(b"half")
+    publish(tmp_path / "a.nrt", lambda path: path.write_bytes(b"whole"))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nrt"]
+
+
+def test_a_claim_is_seen_while_it_is_held(tmp_path):
+    assert is_claimed(tmp_path / "a") is False
+    with claim(tmp_path / "a") as ours:
+        assert ours
+        assert is_claimed(tmp_path / "a") is True
+    assert is_claimed(tmp_path / "a") is False

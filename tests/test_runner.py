@@ -218,8 +218,8 @@ def test_every_stage_without_a_script_is_named_and_what_is_not_installed(tmp_pat
         "a: no script: there is no MEDS_extract-a or MEDS_transform-a",
         "b: no script",
         "c: 'pyhton' of its script 'pyhton c.py' is not found",
-        "pip install 'MEDS_transforms[local_parallelism]'",
-        "pip install 'MEDS_transforms[slurm_parallelism]'",
+        "pip install 'MEDS_transforms[local-parallelism]'",
+        "pip install 'MEDS_transforms[slurm-parallelism]'",
         "pip install hydra-profiler",
     ):
         assert part in message

@@ -4,6 +4,7 @@ NOTE: this module imports nothing heavy; the runner, which never needs polars, p
 """
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,8 +16,15 @@ _SMALLEST_PARQUET = 12  # two magic words and the length of the footer
 
 
 def scratch_path(path: Path) -> Path:
-    """Where the file `path` is written before it gets its name: hidden, beside it, with the same suffix."""
+    """The folder in which `path` is made before it gets its place: hidden, beside it."""
     return path.with_name(f".tmp.{path.name}")
+
+
+def clear_scratch(path: Path) -> None:
+    """Removes what a killed process left of an unfinished `path`, or a failed write did."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        shutil.rmtree(scratch_path(path))
+    scratch_path(path).unlink(missing_ok=True)
 
 
 def lock_path(path: Path) -> Path:
@@ -53,20 +61,22 @@ def files_below(folder: Path, apart_from: Iterable[Path] = ()) -> Iterator[Path]
 
 
 def publish(path: Path, write: Callable[[Path], object]) -> None:
-    """Has `write` make a scratch file and gives it the name `path`: readers see the whole file or none.
+    """Has `write` make a file of the same name in a scratch folder and moves it to `path`: readers see all or nothing.
 
-    On failure the scratch file is removed and what was at `path` stays. A scratch file that a killed process
-    left behind is overwritten.
+    On failure what was at `path` stays. What a killed process left behind is removed.
+
+    NOTE: a folder, since libraries that write files may have temporary ones of their own beside them (safetensors).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = scratch_path(path)
+    clear_scratch(path)
+    scratch_path(path).mkdir()
     try:
+        scratch = scratch_path(path) / path.name
         write(scratch)
         scratch.replace(path)
-    except BaseException:
+    finally:
         with suppress(OSError):
-            scratch.unlink(missing_ok=True)
-        raise
+            clear_scratch(path)
 
 
 def is_complete_parquet_file(fp: Path) -> bool:

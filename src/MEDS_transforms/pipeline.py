@@ -19,7 +19,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from .config import RESERVED_CONFIG_NAMES, unknown_stage_keys
+from .config import RESERVED_CONFIG_NAMES, packaged_stage_keys, unknown_stage_keys
 from .errors import Problems, explain, listed, nearest
 from .overrides import hydra_value, nested_value, override_key
 
@@ -31,9 +31,9 @@ DEFAULT_RETRIES = 2
 """How often a stage under a launcher is run again for what lost workers left undone."""
 PROFILER = "hydra_profiler.profiler.ProfilerCallback"
 LAUNCHERS = {
-    "joblib": ("hydra_plugins.hydra_joblib_launcher", "local_parallelism"),
-    "submitit_local": ("hydra_plugins.hydra_submitit_launcher", "slurm_parallelism"),
-    "submitit_slurm": ("hydra_plugins.hydra_submitit_launcher", "slurm_parallelism"),
+    "joblib": ("hydra_plugins.hydra_joblib_launcher", "local-parallelism"),
+    "submitit_local": ("hydra_plugins.hydra_submitit_launcher", "slurm-parallelism"),
+    "submitit_slurm": ("hydra_plugins.hydra_submitit_launcher", "slurm-parallelism"),
 }
 """Launchers that come with an extra of this package: the plugin's module, and the extra."""
 
@@ -185,9 +185,10 @@ def unknown_keys(pipeline: Pipeline) -> list[str]:
 
 
 def unknown_runner_keys(stage_runners: Block, stages: Sequence[str]) -> list[str]:
-    """A message for every entry of the stage-runner file that is no stage of the pipeline, or no known key.
+    """A message for every entry of the stage-runner file that is no known stage, or no known key.
 
-    Entries at the top whose names begin with `_` are passed over.
+    Known are the stages of the pipeline and the packaged ones, so that one file can serve several pipelines. Entries
+    at the top whose names begin with `_` are passed over.
     """
 
     def unknown(where: str, block: Iterable[Any], known: Sequence[str], what: str = "key") -> list[str]:
@@ -198,7 +199,8 @@ def unknown_runner_keys(stage_runners: Block, stages: Sequence[str]) -> list[str
         ]
 
     entries = [name for name in stage_runners if not str(name).startswith("_")]
-    messages = unknown("", entries, ["parallelize", *stages], "stage in the pipeline")
+    known = ["parallelize", *stages, *(name for name in entries if packaged_stage_keys(str(name)) is not None)]
+    messages = unknown("", entries, known, "stage in the pipeline")
     messages += unknown("parallelize.", _mapping(stage_runners.get("parallelize")), PARALLELIZE_KEYS)
     for stage in stages:
         block = _mapping(stage_runners.get(stage))

@@ -128,7 +128,9 @@ def test_what_a_dead_worker_left_is_cleared_away(in_fp, out_fp, there_before):
         wrap(in_fp, out_fp)
     out_fp.parent.mkdir(parents=True, exist_ok=True)
     lock_path(out_fp).touch()
-    scratch_path(out_fp).write_bytes(b"PAR1 half")
+    (scratch_path(out_fp)).mkdir()
+    (scratch_path(out_fp) / "0.parquet").write_bytes(b"PAR1 half")
+    (scratch_path(out_fp) / ".of_the_library").write_bytes(b"half")
     assert wrap(in_fp, out_fp) is not there_before
     assert_frame_equal(pl.read_parquet(out_fp), DF)
     assert files_below(out_fp.parent) == ["0.parquet"]
@@ -138,7 +140,7 @@ def test_what_a_live_worker_holds_is_left_alone(in_fp, out_fp):
     wrap(in_fp, out_fp)
     with claim(out_fp) as ours:
         assert ours
-        scratch_path(out_fp).write_bytes(b"what it writes")
+        scratch_path(out_fp).mkdir()
         with claim(out_fp) as another:
             assert not another
         assert wrap(in_fp, out_fp) is False

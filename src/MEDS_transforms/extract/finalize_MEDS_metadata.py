@@ -32,6 +32,8 @@ from ..code_metadata import CODES_FILE, add_to_codes, read_codes
 from ..config import EXTRACT_CONFIG_YAML, RESUMING
 from ..errors import Problems, listed
 from ..io import publish, write_arrow
+from ..mapreduce.claims import Unit, is_current, overwriting_run
+from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import read_shard_map
 from ..schema import CODE, CODE_METADATA_TYPES, PARENT_CODES, SPLIT, SUBJECT_ID
 from ..stage import config_value, stage_script
@@ -60,17 +62,30 @@ def run(cfg: Mapping[str, Any]) -> None:
         raise FileExistsError(
             f"The metadata are there already: {listed(outputs)}. Give do_overwrite=True to make them again."
         )
+    dataset = dataset_metadata(cfg)
+    with overwriting_run(out_dir, bool(cfg.get("do_overwrite"))) as since:
+
+        def is_done() -> bool:
+            return all(is_current(path, since) for path in outputs)
+
+        map_units([Unit(outputs[0], is_done, lambda: write_metadata(cfg, dataset, *outputs))])
+
+
+def write_metadata(
+    cfg: Mapping[str, Any], dataset: Mapping[str, str], codes_fp: Path, dataset_fp: Path, splits_fp: Path
+) -> None:
+    """Writes the three files; whoever is killed over it leaves some of them, and the next worker makes all."""
+    stage_cfg = cfg["stage_cfg"]
     codes = read_codes(stage_cfg["metadata_input_dir"])
     if stage_cfg["include_all_codes"]:
         all_codes = codes_of(cohort_shards(cfg)).to_frame(CODE)
         codes = add_to_codes(all_codes, codes)
-    dataset = dataset_metadata(cfg)
     splits = subject_splits(read_shard_map(cfg))
     typed = to_meds_codes(codes, bool(stage_cfg["do_retype"]))
-    publish(outputs[0], lambda scratch: write_arrow(typed, codes_schema(typed), scratch))
-    publish(outputs[1], lambda scratch: scratch.write_text(json.dumps(dataset), encoding="utf-8"))
-    publish(outputs[2], lambda scratch: write_arrow(splits, SPLITS_SCHEMA, scratch))
-    logger.info("%s: %d codes, %d subjects in splits", out_dir, typed.height, splits.height)
+    publish(codes_fp, lambda scratch: write_arrow(typed, codes_schema(typed), scratch))
+    publish(dataset_fp, lambda scratch: scratch.write_text(json.dumps(dataset), encoding="utf-8"))
+    publish(splits_fp, lambda scratch: write_arrow(splits, SPLITS_SCHEMA, scratch))
+    logger.info("%s: %d codes, %d subjects in splits", codes_fp.parent, typed.height, splits.height)
 
 
 SPLITS_SCHEMA = pa.schema([(SUBJECT_ID, pa.int64()), (SPLIT, pa.string())])

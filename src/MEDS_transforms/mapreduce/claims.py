@@ -8,7 +8,6 @@ gone.
 import logging
 import math
 import os
-import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from ..config import RUN_STARTED
 from ..errors import explain
-from ..files import is_complete, lock_path, publish, scratch_path
+from ..files import clear_scratch, is_complete, lock_path, publish, scratch_path
 from ..journal import note_begun, note_done, note_failed
 
 logger = logging.getLogger(__name__)
@@ -95,17 +94,12 @@ class Unit:
 
     def _clear_away(self) -> None:
         """Removes what a dead worker left beside an output that is there; a live worker keeps what it holds."""
-        scratch = scratch_path(self.out_fp)
-        if not (scratch.exists() or lock_path(self.out_fp).exists()):
+        if not (scratch_path(self.out_fp).exists() or lock_path(self.out_fp).exists()):
             return
         with claim(self.out_fp) as ours:
-            if not ours:
-                return
-            if scratch.is_dir():
-                shutil.rmtree(scratch)
-            else:
-                scratch.unlink(missing_ok=True)
-            lock_path(self.out_fp).unlink(missing_ok=True)
+            if ours:
+                clear_scratch(self.out_fp)
+                lock_path(self.out_fp).unlink(missing_ok=True)
 
 
 def publish_once(path: Path, content: bytes) -> None:
@@ -163,7 +157,7 @@ def rwlock_wrap(
 ) -> bool:
     """Reads `in_fp`, computes, and writes `out_fp`, unless that is done or another worker does it.
 
-    `write_fn(result, path)` writes to a hidden scratch path of the same suffix, which is then renamed.
+    `write_fn(result, path)` writes to a file of the same name in a hidden scratch folder, which is then moved.
     `do_overwrite` computes even where `out_fp` is there.
 
     Returns:

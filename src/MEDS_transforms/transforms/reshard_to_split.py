@@ -31,7 +31,7 @@ import polars as pl
 
 from ..config import PREPROCESS_CONFIG_YAML
 from ..errors import Problems, listed
-from ..files import lock_path
+from ..files import clear_scratch, lock_path
 from ..io import scan_parquet, scratch_path, write_parquet
 from ..mapreduce.claims import Unit, claim, overwriting_run, publish_once, shard_unit
 from ..mapreduce.mapper import DATA_DIR, is_match_revise, map_units
@@ -103,13 +103,13 @@ class Resharding:
     def clear_away(self) -> None:
         """Removes the parts, and what dead workers left beside them; only where all is done."""
         for parts in self.parts:
-            left = [path for path in (parts, scratch_path(parts), lock_path(parts)) if path.exists()]
-            if not left:
+            if not any(path.exists() for path in (parts, scratch_path(parts), lock_path(parts))):
                 continue
             with claim(parts) as ours:
                 if ours:
-                    for path in (parts, scratch_path(parts), lock_path(parts)):
-                        path.unlink(missing_ok=True)
+                    clear_scratch(parts)
+                    parts.unlink(missing_ok=True)
+                    lock_path(parts).unlink(missing_ok=True)
 
     def _apart(self, input_dir: Path, name: Path) -> Unit:
         parts = self.output_dir / f"{_PARTS_PREFIX}{quote(name.as_posix(), safe='')}"
