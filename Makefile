@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PINS ?=
 TESTS ?=
-PYTEST_ARGS ?= -n auto
+PYTEST_ARGS ?= -n auto --dist loadgroup
 SCALE ?= 0.1
 BENCH_ARGS ?=
 
@@ -26,7 +26,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 help:
 	@sed -n 's/^#   //p' Makefile
 
-demo: $(VENV)/.has-local_parallelism
+demo: $(VENV)/.has-local-parallelism
 	@bash examples/demo/run.sh demo
 
 test: $(VENV)/.has-tests
@@ -43,7 +43,7 @@ docs: $(VENV)/.has-docs
 bench: benchmarks/data/.raw-csv-$(SCALE)
 	$(RUN) benchmarks/extraction.py --raw benchmarks/data/raw-csv-$(SCALE) --peer new=$(VENV)/bin $(BENCH_ARGS)
 
-benchmarks/data/.raw-csv-$(SCALE): | $(VENV)/.has-local_parallelism
+benchmarks/data/.raw-csv-$(SCALE): | $(VENV)/.has-local-parallelism
 	rm -rf benchmarks/data/raw-csv-$(SCALE)
 	$(RUN) benchmarks/synthetic_tables.py --format csv --scale $(SCALE)
 	@touch $@
@@ -52,7 +52,8 @@ clean:
 	rm -rf .venv .venv-* demo site benchmarks/data build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests docs examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A stamp per extra of pyproject.toml; they are made one after the other, also under `make -j`.
+# A stamp per extra of pyproject.toml, by its normalized name, which every pip knows; they are made one after the other,
+# also under `make -j`.
 .NOTPARALLEL:
 
 $(VENV)/.has-%: pyproject.toml $(VENV)/.made

@@ -346,6 +346,13 @@ def test_the_message_about_lost_work_says_what_is_missing_and_why():
     ]
 
 
+def test_one_stage_runner_file_serves_several_pipelines():
+    entries = {"a": {}, "tensorization": {"parallelize": None}, "tensorisation": {}, "_mine": {}}
+    messages = unknown_runner_keys(entries, ["a"])
+    assert len(messages) == 1
+    assert "tensorisation: no such stage in the pipeline" in messages[0]
+
+
 def retries(tmp_path, **block) -> StageRun:
     pipeline = pipeline_of(tmp_path, "stages: [a]\nstage_configs: {a: {_script: x}}")
     [run] = plan(pipeline, {"parallelize": block}, Path("/logs"), surroundings=EVERYTHING)
