@@ -1,32 +1,37 @@
-"""A small extraction whose workers are killed, paused and started again at random moments.
+"""Workers of any stage, which are killed, paused and started again at random moments.
 
 Everything random comes from a seed, which is part of each test's name. Environment variables:
 
-- MEDS_FAULTS_REPEATS (default 1): how many seeds each random test is run with. Twenty take about half an hour.
+- MEDS_FAULTS_REPEATS (default 1): how many seeds each random test is run with. Each takes some minutes.
 - MEDS_FAULTS_SEED (default 1): the first seed.
 
 Moments are counted in files that appear in the cohort, not in seconds, so that they fall into the work of a stage
 however fast the machine is. Every wait ends after `PATIENCE` seconds with an error.
 """
 
-import json
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from pathlib import Path
 
-import polars as pl
+from helpers import Extraction, files_below
 
-from helpers import EXTRACTION_STAGES, SCRIPTS, Extraction, files_below
+from .cohorts import (
+    EXTRACTION,
+    PIPELINES,
+    Elsewhere,
+    command,
+    contents,
+    make_raw,
+    pipeline_of,
+    strays,
+)
 
 FIRST_SEED = int(os.environ.get("MEDS_FAULTS_SEED", "1"))
 SEEDS = range(FIRST_SEED, FIRST_SEED + int(os.environ.get("MEDS_FAULTS_REPEATS", "1")))
@@ -34,138 +39,66 @@ SEEDS = range(FIRST_SEED, FIRST_SEED + int(os.environ.get("MEDS_FAULTS_REPEATS",
 PATIENCE = 120
 """Seconds after which a worker that has not ended counts as hanging."""
 
-SMALL = (
-    "stage_configs.shard_events.row_chunksize=50",
-    "stage_configs.split_and_shard_subjects.n_subjects_per_shard=6",
-)
-"""Overrides that give many chunks (17) and shards (8) of few rows."""
-
 LOG_FILES = 4
 """Files that a script makes before it begins to work: its log, and three of Hydra's."""
-
-NOT_STRAY = {".logs", ".shards.json", ".chunks.json"}
-
-EVENTS = {
-    "patients": {
-        "sex": {"code": ["SEX", "col(sex)"], "time": None},
-        "birth": {"code": "BIRTH", "time": "col(born)", "time_format": "%Y-%m-%d"},
-    },
-    "hosp/admissions": {
-        "subject_id_col": "mrn",
-        "admission": {
-            "code": ["ADMISSION", "col(ward)"],
-            "time": "col(at)",
-            "_metadata": {"wards": {"floor": "floor"}},
-        },
-    },
-    "hosp/labs": {
-        "lab": {
-            "code": ["LAB", "col(item)"],
-            "time": "col(at)",
-            "time_format": "%Y-%m-%d %H:%M:%S",
-            "numeric_value": "value",
-            "text_value": "value",
-            "_metadata": {"hosp/d_labs": {"description": "title", "parent_codes": "LOINC/{loinc}"}},
-        }
-    },
-}
-
-
-def make_raw(x: Extraction, seed: int = 1) -> None:
-    """Three tables with 40 subjects in three formats, two tables of metadata, and the event conversion file."""
-    rng = random.Random(seed)
-    subjects, items, wards = range(100, 140), [f"{i:03}" for i in range(12)], ["ICU", "A", "B"]
-
-    def times(n: int) -> list[datetime]:
-        return [datetime(2020, 1, 1) + timedelta(minutes=rng.randrange(100_000)) for _ in range(n)]
-
-    patients = {"subject_id": [*subjects], "sex": rng.choices("FM", k=40), "born": ["1950-02-03"] * 40}
-    labs = {
-        "subject_id": rng.choices(subjects, k=700),
-        "item": rng.choices(items, k=700),
-        "value": [rng.choice(["neg", str(rng.random())]) for _ in range(700)],
-        "at": map(str, times(700)),
-    }
-    admissions = {"mrn": rng.choices(subjects, k=90), "ward": rng.choices(wards, k=90), "at": times(90)}
-    x.table("patients.csv", pl.DataFrame(patients))
-    x.table("hosp/labs.csv.gz", pl.DataFrame(labs | {"at": list(labs["at"])}))
-    x.table("hosp/admissions.parquet", pl.DataFrame(admissions))
-    titles = {"item": items, "title": [f"Lab {i}" for i in items], "loinc": [f"{i}-1" for i in items]}
-    x.table("hosp/d_labs.csv", pl.DataFrame(titles))
-    x.table("wards.parquet", pl.DataFrame({"ward": wards, "floor": [1, 2, 3]}))
-    x.events(EVENTS)
 
 
 @dataclass
 class Reference:
-    """An undisturbed extraction with one worker, and its cohort as it was after every stage."""
+    """Undisturbed runs of all pipelines with one worker, and their cohorts as they were after every stage."""
 
-    x: Extraction
+    folder: Path
     after: dict[str, Path] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    """How long each stage took."""
 
     @classmethod
     def make(cls, folder: Path) -> "Reference":
-        reference = cls(Extraction(folder))
-        make_raw(reference.x)
-        for stage in EXTRACTION_STAGES:
-            run_stage(reference.x, stage)
-            reference.after[stage] = folder / "after" / stage
-            shutil.copytree(reference.x.cohort, reference.after[stage])
+        reference = cls(folder)
+        make_raw(Extraction(folder))
+        for number, pipeline in enumerate(PIPELINES):
+            x = reference.elsewhere(folder / f"cohort_{number}")
+            for stage in pipeline.stages:
+                started = time.monotonic()
+                run_stage(x, stage)
+                reference.seconds[stage] = time.monotonic() - started
+                reference.after[stage] = folder / "after" / stage
+                shutil.copytree(x.cohort, reference.after[stage])
         return reference
 
-    def before(self, stage: str, cohort: Path) -> Extraction:
-        """An extraction of the same tables to `cohort`, up to the stage."""
-        done = EXTRACTION_STAGES[: EXTRACTION_STAGES.index(stage)]
-        if done:
-            shutil.copytree(self.after[done[-1]], cohort, ignore=shutil.ignore_patterns(".logs"), dirs_exist_ok=True)
-        return Elsewhere(self.x.folder, cohort)
+    def elsewhere(self, cohort: Path, dataset: Path | None = None) -> Elsewhere:
+        """Runs on the same tables and the same dataset, or another, with their results in `cohort`."""
+        return Elsewhere(self.folder, cohort, dataset or self.after.get(EXTRACTION.stages[-1]))
+
+    def before(self, stage: str, cohort: Path) -> Elsewhere:
+        """The same with what the stages before this one made."""
+        if previous := self._previous(stage):
+            shutil.copytree(previous, cohort, ignore=shutil.ignore_patterns(".logs"), dirs_exist_ok=True)
+        return self.elsewhere(cohort)
+
+    def _previous(self, stage: str) -> Path | None:
+        stages = pipeline_of(stage).stages
+        return self.after[stages[stages.index(stage) - 1]] if stage != stages[0] else None
 
     def n_files(self, stage: str) -> int:
         """How many files the stage makes, logs aside."""
-        done = EXTRACTION_STAGES[: EXTRACTION_STAGES.index(stage)]
-        before = files_below(self.after[done[-1]]) if done else []
-        return len(files_below(self.after[stage])) - len(before)
+        previous = self._previous(stage)
+        return len(files_below(self.after[stage])) - len(files_below(previous) if previous else [])
 
-    def check(self, cohort: Path, stage: str = EXTRACTION_STAGES[-1]) -> None:
+    def folders(self, stage: str) -> list[str]:
+        """The folders of the cohort in which the stage makes files, logs among them."""
+        previous = self._previous(stage)
+        before = files_below(previous, logs=True) if previous else []
+        new = {*files_below(self.after[stage], logs=True)} - {*before}
+        return sorted({name.partition("/")[0] for name in new})
+
+    def check(self, cohort: Path, stage: str = EXTRACTION.stages[-1]) -> None:
         """Fails unless the cohort is, byte for byte, what it was after the stage, with nothing left lying about."""
         got, want = contents(cohort), contents(self.after[stage])
-        assert strays(cohort) == []
-        assert sorted(got) == sorted(want)
-        assert [name for name in want if got[name] != want[name]] == []
-
-
-@dataclass
-class Elsewhere(Extraction):
-    """An extraction whose cohort is anywhere."""
-
-    cohort_dir: Path
-
-    @property
-    def cohort(self) -> Path:
-        return self.cohort_dir
-
-
-def contents(cohort: Path) -> dict[str, bytes]:
-    """The bytes of every file of a cohort, but not when it was made, nor logs."""
-    files = {name: (cohort / name).read_bytes() for name in files_below(cohort)}
-    if dataset := files.get("metadata/dataset.json"):
-        undated = {key: value for key, value in json.loads(dataset).items() if key != "created_at"}
-        files["metadata/dataset.json"] = json.dumps(undated).encode()
-    return {name: data for name, data in files.items() if not name.startswith(".logs/")}
-
-
-def strays(cohort: Path) -> list[str]:
-    """Hidden files and folders that nobody needs: locks, unfinished files, marks of runs."""
-    hidden = [p.relative_to(cohort) for p in cohort.rglob(".*")]
-    return sorted(str(p) for p in hidden if p.name not in NOT_STRAY and ".logs" not in p.parts)
-
-
-def written(cohort: Path, stage: str) -> Counter[str]:
-    """How often the logs of a stage's workers say that they made each output."""
-    line = re.compile(r"- (?!Stage )(\S+): .*\d s$|- (\S+): \d+ codes$")
-    logs = cohort.rglob(f"{stage}_*.log")
-    found = (line.search(text) for path in logs for text in path.read_text().splitlines())
-    return Counter(match[1] or match[2] for match in found if match)
+        assert not (left := strays(cohort)), f"left lying about: {left}"
+        assert not (missing := sorted(want.keys() - got.keys())), f"missing: {missing}"
+        assert not (more := sorted(got.keys() - want.keys())), f"too much: {more}"
+        assert not (differ := sorted(name for name in want if got[name] != want[name])), f"differ: {differ}"
 
 
 class Workers:
@@ -210,16 +143,14 @@ class Workers:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"hangs for {PATIENCE} s: {self.text()}") from None
 
+    def end(self) -> None:
+        """Kills -9 those that have not ended."""
+        self.send(signal.SIGKILL)
+        self.wait()
+
     def text(self) -> str:
         """What the workers printed."""
         return "\n".join(path.read_text(errors="replace") for path in self.printed)
-
-
-def command(x: Extraction, stage: str, *options: str) -> list[str]:
-    """The command line of a stage; flags go first."""
-    flags = [option for option in options if option.startswith("--")]
-    overrides = [option for option in options if option not in flags]
-    return [str(SCRIPTS / f"MEDS_extract-{stage}"), *flags, *x.overrides(*SMALL, *overrides)]
 
 
 @contextmanager
@@ -231,20 +162,23 @@ def workers(x: Extraction, stage: str, n: int, *overrides: str) -> Iterator[Work
             group.start(command(x, stage, f"worker={worker}", *overrides))
         yield group
     finally:
-        group.send(signal.SIGKILL)
-        group.wait()
+        group.end()
 
 
 def run_stage(x: Extraction, stage: str, n: int = 1, *overrides: str) -> None:
-    """Runs a stage to its end with n workers.
+    """Runs a stage to its end with n workers."""
+    with workers(x, stage, n, *overrides) as group:
+        assert_success(group, stage, *range(n))
+
+
+def assert_success(group: Workers, stage: str, *which: int) -> None:
+    """Fails unless some workers end well.
 
     By contract a repeated finalize_MEDS_metadata fails with FileExistsError where everything is there already.
     """
-    with workers(x, stage, n, *overrides) as group:
-        statuses = group.wait()
-        if stage == "finalize_MEDS_metadata" and statuses[0] == 1 and "are there already" in group.text():
-            statuses[0] = 0
-        assert statuses == [0] * n, group.text()
+    statuses = group.wait(*which)
+    repeated = stage == "finalize_MEDS_metadata" and "are there already" in group.text()
+    assert {*statuses} <= ({0, 1} if repeated else {0}), group.text()
 
 
 def kill_during(x: Extraction, stage: str, n: int, n_files: int, rng: random.Random, *overrides: str) -> int:
@@ -254,19 +188,22 @@ def kill_during(x: Extraction, stage: str, n: int, n_files: int, rng: random.Ran
         how many of them were killed; the others had ended.
     """
     with workers(x, stage, n, *overrides) as group:
-        at_random_moment(group, x.cohort, n_files + n * LOG_FILES, rng)
+        at_random_moment(group, n_files + n * LOG_FILES, rng, x.cohort)
         group.send(signal.SIGKILL)
         return sum(status == -signal.SIGKILL for status in group.wait())
 
 
-def at_random_moment(group: Workers, cohort: Path, n_files: int, rng: random.Random) -> None:
-    """Returns when a random number of files, up to `n_files`, has appeared below `cohort`, or all have ended."""
-    after, pause = rng.randint(1, n_files), rng.choice([0.0, 0.001, 0.01, 0.1])
-    seen = everything_below(cohort)
+def at_random_moment(group: Workers, n_files: int, rng: random.Random, *folders: Path, logs: bool = True) -> None:
+    """Returns when a random number of files, up to `n_files`, has appeared below folders, or all have ended.
+
+    Without `logs` only what a stage makes when it is at work counts: outputs, and unfinished files and locks too.
+    """
+    after, pause = rng.randint(1, n_files), rng.choice([0.0, 0.001, 0.01, 0.1] if logs else [0.0, 0.001, 0.003])
+    seen = everything_below(*folders, logs=logs)
     before = len(seen)
 
     def enough() -> bool:
-        seen.update(everything_below(cohort))
+        seen.update(everything_below(*folders, logs=logs))
         return len(seen) - before >= after
 
     wait_until(lambda: enough() or not group.alive)
@@ -281,15 +218,23 @@ def wait_until(happens: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def everything_below(folder: Path) -> set[str]:
-    """Files below a folder; what is renamed or removed meanwhile does not matter."""
-    return {f"{at}/{name}" for at, _, names in os.walk(folder) for name in names}
+def everything_below(*folders: Path, logs: bool = True) -> set[str]:
+    """Files below folders; what is renamed or removed meanwhile does not matter."""
+    found = {f"{at}/{name}" for folder in folders for at, _, names in os.walk(folder) for name in names}
+    return found if logs else {name for name in found if "/.logs/" not in name}
 
 
 def has_log(cohort: Path, stage: str) -> bool:
     """Whether a worker of the stage has opened its log."""
     # NOTE: not by rglob, which stumbles over folders that workers remove meanwhile.
     return any(Path(path).name.startswith(f"{stage}_") and path.endswith(".log") for path in everything_below(cohort))
+
+
+def holds_claim(pid: int) -> bool:
+    """Whether a process has the file of a lock open (Linux)."""
+    with suppress(OSError):
+        return any(str(fd.readlink()).endswith(".lock") for fd in Path(f"/proc/{pid}/fd").iterdir())
+    return False
 
 
 def processes_with(mark: str) -> list[int]:

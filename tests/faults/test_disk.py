@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers import EXTRACTION_STAGES
-
-from .harness import Elsewhere, Reference, Workers, command, contents, run_stage
+from .cohorts import PIPELINES, Elsewhere, command, contents
+from .harness import Reference, Workers, run_stage
 
 pytestmark = pytest.mark.slow
 
@@ -51,11 +50,18 @@ def only_whole_files(reference: Reference, x: Elsewhere, stage: str) -> bool:
     return all(data == whole[name] for name, data in got.items() if not Path(name).name.startswith("."))
 
 
+SMALL_OUTPUTS = {"split_and_shard_subjects"}
+"""Stages whose outputs take as much room as a line in a log."""
+
+
 @pytest.mark.parametrize("room", [0, ROOM_FOR_LOGS])
-def test_every_stage_fails_on_a_full_disk_and_goes_on_when_there_is_room(reference: Reference, disk, tmp_path, room):
-    x = Elsewhere(reference.x.folder, disk / "cohort")
+@pytest.mark.parametrize("pipeline", PIPELINES, ids=lambda pipeline: pipeline.stages[0])
+def test_every_stage_fails_on_a_full_disk_and_goes_on_when_there_is_room(
+    reference: Reference, disk, tmp_path, pipeline, room
+):
+    x = reference.elsewhere(disk / "cohort")
     failed = []
-    for stage in EXTRACTION_STAGES:
+    for stage in pipeline.stages:
         ballast = disk / "ballast"
         free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
         ballast.write_bytes(bytes(max(0, free - room)))
@@ -67,8 +73,7 @@ def test_every_stage_fails_on_a_full_disk_and_goes_on_when_there_is_room(referen
         ballast.unlink()
         run_stage(x, stage)
         reference.check(x.cohort, stage)
-    # What split_and_shard_subjects writes takes as much room as a line in a log.
-    assert {*EXTRACTION_STAGES} - {*failed} <= ({"split_and_shard_subjects"} if room else set())
+    assert {*pipeline.stages} - {*failed} <= (SMALL_OUTPUTS if room else set())
 
 
 def remount(disk: Path, mode: str) -> None:
@@ -79,6 +84,11 @@ FIRST_OUTPUTS = {
     "shard_events": "shard_events/hosp/labs/[0-50).parquet",
     "merge_to_MEDS_cohort": "merge_to_MEDS_cohort/train/0.parquet",
     "finalize_MEDS_metadata": "metadata/codes.parquet",
+    "filter_subjects": "filter_subjects/train/0.parquet",
+    "fit_normalization": "fit_normalization/codes.parquet",
+    "tokenization": "tokenization/event_seqs/train/0.parquet",
+    "tensorization": "data/train/0.nrt",
+    "reshard_to_split": "data/train/0.parquet",
 }
 
 

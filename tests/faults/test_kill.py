@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from helpers import EXTRACTION_STAGES, SCRIPTS
+from helpers import SCRIPTS
 
+from .cohorts import SMALL, STAGES, Elsewhere
 from .harness import (
     SEEDS,
-    SMALL,
-    Elsewhere,
     Reference,
     Workers,
     at_random_moment,
@@ -32,7 +31,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("stage", EXTRACTION_STAGES)
+@pytest.mark.parametrize("stage", STAGES)
 def test_all_workers_of_a_stage_are_killed_and_it_runs_again(reference: Reference, tmp_path, stage, seed):
     rng = random.Random(f"{stage} {seed}")
     x = reference.before(stage, tmp_path)
@@ -94,10 +93,10 @@ def mark():
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_runner_is_killed_with_all_that_it_started_and_goes_on(reference: Reference, tmp_path, mark, seed):
     rng = random.Random(f"runner {seed}")
-    group, x = Workers(tmp_path), Elsewhere(reference.x.folder, tmp_path / "cohort")
+    group, x = Workers(tmp_path), reference.elsewhere(tmp_path / "cohort")
     for _ in range(KILLS):
         runner(group, x, mark)
-        at_random_moment(group, x.cohort, 120, rng)
+        at_random_moment(group, 120, rng, x.cohort)
         kill_all_with(mark)
         group.wait()
     runner(group, x, mark)
@@ -111,7 +110,7 @@ def test_the_runner_is_killed_with_all_that_it_started_and_goes_on(reference: Re
 def test_only_the_runner_is_killed_and_it_goes_on_beside_the_stage_that_still_runs(
     reference: Reference, tmp_path, mark, stage
 ):
-    group, x = Workers(tmp_path), Elsewhere(reference.x.folder, tmp_path / "cohort")
+    group, x = Workers(tmp_path), reference.elsewhere(tmp_path / "cohort")
     runner(group, x, mark)
     wait_until(lambda: has_log(x.cohort, stage) or not group.alive)
     group.send(signal.SIGKILL)

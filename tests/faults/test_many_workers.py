@@ -8,21 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from helpers import EXTRACTION_STAGES
 from MEDS_transforms.mapreduce.claims import overwriting_run, publish_once
 
-from .harness import (
-    SEEDS,
-    Elsewhere,
-    Reference,
-    Workers,
-    at_random_moment,
-    command,
-    run_stage,
-    strays,
-    workers,
-    written,
-)
+from .cohorts import EXTRACTION, PIPELINES, command, strays, written
+from .harness import SEEDS, Reference, Workers, at_random_moment, run_stage, workers
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +23,18 @@ N_OUTPUTS = {
     "extract_code_metadata": 3,
     "finalize_MEDS_metadata": 0,
     "finalize_MEDS_data": 8,
+    "filter_subjects": 8,
+    "add_time_derived_measurements": 8,
+    "preliminary_counts": 7,
+    "filter_measurements": 8,
+    "fit_outlier_detection": 7,
+    "occlude_outliers": 8,
+    "fit_normalization": 7,
+    "fit_vocabulary_indices": 1,
+    "normalization": 8,
+    "tokenization": 8,
+    "tensorization": 8,
+    "reshard_to_split": 17,
 }
 """How many outputs, or chunks, the workers of each stage share out and log."""
 
@@ -47,12 +48,13 @@ def assert_written_once(cohort: Path, stage: str) -> None:
     assert set(counts.values()) <= {1}, counts
 
 
-def test_each_output_is_made_once_and_the_cohort_is_that_of_one_worker(reference: Reference, tmp_path):
-    x = Elsewhere(reference.x.folder, tmp_path)
-    for stage in EXTRACTION_STAGES:
+@pytest.mark.parametrize("pipeline", PIPELINES, ids=lambda pipeline: pipeline.stages[0])
+def test_each_output_is_made_once_and_the_cohort_is_that_of_one_worker(reference: Reference, tmp_path, pipeline):
+    x = reference.elsewhere(tmp_path)
+    for stage in pipeline.stages:
         run_stage(x, stage, MANY.get(stage, 3))
         assert_written_once(x.cohort, stage)
-    reference.check(x.cohort)
+    reference.check(x.cohort, pipeline.stages[-1])
 
 
 @pytest.mark.parametrize("stage", ["convert_to_sharded_events", "extract_code_metadata"])
@@ -75,7 +77,7 @@ def test_one_worker_stands_still_while_the_others_end(reference: Reference, tmp_
     rng = random.Random(f"pause {stage} {seed}")
     x = reference.before(stage, tmp_path)
     with workers(x, stage, 3) as group:
-        at_random_moment(group, x.cohort, reference.n_files(stage), rng)
+        at_random_moment(group, reference.n_files(stage), rng, x.cohort)
         group.send(signal.SIGSTOP, 1)
         assert group.wait(0, 2) == [0, 0], group.text()
         group.send(signal.SIGCONT, 1)
@@ -92,7 +94,7 @@ def test_one_worker_is_killed_while_the_others_end_and_another_takes_its_place(
     rng = random.Random(f"kill one {stage} {seed}")
     x = reference.before(stage, tmp_path)
     with workers(x, stage, 3) as group:
-        at_random_moment(group, x.cohort, reference.n_files(stage), rng)
+        at_random_moment(group, reference.n_files(stage), rng, x.cohort)
         group.send(signal.SIGKILL, 1)
         assert group.wait(0, 2) == [0, 0], group.text()
     run_stage(x, stage)
@@ -106,7 +108,7 @@ def test_worker_0_finishes_the_reduction_though_all_the_others_die(reference: Re
     stage = "extract_code_metadata"
     x = reference.before(stage, tmp_path)
     with workers(x, stage, 3, "polling_time=300") as group:
-        at_random_moment(group, x.cohort, 12, rng)
+        at_random_moment(group, 12, rng, x.cohort)
         group.send(signal.SIGKILL, 1, 2)
         assert group.wait(0) == [0], group.text()
     reference.check(x.cohort, stage)
@@ -118,7 +120,7 @@ def test_worker_0_waits_for_a_worker_that_stands_still(reference: Reference, tmp
     stage = "extract_code_metadata"
     x = reference.before(stage, tmp_path)
     with workers(x, stage, 3, "polling_time=300") as group:
-        at_random_moment(group, x.cohort, 12, rng)
+        at_random_moment(group, 12, rng, x.cohort)
         group.send(signal.SIGSTOP, 1)
         time.sleep(rng.random())
         group.send(signal.SIGCONT, 1)
@@ -128,7 +130,7 @@ def test_worker_0_waits_for_a_worker_that_stands_still(reference: Reference, tmp
 
 
 def test_a_worker_that_comes_late_changes_nothing(reference: Reference, tmp_path):
-    stage = EXTRACTION_STAGES[-1]
+    stage = EXTRACTION.stages[-1]
     x = reference.before(stage, tmp_path)
     for late in MAPPED:
         run_stage(x, late)

@@ -1,0 +1,138 @@
+"""All pipelines, one stage after the other, whose workers are killed, paused and replaced at random moments."""
+
+import random
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from .cohorts import PIPELINES, Elsewhere, command
+from .harness import LOG_FILES, Reference, Workers, assert_success, at_random_moment, holds_claim
+
+N_WORKERS = 3
+
+LONGEST_WAIT = 10.0
+"""Seconds that a stage may take longer, on account of dead workers, than the machine needs for its work."""
+
+SLOWNESS = 10
+"""How many times slower than the undisturbed worker the machine may be, with several workers and other work."""
+
+
+@dataclass
+class Tally:
+    """What happened to the workers of all runs."""
+
+    started: int = 0
+    killed: int = 0
+    paused: int = 0
+    killed_at_work: int = 0
+    """How many of the killed held a claim just before (Linux)."""
+    longest_wait: float = 0.0
+    """Seconds from a stage's last kill or pause, when only live workers were left, to its end."""
+
+
+def run_all(reference: Reference, folder: Path, seed: int, tally: Tally, n_workers: int = N_WORKERS) -> None:
+    """Runs every stage, with so many workers at first, under random faults.
+
+    Fails, and names the seed and the stage, unless all is as without faults.
+    """
+    rng = random.Random(f"whole pipeline {seed}")
+    for number, pipeline in enumerate(PIPELINES):
+        # What the disturbed extraction made is what the others read.
+        x = reference.elsewhere(folder / f"cohort_{number}", folder / "cohort_0")
+        for stage in pipeline.stages:
+            try:
+                Disturbed(reference, x, stage, folder, rng, tally).run(n_workers)
+                reference.check(x.cohort, stage)
+            except AssertionError as error:
+                raise AssertionError(f"seed {seed}, stage {stage}: {error}") from error
+
+
+class Disturbed:
+    """A stage whose workers come to harm.
+
+    They look again after at most `polling_time` seconds, which is long: none is to wait so long for a dead one.
+    """
+
+    def __init__(
+        self, reference: Reference, x: Elsewhere, stage: str, folder: Path, rng: random.Random, tally: Tally
+    ) -> None:
+        self.x, self.stage, self.rng, self.tally = x, stage, rng, tally
+        self.group = Workers(folder)
+        self.numbers: list[int] = []
+        self.killed: list[int] = []
+        self.watched = [x.cohort / name for name in reference.folders(stage)]
+        self.n_files = reference.n_files(stage)
+        self.limit = LONGEST_WAIT + SLOWNESS * reference.seconds[stage]
+
+    def run(self, n_workers: int) -> None:
+        """Disturbs the workers of the stage and brings it to its end; no worker outlives this."""
+        try:
+            for number in range(n_workers):
+                self.start(number)
+            self.disturb()
+            if self.rng.random() < 0.3:
+                self.disturb()
+            self.finish()
+        finally:
+            self.group.end()
+            self.tally.killed += len(self.killed)
+
+    def start(self, number: int) -> None:
+        """Starts a worker."""
+        self.group.start(command(self.x, self.stage, f"worker={number}", "polling_time=300"))
+        self.numbers.append(number)
+        self.tally.started += 1
+
+    def disturb(self) -> None:
+        """At a random moment, mostly while they work, seldom while they start, something happens to some workers."""
+        logs = self.rng.random() < 0.2
+        n_files = max(1, self.n_files) + (len(self.numbers) * LOG_FILES if logs else 0)
+        at_random_moment(self.group, n_files, self.rng, *self.watched, logs=logs)
+        live = [which for which, process in enumerate(self.group.processes) if process.poll() is None]
+        self.rng.shuffle(live)
+        happens = self.rng.choices(["kill", "kill all", "pause", "kill during a pause"], [5, 1, 2, 2])[0]
+        if "pause" in happens and live:
+            self.pause(live.pop(), live[:1] if "kill" in happens else [])
+        elif "kill" in happens:
+            self.kill(live if "all" in happens else live[: self.rng.choice([1, 1, 2])])
+
+    def kill(self, which: list[int]) -> None:
+        """Kills -9 some workers; sometimes another takes the place of one of them at once."""
+        if not which:
+            return
+        at_work = [holds_claim(self.group.processes[one].pid) for one in which]
+        self.group.send(signal.SIGKILL, *which)
+        statuses = self.group.wait(*which)
+        killed = [status == -signal.SIGKILL for status in statuses]
+        self.killed += [one for one, was in zip(which, killed, strict=True) if was]
+        self.tally.killed_at_work += sum(was and did for was, did in zip(killed, at_work, strict=True))
+        if self.rng.random() < 0.25:
+            self.start(self.numbers[which[0]])
+
+    def pause(self, one: int, others: list[int]) -> None:
+        """Stops a worker for a moment, in which others may be killed."""
+        self.group.send(signal.SIGSTOP, one)
+        self.tally.paused += self.group.processes[one].poll() is None
+        time.sleep(self.rng.choice([0.01, 0.1, 0.3]))
+        self.kill(others)
+        self.group.send(signal.SIGCONT, one)
+
+    def finish(self) -> None:
+        """Waits for the live workers, and for one more, started beside or after them, if any was killed."""
+        since = time.monotonic()
+        live = {number for which, number in enumerate(self.numbers) if which not in self.killed}
+        beside = self.rng.random() < 0.5
+        if not beside:
+            self.succeed()
+        if self.killed:
+            self.start(0 if 0 not in live else self.numbers[self.killed[0]])
+        self.succeed()
+        wait = time.monotonic() - since
+        self.tally.longest_wait = max(self.tally.longest_wait, wait)
+        assert wait < self.limit, f"took {wait:.1f} s after the last kill: {self.group.text()}"
+
+    def succeed(self) -> None:
+        """Fails unless every worker that was not killed ends well."""
+        if survivors := [which for which in range(len(self.numbers)) if which not in self.killed]:
+            assert_success(self.group, self.stage, *survivors)
