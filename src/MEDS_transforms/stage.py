@@ -67,7 +67,6 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
 
     def task(cfg: DictConfig) -> None:
         os.environ[_FULL_ERROR] = full_error
-        _use_allotted_cpus()
         try:
             run(cfg)
         except Exception as error:
@@ -120,6 +119,7 @@ def run_stage(module: str, cfg: DictConfig) -> None:
         logger.warning(warning)
     logger.debug("Configuration:\n%s", OmegaConf.to_yaml(cfg))
     logger.info("Stage %s, worker %s", stage, cfg.get("worker"))
+    _use_allotted_cpus()
     import_module(module).run(cfg)
     logger.info("Stage %s, worker %s: done in %.1f s", stage, cfg.get("worker"), time.monotonic() - started)
     for warning in warnings:
@@ -154,8 +154,8 @@ def share_cores(argv: list[str], environ: Any = os.environ) -> None:
 def _use_allotted_cpus() -> None:
     """Gives the worker as many threads as Slurm gave its job CPUs, unless the user set the number.
 
-    NOTE: not before the worker runs, since Slurm jobs inherit the environment of the process that submits them. Where
-    Slurm does not bind a job to its CPUs, polars would use all that the node has.
+    NOTE: just before the stage runs, since Slurm jobs inherit the environment of the process that submits them, which
+    may be in a smaller job. Where Slurm does not bind a job to its CPUs, polars would use all that the node has.
     """
     if _ALLOTTED_CPUS in os.environ:
         os.environ.setdefault(_THREADS, os.environ[_ALLOTTED_CPUS])
