@@ -47,7 +47,7 @@ def write_table(path: Path, content: pl.DataFrame | str | bytes) -> Path:
     if isinstance(content, pl.DataFrame):
         content = content.write_csv()
     data = content.encode() if isinstance(content, str) else content
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" and data[:2] != b"\x1f\x8b" else data)
+    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" and data[:2] != b"\x1f\x8b" else data)
     return path
 
 

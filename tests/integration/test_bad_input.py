@@ -146,7 +146,7 @@ def events(path, value):
 
 
 LAB = ["labs", "lab"]
-GZIPPED = gzip.compress(PATIENTS.encode())
+GZIPPED = gzip.compress(PATIENTS.encode(), mtime=0)
 AT_SHARD_EVENTS = {
     "a table is missing": (
         lambda h: (h.raw / "labs.parquet").rename(h.raw / "lab.parquet"),
@@ -165,7 +165,7 @@ AT_SHARD_EVENTS = {
         ["labs.lab.time", "'takne'", "did you mean 'taken'"],
     ),
     "a table is empty": (
-        lambda h: h.table("hosp/patients.csv.gz", gzip.compress(b"")),
+        lambda h: h.table("hosp/patients.csv.gz", gzip.compress(b"", mtime=0)),
         ["hosp/patients", "patients.csv.gz", "empty", "take it out of the event conversion file"],
     ),
     "a table has no rows": (
