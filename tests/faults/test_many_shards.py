@@ -1,4 +1,7 @@
-"""Many workers and a great many tiny shards: as many computations as there are shards, none of them twice."""
+"""Many workers and a great many tiny shards: as many computations as there are shards, none of them twice.
+
+MEDS_FAULTS_REPEATS rounds, as the random tests.
+"""
 
 from pathlib import Path
 
@@ -8,11 +11,11 @@ import pytest
 from helpers import Preprocessing, measurements
 
 from .cohorts import strays, written
-from .harness import Workers
+from .harness import SEEDS, Workers
 
 pytestmark = pytest.mark.slow
 
-N_SHARDS, N_WORKERS, ROUNDS = 500, 8, 5
+N_SHARDS, N_WORKERS = 500, 8
 RARE = [f"B{n}" for n in range(7)]
 
 
@@ -45,7 +48,7 @@ def assert_made_once(x: Preprocessing, stage: str, outputs: set[Path]) -> None:
     assert strays(x.cohort) == []
 
 
-@pytest.mark.parametrize("_round", range(ROUNDS))
+@pytest.mark.parametrize("_round", SEEDS)
 def test_many_workers_map_each_of_many_shards_once(dataset, tmp_path, _round):
     x, stage = Preprocessing(tmp_path), "filter_measurements"
     run_with_many_workers(x, stage, f"input_dir={dataset}", ".min_subjects_per_code=100")
@@ -54,7 +57,7 @@ def test_many_workers_map_each_of_many_shards_once(dataset, tmp_path, _round):
     assert rows["code"].to_list() == ["A"] * N_SHARDS
 
 
-@pytest.mark.parametrize("_round", range(ROUNDS))
+@pytest.mark.parametrize("_round", SEEDS)
 def test_many_workers_count_codes_in_each_of_many_shards_once(dataset, tmp_path, _round):
     x, stage = Preprocessing(tmp_path), "aggregate_code_metadata"
     run_with_many_workers(
