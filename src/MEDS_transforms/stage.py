@@ -80,8 +80,8 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
             raise StageError(message) from None
 
     share_cores(sys.argv[1:])
-    run_started = os.environ[RUN_STARTED] if RESUMING in os.environ else repr(time.time())
-    with _environment(_FULL_ERROR, "1"), _environment(RUN_STARTED, run_started):
+    began = os.environ.get(RUN_STARTED) if RESUMING in os.environ else None
+    with _environment(_FULL_ERROR, "1"), _environment(RUN_STARTED, began or repr(time.time())):
         try:
             if not print_help(sys.argv[1:], config):
                 hydra.main(version_base=None, config_path=str(config.parent), config_name=config.stem)(task)()

@@ -228,3 +228,20 @@ def test_all_codes_need_all_shards(x, finalize):
     (x.cohort / "merge_to_MEDS_cohort" / "train" / "1.parquet").unlink()
     with pytest.raises(FileNotFoundError, match=r"1 of 3 shards.*train/1"):
         x.run("finalize_MEDS_metadata", "do_overwrite=True", ".include_all_codes=True")
+
+
+def test_what_a_worker_left_that_was_killed_after_its_last_file_is_cleared_away(x, finalize):
+    finalize()
+    before = files_below(x.cohort / "metadata")
+    (x.cohort / "metadata" / ".codes.parquet.lock").touch()
+    with pytest.raises(FileExistsError):
+        finalize()
+    assert files_below(x.cohort / "metadata") == before
+
+
+@pytest.mark.parametrize("name", ["codes.parquet", "subject_splits.parquet", "dataset.json"])
+def test_a_file_that_is_missing_is_made(x, finalize, name):
+    finalize()
+    (x.cohort / "metadata" / name).unlink()
+    finalize()
+    assert (x.cohort / "metadata" / name).exists()

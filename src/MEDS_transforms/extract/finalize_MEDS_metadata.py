@@ -57,18 +57,18 @@ def run(cfg: Mapping[str, Any]) -> None:
             f"{cfg.get('stage')} the last metadata stage of the pipeline?"
         )
     outputs = [out_dir / name for name in (CODES_FILE, "dataset.json", "subject_splits.parquet")]
-    # A stage that was killed while it wrote goes on; one that has finished is not repeated unasked.
-    if all(path.exists() for path in outputs) and not (cfg.get("do_overwrite") or RESUMING in os.environ):
-        raise FileExistsError(
-            f"The metadata are there already: {listed(outputs)}. Give do_overwrite=True to make them again."
-        )
     dataset = dataset_metadata(cfg)
     with overwriting_run(out_dir, bool(cfg.get("do_overwrite"))) as since:
 
         def is_done() -> bool:
             return all(is_current(path, since) for path in outputs)
 
-        map_units([Unit(outputs[0], is_done, lambda: write_metadata(cfg, dataset, *outputs))])
+        made = map_units([Unit(outputs[0], is_done, lambda: write_metadata(cfg, dataset, *outputs))])
+        # A stage that was killed while it wrote goes on; one that has finished is not repeated unasked.
+        if not made and is_done() and since is None and RESUMING not in os.environ:
+            raise FileExistsError(
+                f"The metadata are there already: {listed(outputs)}. Give do_overwrite=True to make them again."
+            )
 
 
 def write_metadata(

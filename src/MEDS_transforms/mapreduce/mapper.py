@@ -111,11 +111,12 @@ def map_stage(compute_fn: ComputeFn, shard_iterator_fntr: ShardIteratorFntr = sh
     return run
 
 
-def map_units(units: list[Unit]) -> None:
-    """Goes once over all units, doing those that are neither done nor held by another worker."""
+def map_units(units: list[Unit]) -> int:
+    """Goes once over all units, doing those that are neither done nor held by another worker; gives their number."""
     note_plan(unit.out_fp for unit in units)
     computed = sum(unit.compute_once() for unit in units)
     logger.info("%d of %d written by this worker, the others were there or are another's", computed, len(units))
+    return computed
 
 
 def read_and_filter_fntr(filter_expr: pl.Expr, read_fn: ReadFn) -> ReadFn:
