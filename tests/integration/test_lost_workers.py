@@ -162,21 +162,6 @@ def test_without_retries_the_first_loss_ends_the_stage(pipeline):
     assert len(list(pipeline.folder.glob("worker.*"))) <= 2
 
 
-def test_the_second_attempt_has_no_more_workers_than_there_are_shards_to_make(pipeline):
-    """One worker computes at a time, so that the deadly shard is the only one that is left."""
-    assert pipeline.run(n_workers=1).returncode == 0
-    (pipeline.folder / "out/data/train/1.parquet").unlink()
-    (pipeline.folder / "out/.logs/copy.done").unlink()
-    pipeline.make_deadly("train/1", lives=1)
-    for note in pipeline.folder.glob("worker.*"):
-        note.unlink()
-    ran = pipeline.run(n_workers=2)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    workers = Counter(path.name.rpartition(".")[2] for path in pipeline.folder.glob("worker.*"))
-    assert workers["0"] == 2
-    assert workers["1"] <= 1
-
-
 REPORT = """
 import json, os, sys
 print(json.dumps({key: os.environ.get(key) for key in ("MEDS_TRANSFORMS_JOURNAL", "MEDS_TRANSFORMS_RUN_STARTED")}))
