@@ -5,6 +5,7 @@
 The stage's module, and with it polars, is imported only when the stage really runs.
 """
 
+import gc
 import logging
 import os
 import signal
@@ -79,6 +80,7 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
                 _give_up(message)
             raise StageError(message) from None
 
+    gc.freeze()  # what is imported lives as long as the process: no collection, nor its end, has to visit it
     share_cores(sys.argv[1:])
     began = os.environ.get(RUN_STARTED) if RESUMING in os.environ else None
     with _environment(_FULL_ERROR, "1"), _environment(RUN_STARTED, began or repr(time.time())):
@@ -120,7 +122,9 @@ def run_stage(module: str, cfg: DictConfig) -> None:
     logger.debug("Configuration:\n%s", OmegaConf.to_yaml(cfg))
     logger.info("Stage %s, worker %s", stage, cfg.get("worker"))
     _use_allotted_cpus()
-    import_module(module).run(cfg)
+    run = import_module(module).run
+    gc.freeze()  # polars and what else the stage imports, as above
+    run(cfg)
     logger.info("Stage %s, worker %s: done in %.1f s", stage, cfg.get("worker"), time.monotonic() - started)
     for warning in warnings:
         logger.warning(warning)
