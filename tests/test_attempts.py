@@ -27,8 +27,8 @@ class Stage:
     def run(self, *attempts: Callable[[], int]) -> Failure | None:
         coming = iter(attempts)
 
-        def start(argv: list[str]) -> int:
-            self.commands.append(argv[-1])
+        def start(commands: list[list[str]]) -> int:
+            self.commands += [argv[-1] for argv in commands]
             return next(coming)()
 
         failure = run_until_complete(self.stage, start, lambda: None, self.journal)
@@ -129,8 +129,8 @@ def test_what_a_worker_of_before_still_holds_is_waited_for(tmp_path, status):
 
     coming = iter([stage.attempt(status, "ab"), stage.attempt(0, "c")])
 
-    def start(argv: list[str]) -> int:
-        stage.commands.append(argv[-1])
+    def start(commands: list[list[str]]) -> int:
+        stage.commands += [argv[-1] for argv in commands]
         return next(coming)()
 
     assert run_until_complete(stage.stage, start, stop_if_told, stage.journal) is None

@@ -188,6 +188,11 @@ def test_a_stage_with_a_null_block_is_one_process(tmp_path):
             {"parallelize": {"launcher_params": {"x": 1}}},
             ["launcher_params without a launcher"],
         ),
+        (
+            "stages: [a]",
+            {"parallelize": {"launcher": "processes", "launcher_params": {"n_jobs": 1}}},
+            ["a: the launcher processes takes no launcher_params"],
+        ),
         ("stages: [a]", {"parallelize": {"n_workers": 0}}, ["whole number from 1 on, not 0"]),
         ("stages: [a]", {"parallelize": {"n_workers": "two"}}, ["not 'two'"]),
         ("stages: [a]", {"parallelize": {"n_workers": True}}, ["not True"]),
@@ -379,9 +384,19 @@ def test_under_a_launcher_a_stage_is_run_again_unless_the_stage_runner_file_says
 
 def test_the_command_line_for_fewer_workers(tmp_path):
     run = retries(tmp_path, n_workers=4, launcher="joblib")
-    assert run.command(4) == run.command(9) == run.argv
-    assert [b for a, b in zip(run.argv, run.command(3), strict=True) if a != b] == ["worker=range(0,3)"]
-    assert retries(tmp_path).command(1) == retries(tmp_path).argv
+    assert run.commands(4) == run.commands(9) == [run.argv]
+    assert [b for a, b in zip(run.argv, run.commands(3)[0], strict=True) if a != b] == ["worker=range(0,3)"]
+    assert retries(tmp_path).commands(1) == [retries(tmp_path).argv]
+
+
+def test_as_processes_a_stage_has_a_command_for_each_worker(tmp_path):
+    run = retries(tmp_path, n_workers=3, launcher="processes")
+    one = retries(tmp_path)
+    assert run.argv == one.argv, "no --multirun: Hydra launches nothing"
+    assert run.max_retries == 2
+    assert run.commands(9) == [[*one.argv, f"worker={worker}"] for worker in range(3)]
+    assert run.commands(1) == [[*one.argv, "worker=0"]]
+    assert retries(tmp_path, launcher="processes").commands(2) == [[*one.argv, "worker=0"]]
 
 
 def test_a_sink_that_fails_does_not_stop_the_others():

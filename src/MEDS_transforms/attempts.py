@@ -43,7 +43,7 @@ class Failure:
 
 
 def run_until_complete(
-    stage: StageRun, run: Callable[[list[str]], int], stop_if_told: Callable[[], None], journal: Path
+    stage: StageRun, run: Callable[[list[list[str]]], int], stop_if_told: Callable[[], None], journal: Path
 ) -> Failure | None:
     """Runs a stage and, at most `stage.max_retries` times, runs it again for what is missing.
 
@@ -52,7 +52,7 @@ def run_until_complete(
 
     Args:
         stage: the stage.
-        run: runs a command line to its end and gives the exit status.
+        run: runs command lines side by side to their end and gives an exit status: not 0, if one of them has failed.
         stop_if_told: called while other workers are waited for; may raise.
         journal: the folder in which the stage's workers note their work.
 
@@ -61,7 +61,7 @@ def run_until_complete(
     """
     n_workers, failures, before = stage.n_workers, 0, None
     while True:
-        status = run(stage.command(n_workers))
+        status = run(stage.commands(n_workers))
         if not status and not read_journal(journal).missing:
             return None
         missing = _unheld(journal, stage.name, stop_if_told)

@@ -36,6 +36,8 @@ LAUNCHERS = {
     "submitit_slurm": ("hydra_plugins.hydra_submitit_launcher", "slurm-parallelism"),
 }
 """Launchers that come with an extra of this package: the plugin's module, and the extra."""
+PROCESSES = "processes"
+"""In the place of one of Hydra's launchers: the runner itself starts a process per worker."""
 
 Block = Mapping[str, Any]
 
@@ -83,13 +85,17 @@ class StageRun:
     argv: list[str]
     done_fp: Path
     n_workers: int = 0
-    """How many workers the command line asks for; 0 where it does not say."""
+    """How many workers the stage is to have; 0 where nobody says."""
     max_retries: int = 0
+    in_processes: bool = False
+    """Whether the command line is one worker's, to be started once for each; else it starts all of them."""
 
-    def command(self, n_workers: int) -> list[str]:
-        """The command line, for fewer workers than it has asked for, where it has."""
-        own, fewer = _workers(self.n_workers), _workers(min(self.n_workers, n_workers))
-        return [fewer if arg == own else arg for arg in self.argv]
+    def commands(self, n_workers: int) -> list[list[str]]:
+        """What to start at the same time, for fewer workers than the stage is to have, where that is said."""
+        n = min(self.n_workers, n_workers)
+        if self.in_processes:
+            return [[*self.argv, f"worker={worker}"] for worker in range(n)]
+        return [[_workers(n) if arg == _workers(self.n_workers) else arg for arg in self.argv]]
 
 
 @dataclass(frozen=True)
@@ -153,11 +159,12 @@ def plan(
         block = parallelize_block(stage_runners, stage, problems)
         workers = _worker_args(block, stage, here, problems)
         argv = [*words, *_stage_args(pipeline, stage, workers), *profiling, *pipeline.overrides]
-        n_workers = _whole_number("n_workers", block, 1, 1 if workers else 0, stage, problems)
+        in_processes = block.get("launcher") == PROCESSES
+        n_workers = _whole_number("n_workers", block, 1, 1 if workers or in_processes else 0, stage, problems)
         retries = _whole_number(
             "max_retries", block, 0, DEFAULT_RETRIES if block.get("launcher") else 0, stage, problems
         )
-        runs.append(StageRun(stage, argv, log_dir / f"{stage}.done", n_workers, retries))
+        runs.append(StageRun(stage, argv, log_dir / f"{stage}.done", n_workers, retries, in_processes))
     problems.raise_if_any()
     return runs
 
@@ -229,7 +236,7 @@ def parallelize_block(stage_runners: Block, stage: str, problems: Problems) -> B
 
 
 def _worker_args(block: Block, stage: str, here: Surroundings, problems: Problems) -> list[str]:
-    """The arguments that make a stage run with several workers, or under a launcher."""
+    """The arguments that make a stage run with several workers, or under one of Hydra's launchers."""
     n_workers, launcher = block.get("n_workers"), block.get("launcher")
     params = block.get("launcher_params") or {}
     if params and not launcher:
@@ -241,7 +248,9 @@ def _worker_args(block: Block, stage: str, here: Surroundings, problems: Problem
     if module and not here.is_installed(module):
         install = f"pip install 'MEDS_transforms[{extra}]'"
         problems.add(f"{stage}: the launcher {launcher} is not installed: {install}")
-    if n_workers is None and not launcher:
+    if launcher == PROCESSES and params:
+        problems.add(f"{stage}: the launcher {PROCESSES} takes no launcher_params; leave them out")
+    if launcher == PROCESSES or (n_workers is None and not launcher):
         return []
     launched = [f"hydra/launcher={launcher}"] if launcher else []
     launched += [f"hydra.launcher.{key}={hydra_value(value)}" for key, value in params.items()]

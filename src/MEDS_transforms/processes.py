@@ -1,4 +1,4 @@
-"""Runs a program: its output goes live to the screen and into a log, signals to the runner end it."""
+"""Runs programs: their output goes live to the screen and into a log, signals to the runner end them."""
 
 import os
 import signal
@@ -97,19 +97,43 @@ def _logging_above_the_display() -> Iterator[None]:
 
 
 class Children:
-    """The programs that the runner starts, one after the other, and the signal that ended their row.
+    """The programs that the runner starts, some at the same time, and the signal that ended their row.
 
-    A signal to the runner ends the running program with everything that it started (it leads a process group
+    A signal to the runner ends the running programs with everything that they started (each leads a process group
     of its own): politely first; after `GRACE_SECONDS`, or at a second signal, at once.
     """
 
     def __init__(self) -> None:
-        self.process: subprocess.Popen[str] | None = None
+        self.processes: list[subprocess.Popen[str]] = []
         self.stopped_by: signal.Signals | None = None
 
-    def run(self, argv: Sequence[str], env: dict[str, str], sinks: Iterable[Sink]) -> int:
-        """Runs a program to its end and returns its exit status (negative: the signal that killed it)."""
-        self.process = process = subprocess.Popen(
+    def run(self, commands: Sequence[Sequence[str]], env: dict[str, str], sinks: Iterable[Sink]) -> int:
+        """Runs programs side by side, each to its end.
+
+        Returns:
+            The first exit status that is not 0 (negative: the signal that killed that program); else 0.
+
+        Raises:
+            OSError: one of them cannot be started; the others are killed.
+        """
+        self.processes, readers = [], []
+        try:
+            for argv in commands:
+                readers.append(self._start(argv, env, [*sinks]))
+        except OSError:
+            self._send(signal.SIGKILL)
+            raise
+        finally:
+            statuses = [process.wait() for process in self.processes]
+            for process, reader in zip(self.processes, readers, strict=True):
+                reader.join(DRAIN_SECONDS)
+                if process.stdout and not reader.is_alive():
+                    process.stdout.close()
+        return next(filter(None, statuses), 0)
+
+    def _start(self, argv: Sequence[str], env: dict[str, str], sinks: list[Sink]) -> threading.Thread:
+        """Starts a program and gives the thread that reads its output."""
+        process = subprocess.Popen(
             argv,
             env=env,
             stdin=subprocess.DEVNULL,
@@ -119,19 +143,16 @@ class Children:
             errors="replace",
             start_new_session=True,
         )
+        self.processes.append(process)
         if self.stopped_by:  # the signal came while the program was being started
             self._send(signal.SIGTERM)
-        reader = threading.Thread(target=copy_lines, args=(process.stdout, [*sinks]), daemon=True)
+        reader = threading.Thread(target=copy_lines, args=(process.stdout, sinks), daemon=True)
         reader.start()
-        status = process.wait()
-        reader.join(DRAIN_SECONDS)
-        if process.stdout and not reader.is_alive():
-            process.stdout.close()
-        return status
+        return reader
 
     @contextmanager
     def ended_by_signals(self) -> Iterator[None]:
-        """Passes interrupts, terminations and hang-ups on to the running program instead of dying of them."""
+        """Passes interrupts, terminations and hang-ups on to the running programs instead of dying of them."""
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread receives signals
             return
@@ -153,9 +174,10 @@ class Children:
             signal.alarm(GRACE_SECONDS)
 
     def _send(self, signum: signal.Signals) -> None:
-        if self.process and self.process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signum)
+        for process in self.processes:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signum)
 
 
 def copy_lines(lines: Iterable[str], sinks: list[Sink]) -> None:

@@ -26,7 +26,7 @@ from .files import publish
 from .overrides import quoted, split_overrides
 from .pipeline import Pipeline, StageRun, load_pipeline, plan, unknown_keys, unknown_runner_keys
 from .processes import Children, Screen, Sink, open_screen
-from .stage import hydra_script, share_cores
+from .stage import hydra_script, limit_threads, share_cores
 
 __all__ = ["main", "run", "split_overrides"]
 
@@ -78,7 +78,8 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
                 logger.info(f"Stage {number} of {len(runs)}, {stage.name}, is done already: skipped.")
                 continue
             screen.begin(number, len(runs), stage.name)
-            logger.info(f"Stage {number} of {len(runs)}, {stage.name}: {shlex.join(stage.argv)}")
+            times = f", {stage.n_workers} processes" if stage.in_processes else ""
+            logger.info(f"Stage {number} of {len(runs)}, {stage.name}{times}: {shlex.join(stage.argv)}")
             _run_stage(stage, pipeline, children, screen, log, log_fp)
     _bring_along(pipeline)
     publish(log_dir / ALL_DONE, Path.touch)
@@ -117,11 +118,14 @@ def _run_stage(
             logger.error(f"Stopped by {stopped_by.name} in stage {stage.name}. The same command goes on from there.")
             raise SystemExit(128 + stopped_by)
 
-    def run(argv: list[str]) -> int:
+    def run(commands: list[list[str]]) -> int:
         env = environ.copy()
-        share_cores(argv, env)  # the package's own scripts do that themselves, a user's may not
+        if stage.in_processes:
+            limit_threads(len(commands), env)
+        else:
+            share_cores(commands[0], env)  # the package's own scripts do that themselves, a user's may not
         try:
-            status = children.run(argv, env, [screen.line, log])
+            status = children.run(commands, env, [screen.line, log])
         except OSError as error:
             raise StageError(f"The stage {stage.name} could not be started: {error}") from error
         stop_if_told()

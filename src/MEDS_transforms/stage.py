@@ -144,15 +144,20 @@ def _check_mandatory(stage: str, stage_cfg: DictConfig) -> None:
 def share_cores(argv: list[str], environ: Any = os.environ) -> None:
     """Gives each of several local workers its share of the cores, unless the user set the number of threads."""
     overrides = dict(arg.lstrip("+").split("=", 1) for arg in argv if "=" in arg)
-    if _THREADS in environ or overrides.get("hydra/launcher") not in _LOCAL_LAUNCHERS:
+    if overrides.get("hydra/launcher") not in _LOCAL_LAUNCHERS:
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cores = int(environ.get(_ALLOTTED_CPUS, cores))
     workers = len(_values(overrides.get("worker", "0")))
     n_jobs = str(_values(overrides.get("hydra.launcher.n_jobs", "-1"))[0])
     if n_jobs.isdecimal() and int(n_jobs) > 0:
         workers = min(workers, int(n_jobs))
-    environ[_THREADS] = str(max(1, cores // workers))
+    limit_threads(workers, environ)
+
+
+def limit_threads(workers: int, environ: Any) -> None:
+    """Gives each of several workers an equal share of the cores, unless the user set the number of threads."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = int(environ.get(_ALLOTTED_CPUS, cores))
+    environ.setdefault(_THREADS, str(max(1, cores // workers)))
 
 
 def _use_allotted_cpus() -> None:

@@ -1,4 +1,4 @@
-"""The runner, when workers of a stage are lost: real workers under joblib, which kill themselves."""
+"""The runner, when workers of a stage are lost: real workers, mostly under joblib, which kill themselves."""
 
 import json
 import os
@@ -120,6 +120,25 @@ def test_a_worker_that_is_lost_on_the_way_does_not_lose_the_stage(pipeline):
     assert pipeline.reads["train/1"] == 2
     assert sum(pipeline.reads.values()) <= len(SHARDS) + 2
     assert not list((pipeline.folder / "out/.logs").glob("*.journal"))
+
+
+def test_of_workers_that_the_runner_starts_a_lost_one_leaves_the_others_alone(pipeline):
+    pipeline.make_deadly("train/1", lives=1)
+    ran = pipeline.run(launcher="processes")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert pipeline.outputs() == ALL
+    assert pipeline.done() == ["_all_stages.done", "copy.done"]
+    assert pipeline.reads == Counter({shard: 1 + (shard == "train/1") for shard in SHARDS})
+    assert {path.name.rpartition(".")[2] for path in pipeline.folder.glob("worker.*")} == {"0", "1"}
+
+
+def test_a_bad_shard_fails_a_stage_of_workers_that_the_runner_starts(pipeline):
+    pipeline.make_deadly("train/1", lives=0)
+    ran = pipeline.run(launcher="processes", max_retries=0)
+    assert ran.returncode == 1
+    assert "train/1 is bad" in ran.stdout
+    assert pipeline.done() == []
+    assert "train/1.parquet" not in pipeline.outputs()
 
 
 def test_a_lost_worker_of_an_overwriting_run(pipeline):

@@ -30,7 +30,8 @@ if Path(f"{stage}.is_stubborn").exists():
 if Path(f"{stage}.waits").exists():
     import subprocess, time
     grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
-    Path("pids").write_text(f"{os.getpid()} {grandchild.pid}")
+    with Path("pids").open("a") as pids:
+        pids.write(f"{os.getpid()} {grandchild.pid} ")
     time.sleep(120)
 """
 
@@ -231,6 +232,32 @@ def test_a_signal_ends_the_stage_and_all_it_started_and_leaves_no_done_file(fold
     assert not [pid for pid in pids if is_alive(pid)]
 
 
+def test_a_signal_ends_all_workers_that_the_runner_started(folder):
+    (folder / "b.waits").touch()
+    (folder / "workers.yaml").write_text("b: {parallelize: {n_workers: 3, launcher: processes}}")
+    files = ["pipeline_config_fp=pipe.yaml", "stage_runner_fp=workers.yaml"]
+    runner = subprocess.Popen([*RUNNER, *files], stdout=subprocess.PIPE, text=True)
+    pids = wait_for_pids(runner, 6)
+    runner.send_signal(signal.SIGTERM)
+    runner.communicate(timeout=60)
+    assert runner.returncode == 128 + signal.SIGTERM
+    assert done_files(folder) == ["a.done"]
+    assert not [pid for pid in pids if is_alive(pid)]
+
+
+def test_workers_that_the_runner_starts_share_the_cores(folder, monkeypatch):
+    monkeypatch.delenv("POLARS_MAX_THREADS", raising=False)
+    (folder / "show.py").write_text(
+        "import os, sys; open('threads', 'a').write(f'{sys.argv[-1]} {os.environ.get(\"POLARS_MAX_THREADS\")}\\n')"
+    )
+    (folder / "workers.yaml").write_text("b: {parallelize: {n_workers: 64, launcher: processes}}")
+    succeeds("pipeline_config_fp=pipe.yaml", "stage_runner_fp=workers.yaml")
+    alone, *workers = (folder / "threads").read_text().splitlines()
+    assert alone.endswith(" None")
+    share = max(1, len(os.sched_getaffinity(0)) // 64)
+    assert sorted(workers) == sorted(f"worker={worker} {share}" for worker in range(64))
+
+
 def test_a_second_signal_kills_a_stage_that_does_not_end(folder):
     (folder / "a.waits").touch()
     (folder / "a.is_stubborn").touch()
@@ -251,7 +278,7 @@ import os, sys
 from MEDS_transforms import processes
 processes.DRAIN_SECONDS = 0.2
 argv = [sys.executable, "-c", {leaves_one_behind!r}, "-c", "import time; time.sleep(120)"]
-sys.exit(processes.Children().run(argv, dict(os.environ), [print]))
+sys.exit(processes.Children().run([argv], dict(os.environ), [print]))
 """
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, timeout=60, check=True)
     left_behind = int(done.stdout)
@@ -329,12 +356,12 @@ def test_help_shows_the_pipelines_description(folder):
     assert "all of it" in succeeds("pipeline_config_fp=pipe.yaml", "--help").stdout
 
 
-def wait_for_pids(runner: subprocess.Popen) -> list[int]:
-    """The processes of a stage that waits, once both are running."""
+def wait_for_pids(runner: subprocess.Popen, n: int = 2) -> list[int]:
+    """The processes of a stage that waits, once all are running: two for each worker."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and runner.poll() is None:
         path = Path("pids")
-        if path.exists() and len(pids := path.read_text().split()) == 2:
+        if path.exists() and len(pids := path.read_text().split()) == n:
             return [int(pid) for pid in pids]
         time.sleep(0.05)
     raise AssertionError(f"the stage did not start (runner: {runner.poll()})")
