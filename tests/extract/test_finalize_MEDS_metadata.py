@@ -233,10 +233,13 @@ def test_all_codes_need_all_shards(x, finalize):
 def test_what_a_worker_left_that_was_killed_after_its_last_file_is_cleared_away(x, finalize):
     finalize()
     before = files_below(x.cohort / "metadata")
-    (x.cohort / "metadata" / ".codes.parquet.lock").touch()
+    scratch = x.cohort / "metadata/.tmp.subject_splits.parquet"
+    scratch.mkdir()
+    (x.cohort / "metadata" / ".subject_splits.parquet.lock").touch()
     with pytest.raises(FileExistsError):
         finalize()
     assert files_below(x.cohort / "metadata") == before
+    assert not scratch.exists()
 
 
 @pytest.mark.parametrize("name", ["codes.parquet", "subject_splits.parquet", "dataset.json"])

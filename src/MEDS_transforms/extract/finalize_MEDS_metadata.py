@@ -63,7 +63,8 @@ def run(cfg: Mapping[str, Any]) -> None:
         def is_done() -> bool:
             return all(is_current(path, since) for path in outputs)
 
-        made = map_units([Unit(outputs[0], is_done, lambda: write_metadata(cfg, dataset, *outputs))])
+        # The claim is on the file that is written last: what is left beside the others, the next worker writes over.
+        made = map_units([Unit(outputs[-1], is_done, lambda: write_metadata(cfg, dataset, *outputs))])
         # A stage that was killed while it wrote goes on; one that has finished is not repeated unasked.
         if not made and is_done() and since is None and RESUMING not in os.environ:
             raise FileExistsError(

@@ -52,7 +52,8 @@ def claim(out_fp: Path) -> Iterator[bool]:
 class Unit:
     """A piece of work of one worker: what it is called, whether it is done, and how it is done.
 
-    `out_fp` names the claim; it is also the output where there is only one.
+    `out_fp` names the claim; it is also the output where there is only one, and else, if it is an output at all, the
+    one that is published last: only beside that does `compute_once` clear away what a dead worker left of it.
     """
 
     out_fp: Path
