@@ -198,7 +198,7 @@ def at_random_moment(group: Workers, n_files: int, rng: random.Random, *folders:
 
     Without `logs` only what a stage makes when it is at work counts: outputs, and unfinished files and locks too.
     """
-    after, pause = rng.randint(1, n_files), rng.choice([0.0, 0.001, 0.01, 0.1] if logs else [0.0, 0.001, 0.003])
+    after, pause = rng.randint(1, n_files), rng.choice([0.0, 0.001, 0.01, 0.03] if logs else [0.0, 0.001, 0.003])
     seen = everything_below(*folders, logs=logs)
     before = len(seen)
 
