@@ -297,6 +297,7 @@ def test_a_missing_key_is_one_message(x, given, key):
 FAILURES = {
     "the configuration": (["stage=shard_event"], "'shard_event' is not a valid stage name", "Traceback"),
     "an override": (["no_such_key=1"], "no_such_key", "Traceback"),
+    "the grammar": (["worker=range(0,"], "range(0,", "Traceback"),
     "the stage": (["input_dir=/no/such/folder"], "/no/such/folder", "Traceback"),
 }
 

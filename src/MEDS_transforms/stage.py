@@ -81,10 +81,10 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
             raise StageError(message) from None
 
     gc.freeze()  # what is imported lives as long as the process: no collection, nor its end, has to visit it
-    share_cores(sys.argv[1:])
     began = os.environ.get(RUN_STARTED) if RESUMING in os.environ else None
     with _environment(_FULL_ERROR, "1"), _environment(RUN_STARTED, began or repr(time.time())):
         try:
+            share_cores(sys.argv[1:])
             if not print_help(sys.argv[1:], config):
                 hydra.main(version_base=None, config_path=str(config.parent), config_name=config.stem)(task)()
         except KeyboardInterrupt:
@@ -144,7 +144,7 @@ def _check_mandatory(stage: str, stage_cfg: DictConfig) -> None:
 def share_cores(argv: list[str], environ: Any = os.environ) -> None:
     """Gives each of several local workers its share of the cores, unless the user set the number of threads."""
     overrides = dict(arg.lstrip("+").split("=", 1) for arg in argv if "=" in arg)
-    if overrides.get("hydra/launcher") not in _LOCAL_LAUNCHERS:
+    if _THREADS in environ or overrides.get("hydra/launcher") not in _LOCAL_LAUNCHERS:
         return
     workers = len(_values(overrides.get("worker", "0")))
     n_jobs = str(_values(overrides.get("hydra.launcher.n_jobs", "-1"))[0])
