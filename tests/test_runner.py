@@ -1,5 +1,6 @@
 """The runner's decisions: whose an override is, what is wrong with a pipeline, how its stages are called."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from MEDS_transforms.pipeline import (
     program_path,
     unknown_runner_keys,
 )
-from MEDS_transforms.processes import copy_lines
+from MEDS_transforms.processes import Children, copy_lines
 from MEDS_transforms.runner import failure_message, stage_log_dir
 
 EVERYTHING = Surroundings(find_program=lambda name: f"/bin/{name}", is_installed=lambda _: True)
@@ -153,6 +154,7 @@ def test_our_own_scripts_are_taken_from_the_environment_of_the_running_python(tm
             {"launcher": "j", "launcher_params": {"y": 2}},
         ),
         ({"launcher": "j", "launcher_params": {"x": 1}}, {"launcher": None}, {"launcher": None}),
+        ({"launcher": "j", "launcher_params": {"x": 1}}, {"launcher": "processes"}, {"launcher": "processes"}),
         ({"n_workers": 2}, {}, {"n_workers": 2}),
     ],
 )
@@ -397,6 +399,13 @@ def test_as_processes_a_stage_has_a_command_for_each_worker(tmp_path):
     assert run.commands(9) == [[*one.argv, f"worker={worker}"] for worker in range(3)]
     assert run.commands(1) == [[*one.argv, "worker=0"]]
     assert retries(tmp_path, launcher="processes").commands(2) == [[*one.argv, "worker=0"]]
+
+
+def test_where_one_program_cannot_be_started_the_others_are_killed(tmp_path):
+    children = Children()
+    with pytest.raises(FileNotFoundError):
+        children.run([["sleep", "120"], [str(tmp_path / "nothing")]], dict(os.environ), [])
+    assert [process.returncode for process in children.processes] == [-signal.SIGKILL]
 
 
 def test_a_sink_that_fails_does_not_stop_the_others():

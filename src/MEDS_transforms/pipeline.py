@@ -230,8 +230,8 @@ def parallelize_block(stage_runners: Block, stage: str, problems: Problems) -> B
     if own is None:
         return {}
     merged = {**(default or {}), **own}
-    if "launcher" in own and own["launcher"] is None and "launcher_params" not in own:
-        merged.pop("launcher_params", None)  # they belong to the default's launcher
+    if "launcher" in own and own["launcher"] in (None, PROCESSES) and "launcher_params" not in own:
+        merged.pop("launcher_params", None)  # they belong to the default's launcher; these have none
     return merged
 
 
