@@ -42,9 +42,10 @@ MANY = {"convert_to_sharded_events": 8, "merge_to_MEDS_cohort": 6}
 MAPPED = ["convert_to_sharded_events", "merge_to_MEDS_cohort", "finalize_MEDS_data"]
 
 
-def assert_written_once(cohort: Path, stage: str) -> None:
+def assert_written_once(cohort: Path, stage: str, in_hand: int = 0) -> None:
+    """Each output stands in the logs once; not those that killed workers had in hand, where nobody made them again."""
     counts = written(cohort, stage)
-    assert len(counts) == N_OUTPUTS[stage], counts
+    assert N_OUTPUTS[stage] - in_hand <= len(counts) <= N_OUTPUTS[stage], counts
     assert set(counts.values()) <= {1}, counts
 
 
@@ -97,8 +98,11 @@ def test_one_worker_is_killed_while_the_others_end_and_another_takes_its_place(
         at_random_moment(group, reference.n_files(stage), rng, x.cohort)
         group.send(signal.SIGKILL, 1)
         assert group.wait(0, 2) == [0, 0], group.text()
+    # A worker that is killed after it has published an output and before it has logged that leaves its lock.
+    in_hand = [name for name in strays(x.cohort) if name.endswith(".lock")]
+    assert len(in_hand) <= 1, in_hand
     run_stage(x, stage)
-    assert_written_once(x.cohort, stage)
+    assert_written_once(x.cohort, stage, len(in_hand))
     reference.check(x.cohort, stage)
 
 
