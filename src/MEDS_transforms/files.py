@@ -6,7 +6,7 @@ NOTE: this module imports nothing heavy; the runner, which never needs polars, p
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -32,6 +32,21 @@ def lock_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.lock")
 
 
+@contextmanager
+def try_lock(lock_fp: Path) -> Iterator[bool]:
+    """Tries to lock a file, which is made if need be; gives whether the lock is ours. Never waits."""
+    lock = FileLock(lock_fp)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
 def is_claimed(path: Path) -> bool:
     """Whether a process, here or on another machine, holds the claim on `path` just now.
 
@@ -39,13 +54,8 @@ def is_claimed(path: Path) -> bool:
     """
     if not lock_path(path).exists():
         return False
-    lock = FileLock(lock_path(path))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return True
-    lock.release()
-    return False
+    with try_lock(lock_path(path)) as ours:
+        return not ours
 
 
 def files_below(folder: Path, apart_from: Iterable[Path] = ()) -> Iterator[Path]:

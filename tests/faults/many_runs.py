@@ -28,6 +28,8 @@ from faults.random_faults import N_WORKERS, Tally, run_all
 def main() -> int:
     """Runs the seeds that the command line asks for."""
     args = arguments()
+    if args.folder:
+        args.folder.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="faults_", dir=args.folder))
     reference, tally = Reference.make(folder / "reference"), Tally()
     seeds = range(args.seed, args.seed + args.runs)

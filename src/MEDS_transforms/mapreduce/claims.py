@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from ..config import RUN_STARTED
 from ..errors import explain
-from ..files import clear_scratch, is_complete, lock_path, publish, scratch_path
+from ..files import clear_scratch, is_complete, lock_path, publish, scratch_path, try_lock
 from ..journal import note_begun, note_done, note_failed
 
 logger = logging.getLogger(__name__)
@@ -36,16 +36,8 @@ _REMOVAL = 0.1  # seconds: longer than a worker holds the file of a dead one to 
 def claim(out_fp: Path) -> Iterator[bool]:
     """Tries to claim an output; gives whether it is ours. Never waits."""
     out_fp.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(lock_path(out_fp))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
+    with try_lock(lock_path(out_fp)) as ours:
+        yield ours
 
 
 @dataclass(frozen=True)
@@ -230,9 +222,7 @@ def _live_runs(output_dir: Path, apart_from: Path | None = None) -> list[float]:
 
 
 def _remove_unless_held(path: Path) -> bool:
-    try:
-        with FileLock(path, blocking=False):
+    with try_lock(path) as ours:
+        if ours:
             path.unlink(missing_ok=True)
-    except Timeout:
-        return False
-    return True
+        return ours
