@@ -12,7 +12,18 @@ import argparse
 from pathlib import Path
 
 from measure import as_record, measured
-from peers import HERE, Record, argument_parser, conclude, in_turns, overrides_for_workers, parsed, record, staged_run
+from peers import (
+    HERE,
+    Record,
+    add_peers,
+    argument_parser,
+    conclude,
+    in_turns,
+    overrides_for_workers,
+    parsed,
+    record,
+    staged_run,
+)
 
 STAGES = (
     "shard_events",
@@ -27,9 +38,9 @@ SCRIPTS = {stage: f"MEDS_extract-{stage}" for stage in STAGES}
 STARTUP_SCRIPT = SCRIPTS["shard_events"]
 
 
-def commands(args: argparse.Namespace, peer: Path, cohort: Path) -> dict[str, list[str]]:
-    """The command of each stage: the same overrides for every peer."""
-    told = [
+def overrides(args: argparse.Namespace, cohort: Path) -> list[str]:
+    """What every peer is told."""
+    return [
         f"event_conversion_config_fp={args.raw / 'event_cfgs.yaml'}",
         f"input_dir={args.raw}",
         f"cohort_dir={cohort}",
@@ -37,11 +48,13 @@ def commands(args: argparse.Namespace, peer: Path, cohort: Path) -> dict[str, li
         f"stage_configs.split_and_shard_subjects.n_subjects_per_shard={args.n_subjects_per_shard}",
         "etl_metadata.dataset_name=synthetic",
         "etl_metadata.dataset_version=1",
+        *args.override,
     ]
-    if args.workers > 1:
-        # A reducer may look again only after `polling_time`: minutes by default, and nothing else would show.
-        told.append("polling_time=1")
-    told += args.override
+
+
+def commands(args: argparse.Namespace, peer: Path, cohort: Path) -> dict[str, list[str]]:
+    """The command of each stage: the same overrides for every peer."""
+    told = overrides(args, cohort)
     return {s: [str(peer / script), *overrides_for_workers(args, s), *told] for s, script in SCRIPTS.items()}
 
 
@@ -69,12 +82,10 @@ def measure(args: argparse.Namespace) -> Record:
     return found
 
 
-def arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argument_parser(__doc__, list(SCRIPTS.values()), "extraction")
+def parsed_with_tables(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The command line of a benchmark that begins with raw tables."""
     add = parser.add_argument
     add("--raw", type=Path, default=HERE / "data/raw-csv-1", help="the raw tables [data/raw-csv-1]")
-    add("--startup", type=int, default=0, help="starts of a script with --help per peer [0]")
     add("--row-chunksize", type=int, default=1_000_000, help="rows [1,000,000]")
     add("--n-subjects-per-shard", type=int, default=2_500, help="subjects [2,500]")
     args = parsed(parser)
@@ -82,6 +93,14 @@ def arguments() -> argparse.Namespace:
     if args.repeat and not (args.raw / "event_cfgs.yaml").is_file():
         parser.error(f"{args.raw} has no event_cfgs.yaml: make tables with synthetic_tables.py or give --raw")
     return args
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argument_parser(__doc__, "extraction")
+    add_peers(parser, list(SCRIPTS.values()))
+    parser.add_argument("--startup", type=int, default=0, help="starts of a script with --help per peer [0]")
+    return parsed_with_tables(parser)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def measured(command: list[str], log: Path) -> Measurement:
         setpgroup=0,
         file_actions=[(os.POSIX_SPAWN_OPEN, 1, log, writing, 0o644), (os.POSIX_SPAWN_DUP2, 1, 2)],
     )
-    with GroupMemory(pid) as memory:
+    with TreeMemory(pid) as memory:
         status, usage = waited(pid)
         wall = time.perf_counter() - start
     if status:
@@ -87,17 +87,17 @@ def waited(pid: int) -> tuple[int, resource.struct_rusage]:
     try:
         _, status, usage = os.wait4(pid, 0)
     except BaseException:
-        os.killpg(pid, signal.SIGKILL)
+        os.killpg(pid, signal.SIGTERM)  # not SIGKILL: the runner passes it on
         os.waitpid(pid, 0)
         raise
     return os.waitstatus_to_exitcode(status), usage
 
 
-class GroupMemory:
-    """Polls the resident memory of all processes of a group, in a thread, while its block runs."""
+class TreeMemory:
+    """Polls the resident memory of a process and all its descendants, in a thread, while its block runs."""
 
-    def __init__(self, group: int) -> None:
-        self.group = group
+    def __init__(self, root: int) -> None:
+        self.root = root
         self.peak = 0
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self.poll, daemon=True)
@@ -105,9 +105,9 @@ class GroupMemory:
     def poll(self) -> None:
         """Looks until the block ends."""
         while not self.ended.wait(POLL_SECONDS):
-            self.peak = max(self.peak, resident_bytes(self.group))
+            self.peak = max(self.peak, resident_bytes(self.root))
 
-    def __enter__(self) -> "GroupMemory":
+    def __enter__(self) -> "TreeMemory":
         self.thread.start()
         return self
 
@@ -116,20 +116,24 @@ class GroupMemory:
         self.thread.join()
 
 
-def resident_bytes(group: int) -> int:
-    """The resident memory of all processes of a group; pages that they share count once for each."""
-    total = 0
+def resident_bytes(root: int) -> int:
+    """The resident memory of a process and its descendants; pages that they share count once for each."""
+    children: dict[int, list[int]] = {}
+    pages = {}
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
             continue
         try:
-            # The command's name, in parentheses, may hold blanks; after it: state, parent, group, …
+            # The command's name, in parentheses, may hold blanks; after it: state, parent, …
             fields = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
         except OSError:  # it has ended in the meantime
             continue
-        if int(fields[2]) == group:
-            total += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
-    return total
+        children.setdefault(int(fields[1]), []).append(int(entry.name))
+        pages[int(entry.name)] = int(fields[21])
+    family = [root]
+    for process in family:
+        family += children.get(process, [])
+    return sum(pages.get(process, 0) for process in family) * os.sysconf("SC_PAGE_SIZE")
 
 
 def machine() -> dict[str, object]:

@@ -42,7 +42,8 @@ def overrides_for_workers(args: argparse.Namespace, stage: str) -> list[str]:
         return []
     # Before all else: Hydra takes no overrides on both sides of an option.
     launcher = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={args.workers}"]
-    return ["--multirun", f"stage={stage}", f"worker=range(0,{args.workers})", *launcher]
+    # A reducer may look again only after `polling_time`: minutes by default, and nothing else would show.
+    return ["--multirun", f"stage={stage}", f"worker=range(0,{args.workers})", *launcher, "polling_time=1"]
 
 
 def staged_run(args: argparse.Namespace, name: str, turn: int, commands: Commands, counted: str) -> Record:
@@ -103,20 +104,26 @@ def peer_with(scripts: list[str]) -> Callable[[str], tuple[str, Path]]:
     return peer
 
 
-def argument_parser(description: str | None, scripts: list[str], name: str) -> argparse.ArgumentParser:
+def argument_parser(description: str | None, name: str) -> argparse.ArgumentParser:
     """A command line with what every benchmark is told."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    add, peer = parser.add_argument, peer_with(scripts)
-    add("--peer", type=peer, action="append", required=True, metavar="NAME=DIR", help="folder with its scripts")
+    add = parser.add_argument
     add("--work", type=Path, default=HERE / "data/runs", help="for cohorts and logs [data/runs]")
     add("--results", type=Path, default=HERE / "results", help="for the record [results]")
     add("--name", default=name, help=f"of the record [{name}]")
     add("--repeat", type=int, default=3, help="runs per peer, 0 for none [3]")
-    add("--workers", type=int, default=1, help="above 1: with the joblib launcher [1]")
     add("--override", action="append", default=[], metavar="KEY=VALUE", help="more for every script")
+    parser.set_defaults(peer=[])
     return parser
+
+
+def add_peers(parser: argparse.ArgumentParser, scripts: list[str]) -> None:
+    """Adds what a benchmark is told that compares installations."""
+    add, peer = parser.add_argument, peer_with(scripts)
+    add("--peer", type=peer, action="append", required=True, metavar="NAME=DIR", help="folder with its scripts")
+    add("--workers", type=int, default=1, help="above 1: with the joblib launcher [1]")
 
 
 def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:

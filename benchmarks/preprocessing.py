@@ -10,7 +10,17 @@ baseline; turns, results and figures are those of extraction.py.
 import argparse
 from pathlib import Path
 
-from peers import Record, argument_parser, conclude, in_turns, overrides_for_workers, parsed, record, staged_run
+from peers import (
+    Record,
+    add_peers,
+    argument_parser,
+    conclude,
+    in_turns,
+    overrides_for_workers,
+    parsed,
+    record,
+    staged_run,
+)
 
 AGGREGATION = "aggregate_code_metadata"
 SCRIPT_OF = {
@@ -34,8 +44,6 @@ SETTINGS = (
     "stage_configs.filter_subjects.min_measurements_per_subject=20",
     "stage_configs.filter_measurements.min_subjects_per_code=2",
     "stage_configs.filter_measurements.min_occurrences_per_code=3",
-    # A reducer may look again only after `polling_time`: minutes by default, and nothing else would show.
-    "polling_time=1",
 )
 """What every peer is told, so that the filters have something to do."""
 
@@ -61,7 +69,8 @@ def measure(args: argparse.Namespace) -> Record:
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argument_parser(__doc__, sorted(set(SCRIPTS.values())), "preprocessing")
+    parser = argument_parser(__doc__, "preprocessing")
+    add_peers(parser, sorted(set(SCRIPTS.values())))
     parser.add_argument("--cohort", type=Path, required=True, help="the folder of a finished MEDS dataset")
     args = parsed(parser)
     args.cohort = args.cohort.absolute()
