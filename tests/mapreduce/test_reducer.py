@@ -1,13 +1,14 @@
 """The reduction: worker 0 merges when all is there, and waits neither for the dead nor longer than it must."""
 
 import logging
+import time
 
 import polars as pl
 import pytest
 
 from helpers import files_below, wait_until
 from MEDS_transforms.io import scan_parquet, write_parquet
-from MEDS_transforms.mapreduce.claims import shard_unit
+from MEDS_transforms.mapreduce.claims import Unit, claim, shard_unit
 from MEDS_transforms.mapreduce.mapper import identity_fn
 from MEDS_transforms.mapreduce.reducer import finish, map_and_reduce
 
@@ -146,6 +147,18 @@ def test_a_failed_reduction_leaves_nothing_and_can_be_repeated(tmp_path):
     stage.reduce = merge
     stage.run()
     assert files_below(tmp_path / "meta") == ["codes.parquet"]
+
+
+@pytest.mark.parametrize(("polling_time", "longest"), [(300, 1.0), (0.2, 0.2)])
+def test_pauses_grow_to_a_second_or_the_polling_time(tmp_path, monkeypatch, polling_time, longest):
+    pauses = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    unit = Unit(tmp_path / "0.parquet", is_done=lambda: len(pauses) == 10, work=pytest.fail)
+    with claim(unit.out_fp):
+        finish([unit], polling_time)
+    assert len(pauses) == 10
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (0.05, longest)
 
 
 def test_what_is_waited_for_is_logged(workers, caplog):
