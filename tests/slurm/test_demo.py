@@ -1,4 +1,4 @@
-"""The demo through the runner on a Slurm cluster: with both nodes, and with one that is lost half way."""
+"""The demo through the runner on a Slurm cluster: with both nodes, and with one that is lost on the way."""
 
 import re
 from pathlib import Path
@@ -18,8 +18,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm")]
 STAGES = [*EXTRACTION_STAGES, *yaml.safe_load((CONFIGS / "preprocessing.yaml").read_text())["stages"]]
 
 LOST_NODE = NODES[1]
-LOST_IN = "convert_to_sharded_events"
-"""The stage that is running when the node is lost: the third of seven."""
 
 
 @pytest.fixture
@@ -30,10 +28,9 @@ def environment(cluster: Cluster) -> dict[str, str]:
 def test_shipped_stage_runner_file_gives_the_bytes_of_one_process(cluster, reference, environment, tmp_path):
     before = cluster.jobs()
     demo = Demo(reference.raw, tmp_path)
-    with demo.extract(SLURM_RUNNER, environment=environment) as extraction:
-        extraction.succeeds()
-    with demo.preprocess(SLURM_RUNNER, environment=environment) as preprocessing:
-        preprocessing.succeeds()
+    for start in (demo.extract, demo.preprocess):
+        with start(SLURM_RUNNER, environment=environment) as pipeline:
+            pipeline.succeeds()
     assert_same_files(demo.cohort, reference.cohort)
     assert_same_files(demo.tensors, reference.tensors)
     # Every stage was jobs of the cluster, and they were on both nodes.
@@ -42,35 +39,41 @@ def test_shipped_stage_runner_file_gives_the_bytes_of_one_process(cluster, refer
     assert {job.node for job in jobs} == set(NODES)
 
 
-def test_node_lost_half_way_through_the_extraction(cluster, reference, environment, tmp_path):
+# Half way through the extraction, and through the pre-processing.
+@pytest.mark.parametrize("lost_in", ["convert_to_sharded_events", "occlude_outliers"])
+def test_node_is_lost_half_way(cluster, reference, environment, tmp_path, lost_in):
     before = cluster.jobs()
     demo = Demo(reference.raw, tmp_path)
     try:
-        with demo.extract(SLURM_RUNNER, environment=environment) as extraction:
-            lost = wait_for_worker(cluster, before, demo.cohort)
-            cluster.kill_node(LOST_NODE)
-            extraction.succeeds()
+        for start, cohort in ((demo.extract, demo.cohort), (demo.preprocess, demo.tensors)):
+            with start(SLURM_RUNNER, environment=environment) as pipeline:
+                if (lost_in in EXTRACTION_STAGES) == (cohort == demo.cohort):
+                    lost = wait_for_worker(cluster, before, cohort / lost_in)
+                    cluster.kill_node(LOST_NODE)
+                pipeline.succeeds()
     finally:
         cluster.start_node(LOST_NODE)
     [again] = [job for job in cluster.jobs() if job.id == lost.id]
     assert (again.restarts, again.node) == (1, NODES[0])
     assert_same_files(demo.cohort, reference.cohort)
+    assert_same_files(demo.tensors, reference.tensors)
 
 
-def wait_for_worker(cluster: Cluster, before: list[Job], cohort: Path) -> Job:
-    """The job on the node that is to be lost, as soon as its worker has begun the stage."""
+def wait_for_worker(cluster: Cluster, before: list[Job], folder: Path) -> Job:
+    """The job on the node that is to be lost, as soon as its worker has begun the stage with this output folder."""
     found: list[Job] = []
 
     def at_work() -> bool:
-        jobs = [job for job in new_jobs(cluster, before) if job.name.startswith(LOST_IN) and job.state == "RUNNING"]
-        found[:] = [job for job in jobs if job.node == LOST_NODE and has_begun(cohort, job.id.partition("_")[2])]
+        jobs = [job for job in new_jobs(cluster, before) if job.name.startswith(folder.name) and job.state == "RUNNING"]
+        found[:] = [job for job in jobs if job.node == LOST_NODE and has_begun(folder, job.id.partition("_")[2])]
         return bool(found)
 
-    wait_until(at_work, f"no worker of {LOST_IN} on {LOST_NODE}", seconds=120)
+    wait_until(at_work, f"no worker of {folder.name} on {LOST_NODE}", seconds=120)
     return found[0]
 
 
-def has_begun(cohort: Path, worker: str) -> bool:
+def has_begun(folder: Path, worker: str) -> bool:
     """Whether a worker of the stage says in its log that it is at work."""
-    logs = (cohort / LOST_IN / ".logs").rglob(f"{LOST_IN}_{worker}_*.log")
-    return any(re.search(f"Stage {LOST_IN}, worker {worker}$", log.read_text(), re.MULTILINE) for log in logs)
+    logs = (folder / ".logs").rglob(f"{folder.name}_{worker}_*.log")
+    begun = re.compile(f"Stage {folder.name}, worker {worker}$", re.MULTILINE)
+    return any(begun.search(log.read_text()) for log in logs)
