@@ -98,11 +98,11 @@ def test_one_worker_is_killed_while_the_others_end_and_another_takes_its_place(
         at_random_moment(group, reference.n_files(stage), rng, x.cohort)
         group.send(signal.SIGKILL, 1)
         assert group.wait(0, 2) == [0, 0], group.text()
-    # A worker that is killed after it has published an output and before it has logged that leaves its lock.
-    in_hand = [name for name in strays(x.cohort) if name.endswith(".lock")]
-    assert len(in_hand) <= 1, in_hand
+    assert len([name for name in strays(x.cohort) if name.endswith(".lock")]) <= 1
     run_stage(x, stage)
-    assert_written_once(x.cohort, stage, len(in_hand))
+    # Killed after it had published an output and before it logged that, the worker left one that nobody logs. Its lock
+    # does not tell: a worker that came by the output later has removed it.
+    assert_written_once(x.cohort, stage, in_hand=1)
     reference.check(x.cohort, stage)
 
 

@@ -62,8 +62,13 @@ class Workers:
         path = self.folder / "computed"
         return sorted(line.split()[0] for line in path.read_text().splitlines()) if path.exists() else []
 
+    @property
+    def published(self) -> set[str]:
+        """The names of the shards that are written, also while workers are at others."""
+        return {path.stem for path in self.out.iterdir() if path.name[0] != "."} if self.out.exists() else set()
+
     def results(self) -> dict[str, bytes]:
-        """The bytes of every file in the output folder, by name; hidden ones too."""
+        """The bytes of every file in the output folder, by name; hidden ones too. Not while workers write there."""
         return {p.relative_to(self.out).as_posix(): p.read_bytes() for p in self.out.rglob("*") if p.is_file()}
 
 

@@ -31,7 +31,7 @@ def test_workers_share_the_shards_and_worker_0_merges(workers, overwrite):
     arguments = ["reduce", *["do_overwrite"] * overwrite]
     hold = workers.hold("compute", "3")
     processes = [workers.start(i, *arguments) for i in range(3)]
-    wait_until(lambda: len(workers.results().keys() & {f"{name}.parquet" for name in names}) == N - 1)
+    wait_until(lambda: len(workers.published) == N - 1)
     wait_until(lambda: len(list(workers.folder.glob("began.*"))) == 3)
     assert not (workers.folder / "metadata" / "codes.parquet").exists()
     hold.unlink()
@@ -62,7 +62,7 @@ def test_worker_0_alone_finishes_what_a_dead_worker_held(workers, step):
     workers.wait_until_held(step, "3")
     merger = workers.start(0, "reduce")
     # Worker 0 has done all that nobody holds, and waits for worker 1.
-    wait_until(lambda: sum(name[0] != "." for name in workers.results()) == N - 1)
+    wait_until(lambda: len(workers.published) == N - 1)
     assert merger.poll() is None
     workers.kill(holder)
     hold.unlink()
