@@ -1,5 +1,6 @@
 """Where a stage reads and writes, which keys it knows, what the resolvers give."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +19,12 @@ from MEDS_transforms.config import (
     RESERVED_CONFIG_NAMES,
     RUNNER_CONFIG_YAML,
     code_modifiers,
+    flag,
     is_metadata_stage,
     load_yaml_file,
     packaged_stage_keys,
     populate_stage,
+    unknown_stage_blocks,
     unknown_stage_keys,
 )
 
@@ -328,6 +331,31 @@ def test_a_stage_knows_its_own_defaults(stage):
     cfg = config("_extract" if stage in EXTRACTION else "_preprocess")
     assert unknown_stage_keys(stage, cfg.stage_configs[stage]) == []
     assert packaged_stage_keys(stage) >= set(PACKAGED_STAGES[stage])
+
+
+def test_a_block_of_no_stage_is_told():
+    blocks = {"ours": {}, "tokenization": None, "ourz": {"x": 1}, "_common": {}}
+    [message] = unknown_stage_blocks(["ours", "reshard_to_split"], blocks)
+    assert message.startswith("stage_configs.ourz: there is no such stage in `stages` (did you mean 'ours'?)")
+    assert unknown_stage_blocks(["ours"], None) == []
+
+
+@pytest.mark.parametrize(("value", "expected"), [
+    (True, True), (1, True), ("true", True), ("Yes", True), ("on", True),
+    (False, False), (0, False), (None, False), ("no", False), ("Off", False), ("False", False),
+])  # fmt: skip
+def test_a_flag_and_the_words_for_it(value, expected):
+    assert flag({"x": value}, "x") is flag({"x": value}, "x", default=not expected) is expected
+
+
+def test_a_flag_that_is_not_given_is_its_default():
+    assert (flag({}, "x"), flag({}, "x", default=True)) == (False, True)
+
+
+@pytest.mark.parametrize("value", ["flase", "", 2, [True], "null"])
+def test_what_is_neither_true_nor_false_is_an_error(value):
+    with pytest.raises(ValueError, match=re.escape(f"x must be true or false, not {value!r}")):
+        flag({"x": value}, "x")
 
 
 def test_code_modifiers():

@@ -263,6 +263,34 @@ def test_keys_that_are_not_checked(x, settings):
     assert "WARNING" not in ran.stdout + ran.stderr
 
 
+def test_a_block_of_no_stage_is_warned_of_or_an_error(x):
+    block = "+stage_configs.shard_event.row_chunksize=2"
+    message = "stage_configs.shard_event: there is no such stage in `stages` (did you mean 'shard_events'?)"
+    ran = x.script("shard_events", block, "strict=on")
+    assert ran.returncode == 1
+    assert message in ran.stderr
+    ran = x.script("shard_events", block)
+    assert ran.returncode == 0, ran.stderr
+    assert (ran.stdout + ran.stderr).count(message) == 2
+
+
+@pytest.mark.parametrize("word", ["no", "off", "false"])
+def test_do_overwrite_is_what_the_word_means(x, word):
+    x.script("shard_events")
+    ran = x.script("shard_events", f"do_overwrite={word}")
+    assert ran.returncode == 0, ran.stderr
+    assert "labs: 4 rows" not in ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("wrong", ["do_overwrite=flase", "strict=maybe", "worker=abc", "worker=null", "worker=-1"])
+def test_a_setting_without_a_meaning_is_an_error_before_anything_is_done(x, wrong):
+    ran = x.script("shard_events", wrong)
+    assert ran.returncode == 1
+    key = wrong.partition("=")[0]
+    assert f"error: {key} must be " in ran.stderr
+    assert files_below(x.cohort) == []
+
+
 def test_keys_of_an_own_stage_are_not_checked(mine):
     ran = run_mine(mine, *MY_PIPELINE, "strict=true")
     assert ran.returncode == 0, ran.stderr
@@ -426,6 +454,7 @@ CORES = len(os.sched_getaffinity(0))
         (["hydra/launcher=joblib", "worker=range(0,1000)", "hydra.launcher.n_jobs=1"], None, CORES),
         (["hydra/launcher=joblib", "worker=3"], None, CORES),
         (["hydra/launcher=joblib"], None, CORES),
+        (["hydra/launcher=joblib", "worker=range(0,0)"], None, CORES),
         (["hydra/launcher=joblib", "worker=range(0,2)"], "7", 7),
         (["hydra/launcher=submitit_slurm", "worker=range(0,2)"], None, None),
         (["worker=range(0,2)"], None, None),

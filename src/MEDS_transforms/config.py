@@ -131,6 +131,28 @@ def get_package_version() -> str:
     return __version__
 
 
+_YES, _NO = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
+
+
+def flag(cfg: Mapping[str, Any], key: str, default: bool = False) -> bool:
+    """The value of a key that is true or false; also of the words that YAML takes for these, and of null (false).
+
+    NOTE: on a command line Hydra reads `no` and `off` as text, which Python would take for true.
+
+    Raises:
+        ValueError: the value is anything else.
+
+    >>> flag({"do_overwrite": "no"}, "do_overwrite"), flag({}, "do_overwrite")
+    (False, False)
+    """
+    value = cfg.get(key, default)
+    if value is None:
+        return False
+    if (word := str(value).lower()) not in _YES | _NO:
+        raise ValueError(f"{key} must be true or false, not {value!r}.")
+    return word in _YES
+
+
 def is_metadata_stage(block: Mapping[str, Any] | None) -> bool:
     """Whether a stage with this block produces code metadata (True) or data (False).
 
@@ -250,6 +272,22 @@ def unknown_stage_keys(stage_name: str, block: Mapping[str, Any] | None) -> list
         f"stage_configs.{stage_name}.{key}: {stage_name} has no such key{nearest(key, known)}; it has no effect. "
         f"Known keys: {listed(known - INFERRED_STAGE_KEYS)}"
         for key in unknown
+    ]
+
+
+def unknown_stage_blocks(stages: Sequence[str], stage_configs: Mapping[str, Any] | None) -> list[str]:
+    """A message for every block of `stage_configs` that belongs to no stage, neither of `stages` nor a packaged one.
+
+    Names that begin with `_` are passed over.
+    """
+    unknown = [
+        name
+        for name in map(str, stage_configs or {})
+        if name not in stages and packaged_stage_keys(name) is None and not name.startswith("_")
+    ]
+    return [
+        f"stage_configs.{name}: there is no such stage in `stages`{nearest(name, stages)}; it has no effect"
+        for name in unknown
     ]
 
 

@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from .config import RESUMING, RUN_STARTED, Script, unknown_stage_keys
+from .config import RESUMING, RUN_STARTED, Script, flag, unknown_stage_blocks, unknown_stage_keys
 from .errors import StageError, explain, wants_trace
 from .help import print_help
 from .journal import note_error
@@ -92,6 +94,8 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
         except Exception as error:
             if trace:
                 raise
+            if isinstance(error, HydraException | OmegaConfBaseException):
+                note_error(explain(error))  # of the configuration, and the same another time; a launcher's may not be
             _give_up(explain(error))
 
 
@@ -114,8 +118,12 @@ def run_stage(module: str, cfg: DictConfig) -> None:
     started = time.monotonic()
     stage = cfg.stage
     warnings = unknown_stage_keys(stage, cfg.stage_configs.get(stage))
-    if warnings and cfg.get("strict"):
+    if RESUMING not in os.environ:  # else the runner has said it, once for all stages
+        warnings += unknown_stage_blocks(cfg.get("stages") or [stage], cfg.stage_configs)
+    flags = {key: flag(cfg, key) for key in ("strict", "do_overwrite")}
+    if warnings and flags["strict"]:
         raise ValueError("\n".join(warnings))
+    _check_worker(cfg.get("worker", 0))
     _check_mandatory(stage, cfg.stage_cfg)
     for warning in warnings:
         logger.warning(warning)
@@ -128,6 +136,14 @@ def run_stage(module: str, cfg: DictConfig) -> None:
     logger.info("Stage %s, worker %s: done in %.1f s", stage, cfg.get("worker"), time.monotonic() - started)
     for warning in warnings:
         logger.warning(warning)
+
+
+def _check_worker(worker: Any) -> None:
+    if not isinstance(worker, int) or isinstance(worker, bool) or worker < 0:
+        raise ValueError(
+            f"worker must be a whole number from 0 on, not {worker!r}: workers differ in it, and worker 0 merges "
+            "what a metadata stage computed."
+        )
 
 
 def _check_mandatory(stage: str, stage_cfg: DictConfig) -> None:
@@ -157,7 +173,7 @@ def limit_threads(workers: int, environ: Any) -> None:
     """Gives each of several workers an equal share of the cores, unless the user set the number of threads."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cores = int(environ.get(_ALLOTTED_CPUS, cores))
-    environ.setdefault(_THREADS, str(max(1, cores // workers)))
+    environ.setdefault(_THREADS, str(max(1, cores // max(1, workers))))
 
 
 def _use_allotted_cpus() -> None:

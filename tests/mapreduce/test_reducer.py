@@ -129,9 +129,11 @@ def test_overwriting_merges_again(tmp_path):
 
 
 @pytest.mark.parametrize("worker", [1, 17])
-def test_another_worker_only_maps(tmp_path, worker):
+def test_another_worker_only_maps_and_says_so(tmp_path, caplog, worker):
     stage = Stage(tmp_path, worker)
-    stage.run()
+    with caplog.at_level(logging.INFO):
+        stage.run()
+    assert f"{tmp_path}/meta/codes.parquet: to be merged by worker 0" in caplog.text
     assert stage.reduced == []
     assert files_below(tmp_path / "out") == ["a.parquet", "b.parquet"]
     assert not (tmp_path / "meta").exists()

@@ -23,7 +23,7 @@ from typing import Any
 
 import polars as pl
 
-from ..config import EXTRACT_CONFIG_YAML
+from ..config import EXTRACT_CONFIG_YAML, flag
 from ..files import clear_scratch
 from ..io import is_complete_parquet_file, scan_parquet, scratch_path, write_parquet
 from ..mapreduce.claims import Unit, is_current, overwriting_run, publish_once
@@ -49,7 +49,7 @@ def run(cfg: Mapping[str, Any]) -> None:
     event_config_fp = Path(config_value(cfg, "event_conversion_config_fp"))
     tables = read_event_config(event_config_fp)
     shards = read_shard_map(cfg)
-    with overwriting_run(output_dir, bool(cfg.get("do_overwrite"))) as since:
+    with overwriting_run(output_dir, flag(cfg, "do_overwrite")) as since:
         publish_once(output_dir / EVENT_CONFIG_NAME, event_config_fp.read_bytes())
         convert = ChunkConverter(shards, bool(stage_cfg["do_dedup_text_and_numeric"]))
         units = {

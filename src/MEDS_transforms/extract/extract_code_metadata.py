@@ -23,7 +23,7 @@ from typing import Any
 import polars as pl
 
 from ..code_metadata import add_to_codes, read_codes
-from ..config import EXTRACT_CONFIG_YAML
+from ..config import EXTRACT_CONFIG_YAML, flag
 from ..errors import Problems, listed, nearest
 from ..io import scan_parquet, write_parquet
 from ..mapreduce.claims import overwriting_run, shard_unit
@@ -49,7 +49,7 @@ def run(cfg: Mapping[str, Any]) -> None:
         return
     codes = cache(lambda: codes_of(cohort_shards(cfg)))
     files = find_metadata_tables(tables, input_dir)
-    with overwriting_run(output_dir, bool(cfg.get("do_overwrite"))) as since:
+    with overwriting_run(output_dir, flag(cfg, "do_overwrite")) as since:
         units = []
         for name, events in tables.items():
             describe = partial(_describe, path=files[name], name=name, events=events, codes=codes)

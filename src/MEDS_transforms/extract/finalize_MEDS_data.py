@@ -24,7 +24,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..config import EXTRACT_CONFIG_YAML
+from ..config import EXTRACT_CONFIG_YAML, flag
 from ..errors import Problems, listed
 from ..files import files_below
 from ..io import Frame, scan_parquet, write_arrow
@@ -44,7 +44,7 @@ def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     stage_cfg = cfg["stage_cfg"]
     output_dir = Path(stage_cfg["output_dir"])
-    with overwriting_run(output_dir, bool(cfg.get("do_overwrite"))) as since:
+    with overwriting_run(output_dir, flag(cfg, "do_overwrite")) as since:
         paths = cohort_shards(cfg)
         clear_former_shards(output_dir, set(paths), since is not None)
         finalize = partial(_finalize, stage_cfg=stage_cfg)
@@ -79,7 +79,7 @@ def _shards_in(folder: Path) -> list[Path]:
 
 def get_and_validate_data_schema(df: Frame, stage_cfg: Mapping[str, Any]) -> pa.Table:
     """The measurements as an arrow table in the MEDS schema; see `to_meds_data`."""
-    table = to_meds_data(df, bool(stage_cfg.get("do_retype", True))).to_arrow()
+    table = to_meds_data(df, flag(stage_cfg, "do_retype", default=True)).to_arrow()
     return table.cast(meds_schema(table.schema))
 
 
@@ -117,7 +117,7 @@ def _finalize(path: Path, stage_cfg: Mapping[str, Any]) -> Path | pl.DataFrame:
     schema = pq.read_schema(path).remove_metadata()
     if schema.names[: len(MANDATORY_COLUMNS)] == MANDATORY_COLUMNS and schema == meds_schema(schema):
         return path
-    return to_meds_data(scan_parquet(path), bool(stage_cfg["do_retype"]))
+    return to_meds_data(scan_parquet(path), flag(stage_cfg, "do_retype", default=True))
 
 
 def _write(result: Path | pl.DataFrame, path: Path) -> None:

@@ -29,7 +29,7 @@ import polars as pl
 import pyarrow as pa
 
 from ..code_metadata import CODES_FILE, add_to_codes, read_codes
-from ..config import EXTRACT_CONFIG_YAML, RESUMING
+from ..config import EXTRACT_CONFIG_YAML, RESUMING, flag
 from ..errors import Problems, listed
 from ..io import publish, write_arrow
 from ..mapreduce.claims import Unit, is_current, overwriting_run
@@ -58,7 +58,7 @@ def run(cfg: Mapping[str, Any]) -> None:
         )
     outputs = [out_dir / name for name in (CODES_FILE, "dataset.json", "subject_splits.parquet")]
     dataset = dataset_metadata(cfg)
-    with overwriting_run(out_dir, bool(cfg.get("do_overwrite"))) as since:
+    with overwriting_run(out_dir, flag(cfg, "do_overwrite")) as since:
 
         def is_done() -> bool:
             return all(is_current(path, since) for path in outputs)
@@ -82,7 +82,7 @@ def write_metadata(
         all_codes = codes_of(cohort_shards(cfg)).to_frame(CODE)
         codes = add_to_codes(all_codes, codes)
     splits = subject_splits(read_shard_map(cfg))
-    typed = to_meds_codes(codes, bool(stage_cfg["do_retype"]))
+    typed = to_meds_codes(codes, flag(stage_cfg, "do_retype", default=True))
     publish(codes_fp, lambda scratch: write_arrow(typed, codes_schema(typed), scratch))
     publish(dataset_fp, lambda scratch: scratch.write_text(json.dumps(dataset), encoding="utf-8"))
     publish(splits_fp, lambda scratch: write_arrow(splits, SPLITS_SCHEMA, scratch))

@@ -23,7 +23,7 @@ from typing import Any
 
 import polars as pl
 
-from ..config import EXTRACT_CONFIG_YAML
+from ..config import EXTRACT_CONFIG_YAML, flag
 from ..io import scan_parquet, write_parquet
 from ..mapreduce.claims import overwriting_run, shard_unit
 from ..mapreduce.mapper import map_units
@@ -48,7 +48,7 @@ def run(cfg: Mapping[str, Any]) -> None:
         unique_by=check_unique_by(stage_cfg.get("unique_by")),
         additional_sort_by=_column_list("additional_sort_by", stage_cfg.get("additional_sort_by")) or [],
     )
-    with overwriting_run(Path(stage_cfg["output_dir"]), bool(cfg.get("do_overwrite"))) as since:
+    with overwriting_run(Path(stage_cfg["output_dir"]), flag(cfg, "do_overwrite")) as since:
         shards, _ = shard_iterator_by_shard_map(cfg)
         read = partial(read_pieces, tables=list(tables), chunk_list=Path(stage_cfg["data_input_dir"]) / CHUNK_LIST)
         write = partial(write_parquet, fast=True)

@@ -26,7 +26,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..config import EXTRACT_CONFIG_YAML
+from ..config import EXTRACT_CONFIG_YAML, flag
 from ..errors import Problems, listed, nearest
 from ..io import is_complete_parquet_file, scratch_path, write_parquet
 from ..mapreduce.claims import Unit, overwriting_run
@@ -61,7 +61,7 @@ def run(cfg: Mapping[str, Any]) -> None:
         raise ValueError(f"row_chunksize must be a positive number of rows, not {stage_cfg['row_chunksize']!r}.")
     tables = read_event_config(config_value(cfg, "event_conversion_config_fp"))
     frames = open_tables(tables, input_dir, Path(cfg["cohort_dir"]), stage_cfg["infer_schema_length"])
-    with overwriting_run(output_dir, bool(cfg.get("do_overwrite"))) as since:
+    with overwriting_run(output_dir, flag(cfg, "do_overwrite")) as since:
         units = {
             name: _table_unit(name, frame, path, output_dir, stage_cfg["row_chunksize"], since)
             for name, (path, frame) in frames.items()

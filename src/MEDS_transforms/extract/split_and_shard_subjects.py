@@ -24,7 +24,7 @@ from typing import Any
 import polars as pl
 from omegaconf import OmegaConf
 
-from ..config import EXTRACT_CONFIG_YAML
+from ..config import EXTRACT_CONFIG_YAML, flag
 from ..io import publish, scan_parquet
 from ..mapreduce.claims import Unit, is_current, overwriting_run
 from ..mapreduce.mapper import map_units
@@ -59,7 +59,7 @@ def run(cfg: Mapping[str, Any]) -> None:
         subjects = sum(map(len, shards.values()))
         logger.info("%s: %d subjects in %d shards, %.1f s", out_fp, subjects, len(shards), time.monotonic() - started)
 
-    with overwriting_run(out_fp.parent, bool(cfg.get("do_overwrite"))) as since:
+    with overwriting_run(out_fp.parent, flag(cfg, "do_overwrite")) as since:
         map_units([Unit(out_fp, lambda: is_current(out_fp, since), work)])
 
 

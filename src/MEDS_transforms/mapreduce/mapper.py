@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from ..config import flag
 from ..io import Frame, scan_parquet, write_lazyframe, write_parquet
 from ..journal import note_plan
 from ..schema import SPLIT, SUBJECT_ID, TRAIN_SPLIT
@@ -74,7 +75,7 @@ def map_over(
     ...     return df.filter(pl.col("time").is_not_null())
     >>> map_over(cfg, compute_fn=drop_static)  # doctest: +SKIP
     """
-    with overwriting_run(Path(cfg["stage_cfg"]["output_dir"]), bool(cfg.get("do_overwrite"))) as since:
+    with overwriting_run(Path(cfg["stage_cfg"]["output_dir"]), flag(cfg, "do_overwrite")) as since:
         units = shard_units(cfg, compute_fn, read_fn, write_fn, shard_iterator_fntr, since)
         map_units(units)
     return [unit.out_fp for unit in units]
@@ -93,7 +94,7 @@ def shard_units(
     bind = match_revise_fntr if is_match_revise(stage_cfg) else bind_compute_fn
     bound = bind(cfg, stage_cfg, compute_fn)
     shards, includes_only_train = shard_iterator_fntr(cfg)
-    if stage_cfg.get("train_only") and not includes_only_train:
+    if flag(stage_cfg, "train_only") and not includes_only_train:
         read_fn = read_and_filter_fntr(_in_train_split(Path(cfg["input_dir"])), read_fn)
     return [shard_unit(in_fp, out_fp, read_fn, write_fn, bound, since) for in_fp, out_fp in shards]
 

@@ -43,7 +43,9 @@ def map_and_reduce(
     # By every worker: should worker 0 be lost, the others' notes tell that the merged table is to be made.
     note_plan([out_fp])
     map_units(list(units))
-    if cfg.get("worker", 0) == 0:
+    if cfg.get("worker", 0) != 0:
+        logger.info("%s: to be merged by worker 0", out_fp)
+    else:
         Unit(out_fp, lambda: is_current(out_fp, since), reduce).compute_once()
 
 

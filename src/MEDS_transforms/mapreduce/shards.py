@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..config import flag
 from ..errors import listed
 from ..files import files_below
 from ..schema import TRAIN_SPLIT
@@ -29,7 +30,7 @@ def shuffle_shards(shards: list[str], cfg: Mapping[str, Any]) -> list[str]:
 def only_train(shards: list[str], cfg: Mapping[str, Any]) -> tuple[list[str], bool]:
     """The shards of the train split where the stage is `train_only` and shards are named after splits."""
     train = [shard for shard in shards if shard.startswith(f"{TRAIN_SPLIT}/")]
-    if cfg["stage_cfg"].get("train_only") and train:
+    if flag(cfg["stage_cfg"], "train_only") and train:
         return train, True
     return shards, False
 

@@ -30,7 +30,7 @@ from typing import Any
 import polars as pl
 
 from ..code_metadata import check_data, code_key, join_former, read_codes, to_smallest_unsigned
-from ..config import PREPROCESS_CONFIG_YAML, code_modifiers
+from ..config import PREPROCESS_CONFIG_YAML, code_modifiers, flag
 from ..errors import listed
 from ..io import Frame, scan_parquet, write_parquet
 from ..mapreduce.claims import overwriting_run
@@ -57,11 +57,11 @@ def run(cfg: Mapping[str, Any]) -> None:
 
     def reduce(paths: list[Path]) -> pl.DataFrame:
         merged = merge(read_parts(paths, key, aggregations), key, aggregations)
-        if not stage_cfg.get("train_only"):
+        if not flag(stage_cfg, "train_only"):
             merged = count_subjects_once(merged, _shards_of_splits(cfg), key, aggregations)
         return join_former(merged, read_codes(stage_cfg["metadata_input_dir"]), modifiers)
 
-    with overwriting_run(Path(stage_cfg["output_dir"]), bool(cfg.get("do_overwrite"))) as since:
+    with overwriting_run(Path(stage_cfg["output_dir"]), flag(cfg, "do_overwrite")) as since:
         write = partial(write_parquet, fast=True)
         units = shard_units(cfg, compute, scan_parquet, write, shard_iterator, since)
         map_and_reduce(cfg, units, reduce, since)

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 from omegaconf import OmegaConf
 
+from ..config import flag
 from ..errors import Problems, listed, nearest
 from ..schema import CODE_N_SUBJECTS, NUMERIC_VALUE, VALUES_N_SUBJECTS, VALUES_QUANTILES
 from .statistics import STATISTICS
@@ -75,7 +76,7 @@ def read_aggregations(stage_cfg: Mapping[str, Any], stage: str | None = None) ->
             problems.add(f"{entry!r}: {name} has no settings; write just the name")
         names.append(name)
     problems.raise_if_any()
-    return Aggregations(tuple(names), quantiles, bool(stage_cfg.get("do_summarize_over_all_codes")))
+    return Aggregations(tuple(names), quantiles, flag(stage_cfg, "do_summarize_over_all_codes"))
 
 
 def _name_and_settings(entry: Any) -> tuple[Any, dict[str, Any]]:

@@ -19,7 +19,7 @@ from typing import Any
 import polars as pl
 
 from ..code_metadata import CODES_FILE, check_unique, code_key, read_codes, to_smallest_unsigned
-from ..config import PREPROCESS_CONFIG_YAML, code_modifiers
+from ..config import PREPROCESS_CONFIG_YAML, code_modifiers, flag
 from ..errors import listed, nearest
 from ..mapreduce.claims import overwriting_run
 from ..mapreduce.reducer import map_and_reduce
@@ -51,7 +51,7 @@ def run(cfg: Mapping[str, Any]) -> None:
             )
         return with_vocabulary_indices(codes, modifiers)
 
-    with overwriting_run(Path(stage_cfg["reducer_output_dir"]), bool(cfg.get("do_overwrite"))) as since:
+    with overwriting_run(Path(stage_cfg["reducer_output_dir"]), flag(cfg, "do_overwrite")) as since:
         map_and_reduce(cfg, [], fit, since)
 
 

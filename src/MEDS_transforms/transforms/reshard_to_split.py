@@ -29,7 +29,7 @@ from urllib.parse import quote
 import numpy as np
 import polars as pl
 
-from ..config import PREPROCESS_CONFIG_YAML
+from ..config import PREPROCESS_CONFIG_YAML, flag
 from ..errors import Problems, listed
 from ..files import clear_scratch, lock_path
 from ..io import scan_parquet, scratch_path, write_parquet
@@ -62,7 +62,7 @@ def run(cfg: Mapping[str, Any]) -> None:
     n_per_shard = config_value(stage_cfg, "n_subjects_per_shard")
     shards = shard_subjects(np.empty(0, np.int64), n_per_shard, splits, None, cfg.get("seed", 1))
     output_dir = Path(stage_cfg["output_dir"])
-    with overwriting_run(output_dir, bool(cfg.get("do_overwrite"))) as since:
+    with overwriting_run(output_dir, flag(cfg, "do_overwrite")) as since:
         publish_shard_map(output_dir, shards, do_overwrite=since is not None)
         resharding = Resharding(cfg, shards, since)
         if not resharding.is_done():
@@ -132,7 +132,7 @@ class Resharding:
 def check_settings(stage_cfg: Mapping[str, Any]) -> None:
     """Raises a ValueError where the block asks for what this stage cannot do."""
     problems = Problems("reshard_to_split cannot be configured so")
-    if stage_cfg.get("train_only"):
+    if flag(stage_cfg, "train_only"):
         problems.add("train_only: the stage looks at all splits; remove the key")
     if is_match_revise(stage_cfg):
         problems.add("_match_revise: the stage moves whole subjects and cannot match and revise; remove the key")

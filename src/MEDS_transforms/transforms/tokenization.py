@@ -29,7 +29,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from ..config import PREPROCESS_CONFIG_YAML
+from ..config import PREPROCESS_CONFIG_YAML, flag
 from ..errors import listed, nearest
 from ..io import Frame, publish, scan_parquet, write_parquet
 from ..mapreduce.claims import Unit, is_current, overwriting_run
@@ -50,14 +50,14 @@ _MICROSECONDS_PER_DAY = 24 * 60 * 60 * 1_000_000
 def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     stage_cfg = cfg["stage_cfg"]
-    if stage_cfg.get("train_only"):
+    if flag(stage_cfg, "train_only"):
         raise ValueError("tokenization looks at all splits: train_only is not supported; remove it from its block.")
     if is_match_revise(stage_cfg):
         raise ValueError(
             "tokenization gathers whole subjects and cannot match and revise; remove _match_revise from its block."
         )
     output_dir = Path(stage_cfg["output_dir"])
-    with overwriting_run(output_dir, bool(cfg.get("do_overwrite"))) as since:
+    with overwriting_run(output_dir, flag(cfg, "do_overwrite")) as since:
         shards, _ = shard_iterator(cfg)
         map_units([_shard_unit(in_fp, output_dir, out_fp.relative_to(output_dir), since) for in_fp, out_fp in shards])
 
