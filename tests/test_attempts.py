@@ -12,6 +12,7 @@ from MEDS_transforms.attempts import Failure, run_until_complete
 from MEDS_transforms.config import JOURNAL
 from MEDS_transforms.mapreduce.claims import claim
 from MEDS_transforms.pipeline import StageRun
+from MEDS_transforms.stage_runners import Parallel
 
 
 class Stage:
@@ -20,8 +21,8 @@ class Stage:
     def __init__(self, folder: Path, max_retries: int = 2, n_workers: int = 8) -> None:
         self.units = [folder / name for name in "abc"]
         self.journal = folder / "journal"
-        argv = ["script", f"worker=range(0,{n_workers})"] if n_workers else ["script"]
-        self.stage = StageRun("s", argv, folder / "s.done", n_workers, max_retries)
+        parallel = Parallel(n_workers, max_retries=max_retries)
+        self.stage = StageRun("s", ["script"], [], folder / "s.done", parallel)
         self.commands: list[str] = []
 
     def run(self, *attempts: Callable[[], int]) -> Failure | None:
@@ -35,11 +36,15 @@ class Stage:
         assert list(coming) == [], "fewer attempts than expected"
         return failure
 
-    def attempt(self, status: int, done: str = "", planned: bool = True, error: str = "") -> Callable[[], int]:
+    def attempt(
+        self, status: int, done: str = "", planned: bool = True, error: str = "", failed: str = ""
+    ) -> Callable[[], int]:
         def play() -> int:
             if planned:
                 journal.note_plan(self.units)
             self.note_done(done)
+            for name in failed:
+                journal.note_failed(self.journal.parent / name, f"{name} is bad")
             if error:
                 journal.note_error(error)
             return status
@@ -90,11 +95,56 @@ def test_an_error_before_there_is_work_is_not_tried_again(tmp_path):
     assert failure.retries == 0
 
 
+def test_a_unit_that_has_failed_twice_is_not_tried_again(tmp_path):
+    stage = Stage(tmp_path, max_retries=5)
+    failure = stage.run(stage.attempt(1, "a", failed="b"), stage.attempt(1, failed="b"))
+    assert failure is not None
+    assert failure.retries == 1
+    assert f"{tmp_path}/b: b is bad" in failure.account()
+    (tmp_path / "journal").rename(tmp_path / "before")
+    assert stage.run(stage.attempt(1, "a", failed="bb")) is not None, "two workers, one attempt"
+
+
+def test_a_unit_that_failed_and_then_was_done_does_not_matter(tmp_path):
+    stage = Stage(tmp_path)
+    assert stage.run(stage.attempt(1, "ab", failed="bb"), stage.attempt(0, "c")) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "done", "planned", "said"),
+    [
+        (
+            -9,
+            "a",
+            True,
+            "Stage s was killed by SIGKILL: 2 of 3 outputs are missing. It is run again for what is missing (",
+        ),
+        (
+            1,
+            "abc",
+            True,
+            "exit status 1: no output is missing. It is run again for what comes after them (retry 1 of 2)",
+        ),
+        (1, "", False, "exit status 1: none of its workers began to work. It is run again (retry 1 of 2)"),
+        (
+            0,
+            "a",
+            True,
+            "ended without an error, but not complete: 2 of 3 outputs are missing. It is run again for what is",
+        ),
+    ],
+)
+def test_what_is_said_when_a_stage_is_run_again(tmp_path, caplog, status, done, planned, said):
+    stage = Stage(tmp_path)
+    stage.run(stage.attempt(status, done, planned), stage.attempt(0, "abc"))
+    assert said in caplog.text
+
+
 @pytest.mark.parametrize("n_workers", [0, 8])
 def test_a_script_that_notes_nothing_goes_by_its_exit_status(tmp_path, n_workers):
     stage = Stage(tmp_path, n_workers=n_workers)
     assert stage.run(stage.attempt(1, planned=False), stage.attempt(0, planned=False)) is None
-    assert stage.commands[-1] == ("worker=range(0,1)" if n_workers else "script")
+    assert stage.commands == ["worker=range(0,8)" if n_workers else "script"] * 2, "nothing tells that fewer would do"
 
 
 def test_success_with_something_missing_is_no_success(tmp_path):

@@ -62,11 +62,18 @@ def test_several_workers_and_half_written_lines(folder):
 
 
 @pytest.mark.parametrize(
-    ("planned", "errors", "never_began"),
-    [(set(), [], False), (set(), ["x"], True), ({"/a"}, ["x"], False), ({"/a"}, [], False)],
+    ("work", "again"),
+    [
+        (Work(), False),
+        (Work(errors=["x"]), True),
+        (Work({"/a"}, errors=["x"]), False),
+        (Work({"/a"}, failed={"/a": ["x"]}), False),
+        (Work({"/a"}, failed={"/a": ["x", "x"]}), True),
+        (Work({"/a", "/b"}, {"/a"}, failed={"/a": ["x", "x"]}), False),
+    ],
 )
-def test_an_error_before_there_is_work_is_told_from_one_within_it(planned, errors, never_began):
-    assert Work(planned=planned, errors=errors).never_began is never_began
+def test_what_would_fail_again(work, again):
+    assert work.would_fail_again is again
 
 
 def test_without_a_runner_nothing_is_noted(tmp_path, monkeypatch):

@@ -1,7 +1,9 @@
 """The runner's decisions: whose an override is, what is wrong with a pipeline, how its stages are called."""
 
 import os
+import re
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,16 +22,17 @@ from MEDS_transforms.pipeline import (
     StageRun,
     Surroundings,
     load_pipeline,
-    parallelize_block,
     plan,
     program_path,
-    unknown_runner_keys,
+    serial_workers,
+    unknown_keys,
 )
 from MEDS_transforms.processes import Children, copy_lines
 from MEDS_transforms.runner import failure_message, stage_log_dir
+from MEDS_transforms.stage_runners import StageRunners
 
-EVERYTHING = Surroundings(find_program=lambda name: f"/bin/{name}", is_installed=lambda _: True)
-NOTHING = Surroundings(find_program=lambda _: None, is_installed=lambda _: False)
+EVERYTHING = Surroundings(lambda name: f"/bin/{name}", lambda _: True, lambda _pipeline, _overrides: None)
+NOTHING = Surroundings(lambda _: None, lambda _: False, lambda _pipeline, _overrides: None)
 SEARCHPATH = f"hydra.searchpath=[{PACKAGED_CONFIGS}]"
 
 
@@ -40,9 +43,14 @@ def pipeline_of(tmp_path: Path, text: str, overrides: tuple[str, ...] = (), name
     return load_pipeline(str(path), overrides)
 
 
+def planned(pipeline: Pipeline, stage_runners: dict | None = None, **settings) -> list[StageRun]:
+    return plan(pipeline, StageRunners(stage_runners or {}), Path("/logs"), surroundings=EVERYTHING, **settings)
+
+
 def commands(pipeline: Pipeline, stage_runners: dict | None = None, **settings) -> dict[str, list[str]]:
-    runs = plan(pipeline, stage_runners or {}, Path("/logs"), surroundings=EVERYTHING, **settings)
-    return {run.name: run.argv for run in runs}
+    """The one command of each stage."""
+    runs = planned(pipeline, stage_runners, **settings)
+    return {run.name: command for run in runs for [command] in [run.commands(run.parallel.n_workers)]}
 
 
 @pytest.mark.parametrize(
@@ -100,11 +108,11 @@ def test_workers_launcher_profiler_and_overrides_come_in_order(tmp_path):
     runners = {"a": {"parallelize": {"n_workers": 3, "launcher": "joblib", "launcher_params": params}}}
     assert commands(pipeline, runners, do_profile=True)["a"][1:] == [
         *(f"--config-dir={tmp_path}", "--config-name=pipe", "--multirun", SEARCHPATH, "stage=a"),
+        "++hydra.callbacks.profiler._target_=hydra_profiler.profiler.ProfilerCallback",
+        "n=3",
         *("worker=range(0,3)", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
         *("hydra.launcher.partition='x y'", "hydra.launcher.time=null", "hydra.launcher.gres=gpu:1"),
         "hydra.launcher.more={k:[1,True]}",
-        "++hydra.callbacks.profiler._target_=hydra_profiler.profiler.ProfilerCallback",
-        "n=3",
     ]
 
 
@@ -155,13 +163,19 @@ def test_our_own_scripts_are_taken_from_the_environment_of_the_running_python(tm
         ),
         ({"launcher": "j", "launcher_params": {"x": 1}}, {"launcher": None}, {"launcher": None}),
         ({"launcher": "j", "launcher_params": {"x": 1}}, {"launcher": "processes"}, {"launcher": "processes"}),
+        ({"launcher": "j", "launcher_params": {"x": 1}}, {"launcher": "k"}, {"launcher": "k"}),
+        (
+            {"launcher": "j", "launcher_params": {"x": 1}},
+            {"launcher": "j"},
+            {"launcher": "j", "launcher_params": {"x": 1}},
+        ),
         ({"n_workers": 2}, {}, {"n_workers": 2}),
     ],
 )
 def test_a_stage_overrides_the_default_key_by_key(default, own, expected):
     problems = Problems("")
     entry = {} if own is None else {"a": {"parallelize": own}}
-    merged = parallelize_block({"parallelize": default, **entry}, "a", problems)
+    merged = StageRunners({"parallelize": default, **entry}).parallelize_block("a", problems)
     assert merged == (expected or {})
     assert problems.found == []
 
@@ -199,6 +213,16 @@ def test_a_stage_with_a_null_block_is_one_process(tmp_path):
         ("stages: [a]", {"parallelize": {"n_workers": "two"}}, ["not 'two'"]),
         ("stages: [a]", {"parallelize": {"n_workers": True}}, ["not True"]),
         ("stages: [a]", {"a": {"parallelize": 3}}, ["a.parallelize: must be a block"]),
+        ("stages: [a]", {"a": "python x.py"}, ["a: must be a block (parallelize, script), not 'python x.py'"]),
+        ("stages: [a]", {"a": {"script": ["python", "x.py"]}}, ["a: its script cannot be read"]),
+        ("stages: [a]", {"parallelize": {"launcher": ["joblib"]}}, ["launcher must be a name"]),
+        (
+            "stages: [a]",
+            {"parallelize": {"launcher": "joblib", "launcher_params": 3}},
+            ["must be a block of keys, not 3"],
+        ),
+        ("stages: [a]\nstrict: yess", {}, ["strict must be true or false, not 'yess'"]),
+        ("stages: [a]\ndo_overwrite: flase", {}, ["do_overwrite must be true or false, not 'flase'"]),
         (
             "stages: [a, b]",
             {"a": {"parallelize": {"n_workers": 0}}, "b": {"parallelize": 3}},
@@ -219,7 +243,7 @@ def test_every_stage_without_a_script_is_named_and_what_is_not_installed(tmp_pat
         "b": {"parallelize": {"launcher": "submitit_slurm"}},
     }
     with pytest.raises(ValueError, match="cannot be run") as caught:
-        plan(pipeline, runners, Path("/logs"), do_profile=True, surroundings=NOTHING)
+        plan(pipeline, StageRunners(runners), Path("/logs"), do_profile=True, surroundings=NOTHING)
     message = str(caught.value)
     for part in (
         "a: no script: there is no MEDS_extract-a or MEDS_transform-a",
@@ -311,18 +335,88 @@ def test_entries_of_the_stage_runner_file_without_effect():
         "shard_event": {"script": "x"},
         "b": {"scripts": "x", "parallelize": {"launchers": "joblib"}},
     }
-    messages = unknown_runner_keys(entries, ["shard_events", "b"])
+    messages = StageRunners(entries).unknown_keys(["shard_events", "b"])
     assert [message.split(":")[1].strip() for message in messages] == [
         *("shard_event", "parallelize.n_worker", "b.scripts", "b.parallelize.launchers")
     ]
     assert "did you mean 'shard_events'" in messages[0]
 
 
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize(
+    ("text", "runners", "message"),
+    [
+        (
+            "stage_configs: {bb: {x: 1}}",
+            {},
+            "stage_configs.bb: there is no such stage in `stages` (did you mean 'bbb'?)",
+        ),
+        ("", {"parallelize": {"n_worker": 2}}, "parallelize.n_worker: no such key (did you mean 'n_workers'?)"),
+    ],
+)
+def test_what_has_no_effect_is_an_error_under_strict_only(tmp_path, text, runners, message, strict):
+    pipeline = pipeline_of(tmp_path, f"strict: {strict}\nstages: [bbb]\n{text}")
+    if strict:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            commands(pipeline, runners)
+        return
+    assert "bbb" in commands(pipeline, runners)
+    assert message in "\n".join(unknown_keys(pipeline) + StageRunners(runners).unknown_keys(["bbb"]))
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        ({"launcher": "jobib"}, "'hydra/launcher/jobib'"),
+        ({"launcher": "joblib", "launcher_params": {"n_job": 2}}, "n_job"),
+        ({"launcher": "joblib", "launcher_params": {"n_jobs": "two"}}, "'two'"),
+        ({"launcher": "submitit_local", "launcher_params": {"partition": "x"}}, "partition"),
+        ({"launcher": "submitit_slurm", "launcher_params": {"partition": "x", "mem_gb": 2}}, None),
+        ({"launcher": "joblib", "launcher_params": {"n_jobs": 2}}, None),
+    ],
+)
+def test_a_launcher_that_cannot_be_set_up_is_told_once_before_anything_runs(tmp_path, block, said):
+    pipeline = pipeline_of(tmp_path, f"stages: [a, b]\nstage_configs: {{a: &x {{_script: {sys.executable}}}, b: *x}}")
+    runners = StageRunners({"parallelize": block}, "stage-runner file x.yaml")
+    if said is None:
+        plan(pipeline, runners, tmp_path)
+        return
+    with pytest.raises(ValueError, match="cannot be run") as caught:
+        plan(pipeline, runners, tmp_path)
+    [_, problem] = str(caught.value).split("\n  - ")
+    assert problem.startswith(f"stage-runner file x.yaml: a, b: the launcher {block['launcher']} cannot be set up: ")
+    assert said in problem
+
+
+def test_several_workers_without_a_launcher_are_told(tmp_path):
+    pipeline = pipeline_of(tmp_path, "stages: [a, b, c]")
+    runners = {"parallelize": {"n_workers": 2}, "b": {"parallelize": {"launcher": "processes"}}}
+    [message] = serial_workers(planned(pipeline, runners))
+    assert "the workers of a, c run one after the other" in message
+    assert serial_workers(planned(pipeline, {"parallelize": {"n_workers": 1}})) == []
+
+
 def test_done_files_are_named_after_the_stages(tmp_path):
-    pipeline = pipeline_of(tmp_path, "stages: [a]")
-    assert plan(pipeline, {}, tmp_path, surroundings=EVERYTHING) == [
-        StageRun("a", commands(pipeline)["a"], tmp_path / "a.done", n_workers=0, max_retries=0)
-    ]
+    pipeline = pipeline_of(tmp_path, "stages: [a, b]")
+    runs = plan(pipeline, StageRunners(), tmp_path, surroundings=EVERYTHING)
+    assert [run.done_fp for run in runs] == [tmp_path / "a.done", tmp_path / "b.done"]
+
+
+def test_what_was_done_in_another_list_of_stages_is_not_done(tmp_path):
+    def first(stages: str, cohort: str = "out") -> StageRun:
+        pipeline = pipeline_of(tmp_path, f"input_dir: in\ncohort_dir: {tmp_path}/{cohort}\nstages: {stages}")
+        return plan(pipeline, StageRunners(), tmp_path, surroundings=EVERYTHING)[0]
+
+    assert not first("[a, b]").is_done()
+    first("[a]").mark_done()  # the last stage: it wrote to data/
+    assert first("[a]").is_done()
+    assert first("[a]", "moved").is_done()
+    assert not first("[a, b]").is_done()
+    first("[a, b]").mark_done()
+    assert first("[a, b, c]").is_done()
+    (tmp_path / "a.done").write_text("")  # as by hand, or by release 0.1
+    assert first("[a]").is_done()
+    assert first("[a, b]").is_done()
 
 
 @pytest.mark.parametrize(
@@ -341,7 +435,10 @@ def test_the_message_about_a_failed_stage(status, said):
 
 def test_the_message_about_lost_work_says_what_is_missing_and_why():
     work = Work(
-        {"/out/a", "/out/b", "/out/c", "/out/d"}, {"/out/d"}, {"/out/b": "process 7 on n1"}, {"/out/c": "bad\nx"}
+        {"/out/a", "/out/b", "/out/c", "/out/d"},
+        {"/out/d"},
+        {"/out/b": "process 7 on n1"},
+        {"/out/c": ["worse", "bad\nx"]},
     )
     message = failure_message("a", Failure(1, 2, work), None, Path("/out/.logs/runner.log"))
     assert "exit status 1, also when it was run again (2 times). 3 of 4 outputs are missing:" in message
@@ -355,14 +452,14 @@ def test_the_message_about_lost_work_says_what_is_missing_and_why():
 
 def test_one_stage_runner_file_serves_several_pipelines():
     entries = {"a": {}, "tensorization": {"parallelize": None}, "tensorisation": {}, "_mine": {}}
-    messages = unknown_runner_keys(entries, ["a"])
+    messages = StageRunners(entries).unknown_keys(["a"])
     assert len(messages) == 1
     assert "tensorisation: no such stage in the pipeline" in messages[0]
 
 
 def retries(tmp_path, **block) -> StageRun:
     pipeline = pipeline_of(tmp_path, "stages: [a]\nstage_configs: {a: {_script: x}}")
-    [run] = plan(pipeline, {"parallelize": block}, Path("/logs"), surroundings=EVERYTHING)
+    [run] = planned(pipeline, {"parallelize": block})
     return run
 
 
@@ -381,24 +478,28 @@ def test_under_a_launcher_a_stage_is_run_again_unless_the_stage_runner_file_says
     tmp_path, block, n_workers, max_retries
 ):
     run = retries(tmp_path, **block)
-    assert (run.n_workers, run.max_retries) == (n_workers, max_retries)
+    assert (run.parallel.n_workers, run.parallel.max_retries) == (n_workers, max_retries)
 
 
 def test_the_command_line_for_fewer_workers(tmp_path):
     run = retries(tmp_path, n_workers=4, launcher="joblib")
-    assert run.commands(4) == run.commands(9) == [run.argv]
-    assert [b for a, b in zip(run.argv, run.commands(3)[0], strict=True) if a != b] == ["worker=range(0,3)"]
-    assert retries(tmp_path).commands(1) == [retries(tmp_path).argv]
+    assert run.commands(4) == run.commands(9)
+    [[four], [three]] = run.commands(4), run.commands(3)
+    assert [pair for pair in zip(four, three, strict=True) if len({*pair}) > 1] == [
+        ("worker=range(0,4)", "worker=range(0,3)")
+    ]
+    assert retries(tmp_path).commands(0) == retries(tmp_path).commands(1)
 
 
 def test_as_processes_a_stage_has_a_command_for_each_worker(tmp_path):
     run = retries(tmp_path, n_workers=3, launcher="processes")
-    one = retries(tmp_path)
-    assert run.argv == one.argv, "no --multirun: Hydra launches nothing"
-    assert run.max_retries == 2
-    assert run.commands(9) == [[*one.argv, f"worker={worker}"] for worker in range(3)]
-    assert run.commands(1) == [[*one.argv, "worker=0"]]
-    assert retries(tmp_path, launcher="processes").commands(2) == [[*one.argv, "worker=0"]]
+    [one] = retries(tmp_path).commands(1)
+    assert run.parallel.max_retries == 2
+    assert run.commands(9) == [[*one, f"worker={worker}"] for worker in range(3)], (
+        "no --multirun: Hydra launches nothing"
+    )
+    assert run.commands(1) == [[*one, "worker=0"]]
+    assert retries(tmp_path, launcher="processes").commands(2) == [[*one, "worker=0"]]
 
 
 def test_where_one_program_cannot_be_started_the_others_are_killed(tmp_path):

@@ -5,6 +5,7 @@ noted (`journal`) tells what is missing then: just that is done by another attem
 """
 
 import logging
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,12 @@ class Failure:
     retries: int
     work: Work
 
+    @property
+    def ending(self) -> str:
+        """How the last attempt ended."""
+        memory = " (perhaps the computer ran out of memory)" if self.status == -signal.SIGKILL else ""
+        return f"{_ending(self.status)}{memory}"
+
     def account(self) -> str:
         """What is missing and why, a line each; empty where the workers noted nothing."""
         missing, planned = self.work.missing, len(self.work.planned)
@@ -45,10 +52,11 @@ class Failure:
 def run_until_complete(
     stage: StageRun, run: Callable[[list[list[str]]], int], stop_if_told: Callable[[], None], journal: Path
 ) -> Failure | None:
-    """Runs a stage and, at most `stage.max_retries` times, runs it again for what is missing.
+    """Runs a stage and, at most `stage.parallel.max_retries` times, runs it again for what is missing.
 
     It is complete when an attempt ends with success and no unit of work is missing; then also what comes after the
-    last unit is done. Units that workers of an earlier attempt still hold are waited for.
+    last unit is done. Units that workers of an earlier attempt still hold are waited for. What would fail again is not
+    run again.
 
     Args:
         stage: the stage.
@@ -59,7 +67,7 @@ def run_until_complete(
     Returns:
         None, or how it failed.
     """
-    n_workers, failures, before = stage.n_workers, 0, None
+    n_workers, failures, before = stage.parallel.n_workers, 0, None
     while True:
         status = run(stage.commands(n_workers))
         if not status and not read_journal(journal).missing:
@@ -67,9 +75,9 @@ def run_until_complete(
         missing = _unheld(journal, stage.name, stop_if_told)
         failures += bool(status) or missing == before
         work = read_journal(journal)
-        if failures > stage.max_retries or (status and work.never_began):
+        if failures > stage.parallel.max_retries or (status and work.would_fail_again):
             return Failure(status, failures - 1, work)
-        n_workers, before = max(1, len(missing)), missing
+        n_workers, before = max(1, len(missing)) if work.planned else stage.parallel.n_workers, missing
         _log_retry(stage, status, work, failures)
 
 
@@ -90,9 +98,17 @@ def _unheld(journal: Path, stage: str, stop_if_told: Callable[[], None]) -> list
 
 
 def _log_retry(stage: StageRun, status: int, work: Work, failures: int) -> None:
-    ended = f"ended with exit status {status}" if status else "has ended"
-    left = f"{len(work.missing)} of {len(work.planned)} outputs are missing" if work.planned else "not complete"
-    retry = f" (retry {failures} of {stage.max_retries})" if status else ""
-    logger.warning(f"Stage {stage.name} {ended}, {left}. It is run again for what is missing{retry}.")
+    left = f"{len(work.missing)} of {len(work.planned)} outputs are missing" if work.missing else "no output is missing"
+    again = f"It is run again for {'what is missing' if work.missing else 'what comes after them'}"
+    if not work.planned:
+        left, again = "none of its workers began to work", "It is run again"
+    retry = f" (retry {failures} of {stage.parallel.max_retries})" if status else ""
+    logger.warning(f"Stage {stage.name} {_ending(status)}: {left}. {again}{retry}.")
     for unit in work.missing[:_NAMED]:
         logger.warning(f"  {unit}: {work.why(unit)}")
+
+
+def _ending(status: int) -> str:
+    if status < 0:
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"ended with exit status {status}" if status else "ended without an error, but not complete"

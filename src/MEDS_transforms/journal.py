@@ -66,8 +66,8 @@ class Work:
     done: set[str] = field(default_factory=set)
     begun: dict[str, str] = field(default_factory=dict)
     """The unit and the worker that began it last."""
-    failed: dict[str, str] = field(default_factory=dict)
-    """The unit and why it failed."""
+    failed: dict[str, list[str]] = field(default_factory=dict)
+    """The unit and why it failed, each time."""
     errors: list[str] = field(default_factory=list)
     """With which errors workers ended."""
 
@@ -82,14 +82,19 @@ class Work:
         return [unit for unit in self.missing if is_claimed(Path(unit))]
 
     @property
-    def never_began(self) -> bool:
-        """Whether workers ended with an error before there was any work: it would be the same another time."""
-        return bool(self.errors) and not self.planned
+    def would_fail_again(self) -> bool:
+        """Whether it would be the same another time.
+
+        Workers ended with an error before there was any work, or a missing unit has failed more than once, in different
+        workers as a rule.
+        """
+        before_work = bool(self.errors) and not self.planned
+        return before_work or any(len(self.failed.get(unit, ())) > 1 for unit in self.missing)
 
     def why(self, unit: str) -> str:
         """Why a unit is missing, in a line."""
         if unit in self.failed:
-            return first_line(self.failed[unit])
+            return first_line(self.failed[unit][-1])
         if unit in self.begun:
             return f"its worker was lost ({self.begun[unit]})"
         return "nobody came to it"
@@ -108,13 +113,17 @@ def read_journal(folder: Path) -> Work:
             elif what == DONE:
                 work.done.add(content)
             elif what == FAILED:
-                work.failed[content[0]] = content[1]
+                work.failed.setdefault(content[0], []).append(content[1])
             elif what == ERROR:
                 work.errors.append(content)
     return work
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """The lines of a worker's file.
+
+    NOTE: a runner that was killed has left it, perhaps, and the next one removes it.
+    """
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         with suppress(ValueError):
             yield json.loads(line)

@@ -5,12 +5,12 @@ own scripts will; `plan` turns it into one command line per stage, or raises wit
 """
 
 import os
-import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,21 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from .config import RESERVED_CONFIG_NAMES, packaged_stage_keys, unknown_stage_keys
+from .config import (
+    RESERVED_CONFIG_NAMES,
+    flag,
+    populate_stage,
+    unknown_stage_blocks,
+    unknown_stage_keys,
+)
 from .errors import Problems, explain, listed, nearest
+from .files import publish
 from .overrides import hydra_value, nested_value, override_key
+from .stage_runners import PROCESSES, Parallel, StageRunners
 
 PACKAGED_CONFIGS = "pkg://MEDS_transforms.configs"
 SCRIPT_PREFIXES = ("MEDS_extract-", "MEDS_transform-")
 KEYS_PER_STAGE = ("stage", "worker")  # what the runner itself overrides
-PARALLELIZE_KEYS = ("n_workers", "launcher", "launcher_params", "max_retries")
-DEFAULT_RETRIES = 2
-"""How often a stage under a launcher is run again for what lost workers left undone."""
 PROFILER = "hydra_profiler.profiler.ProfilerCallback"
 LAUNCHERS = {
     "joblib": ("hydra_plugins.hydra_joblib_launcher", "local-parallelism"),
@@ -36,10 +41,6 @@ LAUNCHERS = {
     "submitit_slurm": ("hydra_plugins.hydra_submitit_launcher", "slurm-parallelism"),
 }
 """Launchers that come with an extra of this package: the plugin's module, and the extra."""
-PROCESSES = "processes"
-"""In the place of one of Hydra's launchers: the runner itself starts a process per worker."""
-
-Block = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,19 @@ class Pipeline:
         """The block of a stage in `stage_configs`, unchecked and unresolved."""
         return _block_at(self.value("stage_configs"), stage)
 
+    def flag(self, key: str) -> bool:
+        """The value of a key that is true or false; see `config.flag`."""
+        return flag({key: self.value(key)}, key)
+
+    def output_dir(self, stage: str) -> str | None:
+        """Where a stage writes, from the cohort's folder; None where that cannot be told."""
+        with suppress(Exception):  # of a key that is not set, or of another stage, which is not for us to say
+            cohort_dir = self.value("cohort_dir")
+            blocks = self.cfg.get("stage_configs") or {}
+            filled = populate_stage(stage, self.value("input_dir"), cohort_dir, self.stages, blocks)
+            return str(os.path.relpath(filled["reducer_output_dir"] or filled["output_dir"], cohort_dir))
+        return None
+
     def script(self, stage: str) -> Any:
         """The entry `_script` of a stage's block, resolved; None where there is none."""
         return self.cfg.stage_configs[stage]["_script"] if self.block(stage).get("_script") else None
@@ -79,31 +93,50 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class StageRun:
-    """One stage that is to run: its command line, and the file that says that it is done."""
+    """One stage that is to run: its command line, its workers, and the file that says that it is done."""
 
     name: str
-    argv: list[str]
+    program: list[str]
+    """The script with its own arguments, and the flags that give it the pipeline."""
+    overrides: list[str]
     done_fp: Path
-    n_workers: int = 0
-    """How many workers the stage is to have; 0 where nobody says."""
-    max_retries: int = 0
-    in_processes: bool = False
-    """Whether the command line is one worker's, to be started once for each; else it starts all of them."""
+    parallel: Parallel = field(default_factory=Parallel)
+    output_dir: str | None = None
+    """Where it writes, from the cohort's folder; None where that cannot be told."""
 
     def commands(self, n_workers: int) -> list[list[str]]:
-        """What to start at the same time, for fewer workers than the stage is to have, where that is said."""
-        n = min(self.n_workers, n_workers)
-        if self.in_processes:
-            return [[*self.argv, f"worker={worker}"] for worker in range(n)]
-        return [[_workers(n) if arg == _workers(self.n_workers) else arg for arg in self.argv]]
+        """What to start at the same time, for as many workers, but no more than the stage is to have."""
+        n = min(self.parallel.n_workers, n_workers)
+        if self.parallel.in_processes:
+            return [[*self.program, *self.overrides, f"worker={worker}"] for worker in range(n)]
+        if multirun := self.parallel.multirun_overrides(n):
+            return [[*self.program, "--multirun", *self.overrides, *multirun]]
+        return [[*self.program, *self.overrides]]
+
+    def is_done(self) -> bool:
+        """Whether the stage is marked done, and wrote where it is to write: in another list of stages it may not."""
+        try:
+            wrote = self.done_fp.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return False
+        return not wrote or self.output_dir in (None, wrote)
+
+    def mark_done(self) -> None:
+        """Marks the stage done."""
+        publish(self.done_fp, lambda scratch: scratch.write_text(self.output_dir or "", encoding="utf-8"))
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a plan must know of the computer: where a program is (or None), and which modules it has."""
+    """What a plan must know of the computer.
+
+    Where a program is (or None), which modules it has, and what is wrong with the overrides that set up a launcher (or
+    None).
+    """
 
     find_program: Callable[[str], str | None]
     is_installed: Callable[[str], bool]
+    launcher_error: Callable[[Pipeline, Sequence[str]], str | None]
 
 
 def load_pipeline(pipeline_config_fp: str | None, overrides: Sequence[str] = ()) -> Pipeline:
@@ -129,16 +162,16 @@ def load_pipeline(pipeline_config_fp: str | None, overrides: Sequence[str] = ())
 
 def plan(
     pipeline: Pipeline,
-    stage_runners: Block,
+    stage_runners: StageRunners,
     log_dir: Path,
     do_profile: bool = False,
     surroundings: Surroundings | None = None,
 ) -> list[StageRun]:
-    """The command line of every stage, in order.
+    """How every stage is run, in order.
 
     Args:
         pipeline: the pipeline file, composed.
-        stage_runners: the stage-runner file; its `parallelize` is the default of all stages.
+        stage_runners: the stage-runner file.
         log_dir: where the `.done` files are.
         do_profile: whether every stage is profiled.
         surroundings: default: this computer.
@@ -146,27 +179,50 @@ def plan(
     Raises:
         ValueError: with all that is wrong, each with its key path.
     """
-    here = surroundings or Surroundings(program_path, module_exists)
+    here = surroundings or Surroundings(program_path, module_exists, launcher_error)
+    stages = pipeline.stage_names
     problems = Problems(f"The pipeline {pipeline.config_fp} cannot be run")
     problems.found += pipeline_problems(pipeline)
-    problems.found += unknown_keys(pipeline) if pipeline.value("strict") else []
+    problems.found += stage_runners.problems(stages)
+    flags = {key: _flag(pipeline, key, problems) for key in ("strict", "do_overwrite")}
+    if flags["strict"]:
+        problems.found += unknown_keys(pipeline) + stage_runners.unknown_keys(stages)
     profiling = [f"++hydra.callbacks.profiler._target_={PROFILER}"] if do_profile else []
     if do_profile and not here.is_installed("hydra_profiler"):
         problems.add("do_profile: the package hydra-profiler is not installed: pip install hydra-profiler")
     runs = []
-    for stage in pipeline.stage_names:
-        words = _script_words(pipeline, stage_runners, stage, here, problems)
-        block = parallelize_block(stage_runners, stage, problems)
-        workers = _worker_args(block, stage, here, problems)
-        argv = [*words, *_stage_args(pipeline, stage, workers), *profiling, *pipeline.overrides]
-        in_processes = block.get("launcher") == PROCESSES
-        n_workers = _whole_number("n_workers", block, 1, 1 if workers or in_processes else 0, stage, problems)
-        retries = _whole_number(
-            "max_retries", block, 0, DEFAULT_RETRIES if block.get("launcher") else 0, stage, problems
+    for stage in stages:
+        script = _script_words(pipeline, stage_runners, stage, here, problems)
+        program = [*script, f"--config-dir={pipeline.config_fp.parent}", f"--config-name={pipeline.config_fp.stem}"]
+        own = [_searchpath_override(pipeline.searchpath), f"stage={hydra_value(stage)}"]
+        parallel = stage_runners.parallel(stage, problems)
+        overrides = [*own, *profiling, *pipeline.overrides]
+        runs.append(
+            StageRun(stage, program, overrides, log_dir / f"{stage}.done", parallel, pipeline.output_dir(stage))
         )
-        runs.append(StageRun(stage, argv, log_dir / f"{stage}.done", n_workers, retries, in_processes))
+    problems.found += _launcher_problems(pipeline, runs, stage_runners.name, here)
     problems.raise_if_any()
     return runs
+
+
+def _flag(pipeline: Pipeline, key: str, problems: Problems) -> bool:
+    """A key that is true or false; a problem is noted where it is neither."""
+    try:
+        return pipeline.flag(key)
+    except ValueError as error:
+        problems.add(str(error))
+        return False
+
+
+def serial_workers(runs: Sequence[StageRun]) -> list[str]:
+    """A message about stages with several workers and nothing to start them side by side, where there are any."""
+    serial = [run.name for run in runs if run.parallel.n_workers > 1 and not run.parallel.launcher]
+    if not serial:
+        return []
+    return [
+        f"stage-runner file: n_workers without a launcher: the workers of {listed(serial)} run one after the other; "
+        f"add `launcher: {PROCESSES}` (or another)"
+    ]
 
 
 def pipeline_problems(pipeline: Pipeline) -> list[str]:
@@ -187,108 +243,40 @@ def pipeline_problems(pipeline: Pipeline) -> list[str]:
 
 
 def unknown_keys(pipeline: Pipeline) -> list[str]:
-    """A message for every key in the blocks of the pipeline's stages that the stage does not know."""
-    return [text for stage in pipeline.stage_names for text in unknown_stage_keys(stage, pipeline.block(stage))]
-
-
-def unknown_runner_keys(stage_runners: Block, stages: Sequence[str]) -> list[str]:
-    """A message for every entry of the stage-runner file that is no known stage, or no known key.
-
-    Known are the stages of the pipeline and the packaged ones, so that one file can serve several pipelines. Entries
-    at the top whose names begin with `_` are passed over.
-    """
-
-    def unknown(where: str, block: Iterable[Any], known: Sequence[str], what: str = "key") -> list[str]:
-        return [
-            f"stage-runner file: {where}{key}: no such {what}{nearest(str(key), known)}; it has no effect"
-            for key in block
-            if key not in known
-        ]
-
-    entries = [name for name in stage_runners if not str(name).startswith("_")]
-    known = ["parallelize", *stages, *(name for name in entries if packaged_stage_keys(str(name)) is not None)]
-    messages = unknown("", entries, known, "stage in the pipeline")
-    messages += unknown("parallelize.", _mapping(stage_runners.get("parallelize")), PARALLELIZE_KEYS)
-    for stage in stages:
-        block = _mapping(stage_runners.get(stage))
-        messages += unknown(f"{stage}.", block, ("script", "parallelize"))
-        messages += unknown(f"{stage}.parallelize.", _mapping(block.get("parallelize")), PARALLELIZE_KEYS)
-    return messages
-
-
-def parallelize_block(stage_runners: Block, stage: str, problems: Problems) -> Block:
-    """How a stage is parallelized: the default block, overridden key by key by the stage's own one.
-
-    Empty for one process: where there is no block at all, or the stage's own one is null.
-    """
-    default = stage_runners.get("parallelize")
-    own = _mapping(stage_runners.get(stage)).get("parallelize", {})
-    for path, value in (("parallelize", default), (f"{stage}.parallelize", own)):
-        if value is not None and not isinstance(value, Mapping):
-            problems.add(f"stage-runner file: {path}: must be a block ({listed(PARALLELIZE_KEYS)}), not {value!r}")
-            return {}
-    if own is None:
-        return {}
-    merged = {**(default or {}), **own}
-    if "launcher" in own and own["launcher"] in (None, PROCESSES) and "launcher_params" not in own:
-        merged.pop("launcher_params", None)  # they belong to the default's launcher; these have none
-    return merged
-
-
-def _worker_args(block: Block, stage: str, here: Surroundings, problems: Problems) -> list[str]:
-    """The arguments that make a stage run with several workers, or under one of Hydra's launchers."""
-    n_workers, launcher = block.get("n_workers"), block.get("launcher")
-    params = block.get("launcher_params") or {}
-    if params and not launcher:
-        problems.add(f"{stage}: launcher_params without a launcher; add `launcher: joblib` (or another)")
-    if not isinstance(params, Mapping):
-        problems.add(f"{stage}: launcher_params must be a block of keys, not {params!r}")
-        return []
-    module, extra = LAUNCHERS.get(str(launcher), ("", ""))
-    if module and not here.is_installed(module):
-        install = f"pip install 'MEDS_transforms[{extra}]'"
-        problems.add(f"{stage}: the launcher {launcher} is not installed: {install}")
-    if launcher == PROCESSES and params:
-        problems.add(f"{stage}: the launcher {PROCESSES} takes no launcher_params; leave them out")
-    if launcher == PROCESSES or (n_workers is None and not launcher):
-        return []
-    launched = [f"hydra/launcher={launcher}"] if launcher else []
-    launched += [f"hydra.launcher.{key}={hydra_value(value)}" for key, value in params.items()]
-    return [_workers(n_workers or 1), *launched]
-
-
-def _workers(n_workers: int | str) -> str:
-    return f"worker=range(0,{n_workers})"
-
-
-def _whole_number(key: str, block: Block, least: int, default: int, stage: str, problems: Problems) -> int:
-    """A number of the `parallelize` block; a problem is noted where it is none, or too small."""
-    value = block.get(key)
-    if value is None:
-        return default
-    if not re.fullmatch("[0-9]+", str(value)) or int(value) < least:
-        problems.add(f"{stage}: {key} must be a whole number from {least} on, not {value!r}")
-        return default
-    return int(value)
-
-
-def _stage_args(pipeline: Pipeline, stage: str, worker_args: Sequence[str]) -> list[str]:
-    return [
-        f"--config-dir={pipeline.config_fp.parent}",
-        f"--config-name={pipeline.config_fp.stem}",
-        *(["--multirun"] if worker_args else []),
-        _searchpath_override(pipeline.searchpath),
-        f"stage={hydra_value(stage)}",
-        *worker_args,
+    """A message for every block of no stage, and every key in a stage's block that the stage does not know."""
+    messages = unknown_stage_blocks(pipeline.stage_names, _mapping(pipeline.value("stage_configs")))
+    return messages + [
+        text for stage in pipeline.stage_names for text in unknown_stage_keys(stage, pipeline.block(stage))
     ]
 
 
+def _launcher_problems(
+    pipeline: Pipeline, runs: Sequence[StageRun], stage_runners: str, here: Surroundings
+) -> list[str]:
+    """A message for each launcher that is not installed or not set up as it can be, with its stages."""
+    by_overrides: dict[tuple[str, ...], list[StageRun]] = {}
+    for run in runs:
+        if run.parallel.launcher_overrides:
+            by_overrides.setdefault(tuple(run.parallel.launcher_overrides), []).append(run)
+    problems = []
+    for overrides, using in by_overrides.items():
+        launcher = str(using[0].parallel.launcher)
+        module, extra = LAUNCHERS.get(launcher, ("", ""))
+        where = f"{stage_runners}: {listed(run.name for run in using)}"
+        if module and not here.is_installed(module):
+            install = f"pip install 'MEDS_transforms[{extra}]'"
+            problems.append(f"{where}: the launcher {launcher} is not installed: {install}")
+        elif error := here.launcher_error(pipeline, overrides):
+            problems.append(f"{where}: the launcher {launcher} cannot be set up: {error}")
+    return problems
+
+
 def _script_words(
-    pipeline: Pipeline, stage_runners: Block, stage: str, here: Surroundings, problems: Problems
+    pipeline: Pipeline, stage_runners: StageRunners, stage: str, here: Surroundings, problems: Problems
 ) -> list[str]:
     """The program of a stage and its first arguments; a problem is noted where there is none."""
     try:
-        script = _mapping(stage_runners.get(stage)).get("script") or pipeline.script(stage)
+        script = stage_runners.script(stage) or pipeline.script(stage)
         words = [os.path.expandvars(word) for word in shlex.split(script or "")]
     except Exception as error:  # quotes that do not match, no text, an environment variable that is not set
         problems.add(f"{stage}: its script cannot be read as a command: {explain(error)}")
@@ -330,6 +318,16 @@ def module_exists(name: str) -> bool:
         return False
 
 
+def launcher_error(pipeline: Pipeline, overrides: Sequence[str]) -> str | None:
+    """What Hydra says against the overrides that choose and set up a launcher for a pipeline; None if nothing."""
+    given = [_searchpath_override(pipeline.searchpath), *pipeline.overrides, *overrides]
+    try:
+        _compose(pipeline.config_fp, given, return_hydra_config=True)
+    except Exception as error:  # an unknown launcher or setting, a value of another type, or the plugin's own
+        return explain(error)
+    return None
+
+
 def _check_file(config_fp: Path) -> None:
     if not config_fp.is_file():
         near = nearest(config_fp.name, (path.name for path in config_fp.parent.glob("*.yaml")))
@@ -352,13 +350,13 @@ def _searchpath_override(searchpath: Sequence[str]) -> str:
     return f"hydra.searchpath=[{','.join(entries)}]"
 
 
-def _compose(config_fp: Path, overrides: list[str]) -> DictConfig:
+def _compose(config_fp: Path, overrides: Sequence[str], return_hydra_config: bool = False) -> DictConfig:
     """The composed config. NOTE: a running Hydra application holds the one global slot; it stands aside."""
     running = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(config_fp.parent), version_base=None):
-            return compose(config_fp.stem, overrides)
+            return compose(config_fp.stem, [*overrides], return_hydra_config)
     finally:
         GlobalHydra.instance().clear()
         if running is not None:
@@ -370,5 +368,5 @@ def _block_at(blocks: Any, name: str) -> Any:
     return {} if block is None else block
 
 
-def _mapping(value: Any) -> Block:
+def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}

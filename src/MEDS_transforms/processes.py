@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from logging import StreamHandler, getLogger
@@ -25,6 +26,11 @@ GRACE_SECONDS = 10
 
 DRAIN_SECONDS = 5
 """How long to read on after a program has ended, since what it started may hold its output open for ever."""
+
+_KILLED_SECONDS = 1
+"""How long to wait for what was killed: a process that nobody asks for its status stays in the table for ever."""
+
+_PAUSE = 0.05
 
 Sink = Callable[[str], object]
 
@@ -105,10 +111,12 @@ class Children:
 
     def __init__(self) -> None:
         self.processes: list[subprocess.Popen[str]] = []
+        self.groups: set[int] = set()
+        """The process groups of which something may still run."""
         self.stopped_by: signal.Signals | None = None
 
     def run(self, commands: Sequence[Sequence[str]], env: dict[str, str], sinks: Iterable[Sink]) -> int:
-        """Runs programs side by side, each to its end.
+        """Runs programs side by side, each to its end; after a signal to the end of all that they started, too.
 
         Returns:
             The first exit status that is not 0 (negative: the signal that killed that program); else 0.
@@ -116,7 +124,7 @@ class Children:
         Raises:
             OSError: one of them cannot be started; the others are killed.
         """
-        self.processes, readers = [], []
+        self.processes, self.groups, readers = [], set(), []
         try:
             for argv in commands:
                 readers.append(self._start(argv, env, [*sinks]))
@@ -124,7 +132,8 @@ class Children:
             self._send(signal.SIGKILL)
             raise
         finally:
-            statuses = [process.wait() for process in self.processes]
+            statuses = [self._wait(process) for process in self.processes]
+            self._outlive()
             for process, reader in zip(self.processes, readers, strict=True):
                 reader.join(DRAIN_SECONDS)
                 if process.stdout and not reader.is_alive():
@@ -144,11 +153,31 @@ class Children:
             start_new_session=True,
         )
         self.processes.append(process)
+        self.groups.add(process.pid)
         if self.stopped_by:  # the signal came while the program was being started
             self._send(signal.SIGTERM)
         reader = threading.Thread(target=copy_lines, args=(process.stdout, sinks), daemon=True)
         reader.start()
         return reader
+
+    def _wait(self, process: subprocess.Popen[str]) -> int:
+        """Waits for a program. NOTE: the number of a group is forgotten with its last process; it may be given anew."""
+        status = process.wait()
+        if not _is_alive(process.pid):
+            self.groups.discard(process.pid)
+        return status
+
+    def _outlive(self) -> None:
+        """After a signal, waits for what the programs have left running; see `_stop` for how long.
+
+        NOTE: submitit's local workers take no notice of a polite signal.
+        """
+        deadline = time.monotonic() + GRACE_SECONDS + _KILLED_SECONDS
+        while self.stopped_by and time.monotonic() < deadline:
+            self.groups = {group for group in self.groups if _is_alive(group)}
+            if not self.groups:
+                return
+            time.sleep(_PAUSE)
 
     @contextmanager
     def ended_by_signals(self) -> Iterator[None]:
@@ -174,10 +203,18 @@ class Children:
             signal.alarm(GRACE_SECONDS)
 
     def _send(self, signum: signal.Signals) -> None:
-        for process in self.processes:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signum)
+        for group in self.groups:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signum)
+
+
+def _is_alive(group: int) -> bool:
+    """Whether there is a process in a group."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def copy_lines(lines: Iterable[str], sinks: list[Sink]) -> None:

@@ -7,7 +7,6 @@ import logging
 import os
 import shlex
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -20,19 +19,22 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from .attempts import Failure, run_until_complete
-from .config import JOURNAL, RESUMING, RUN_STARTED, RUNNER_CONFIG_YAML
-from .errors import StageError
-from .files import publish
-from .overrides import quoted, split_overrides
-from .pipeline import Pipeline, StageRun, load_pipeline, plan, unknown_keys, unknown_runner_keys
+from .config import JOURNAL, RESUMING, RUN_STARTED, RUNNER_CONFIG_YAML, flag
+from .errors import StageError, explain
+from .files import publish, try_lock
+from .overrides import override_key, quoted, split_overrides
+from .pipeline import Pipeline, StageRun, load_pipeline, plan, serial_workers, unknown_keys
 from .processes import Children, Screen, Sink, open_screen
-from .stage import hydra_script, limit_threads, share_cores
+from .stage import give_up, hydra_script, limit_threads, share_cores
+from .stage_runners import PARALLELIZE, StageRunners
 
 __all__ = ["main", "run", "split_overrides"]
 
 logger = logging.getLogger(__name__)
 
 ALL_DONE = "_all_stages.done"
+RUNNER_LOCK = ".runner.lock"
+"""In `log_dir`; held by the runner as long as it lives, since two would take each other's notes for theirs."""
 BROUGHT_ALONG = ("dataset.json", "subject_splits.parquet")
 """Files of the input's `metadata/` that a pre-processed cohort needs as well."""
 
@@ -43,6 +45,7 @@ def main(cfg: DictConfig | None = None) -> None:
         run(cfg)
         return
     runner_args, stage_overrides = split_overrides(sys.argv[1:])
+    _check_runner_args(runner_args)
     if stage_overrides:
         runner_args.append(f"++_stage_overrides=[{','.join(map(quoted, stage_overrides))}]")
     argv = sys.argv
@@ -53,11 +56,23 @@ def main(cfg: DictConfig | None = None) -> None:
         sys.argv = argv
 
 
+def _check_runner_args(args: Sequence[str]) -> None:
+    """Ends with a message where a launcher is given to the runner itself, which starts one process: itself."""
+    for arg in args:
+        if override_key(arg).startswith(("hydra/launcher", "hydra.launcher")):
+            give_up(f"{arg}: name the launcher of the stages in a stage-runner file: stage_runner_fp=FILE.yaml")
+
+
 def run(cfg: DictConfig) -> None:
     """Checks the whole pipeline, then runs its stages."""
     log_fp = _log_file(cfg)
     log_fp.parent.mkdir(parents=True, exist_ok=True)
-    with log_fp.open("a", encoding="utf-8", errors="replace", buffering=1) as log:
+    with (
+        try_lock(Path(cfg.log_dir) / RUNNER_LOCK) as alone,
+        log_fp.open("a", encoding="utf-8", errors="replace", buffering=1) as log,
+    ):
+        if not alone:
+            raise StageError(f"Another runner is at work with {cfg.log_dir}: wait for its end, or stop it.")
         _run(cfg, log_fp, lambda line: log.write(line + "\n"))
 
 
@@ -65,21 +80,22 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
     log_dir = Path(cfg.log_dir)
     pipeline = load_pipeline(cfg.pipeline_config_fp, _stage_overrides(cfg))
     stage_runners = read_stage_runners(cfg)
-    runs = plan(pipeline, stage_runners, log_dir, bool(cfg.do_profile))
-    warnings = unknown_keys(pipeline) + unknown_runner_keys(stage_runners, pipeline.stage_names)
+    runs = plan(pipeline, stage_runners, log_dir, flag(cfg, "do_profile"))
+    warnings = unknown_keys(pipeline) + stage_runners.unknown_keys(pipeline.stage_names) + serial_workers(runs)
     _warn(warnings)
-    if pipeline.value("do_overwrite"):
+    if pipeline.flag("do_overwrite"):
         for done_fp in (*(stage.done_fp for stage in runs), log_dir / ALL_DONE):
             done_fp.unlink(missing_ok=True)
     children = Children()
     with children.ended_by_signals(), open_screen() as screen:
         for number, stage in enumerate(runs, 1):
-            if stage.done_fp.exists():
+            if stage.is_done():
                 logger.info(f"Stage {number} of {len(runs)}, {stage.name}, is done already: skipped.")
                 continue
             screen.begin(number, len(runs), stage.name)
-            times = f", {stage.n_workers} processes" if stage.in_processes else ""
-            logger.info(f"Stage {number} of {len(runs)}, {stage.name}{times}: {shlex.join(stage.argv)}")
+            command, *others = stage.commands(stage.parallel.n_workers)
+            times = f" ({len(others) + 1} processes)" if others else ""
+            logger.info(f"Stage {number} of {len(runs)}, {stage.name}{times}: {shlex.join(command)}")
             _run_stage(stage, pipeline, children, screen, log, log_fp)
     _bring_along(pipeline)
     publish(log_dir / ALL_DONE, Path.touch)
@@ -87,16 +103,20 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
     _warn(warnings)
 
 
-def read_stage_runners(cfg: DictConfig) -> dict[str, Any]:
+def read_stage_runners(cfg: DictConfig) -> StageRunners:
     """The stage-runner file; where it has no `parallelize`, with the one of the runner's own configuration.
 
     Raises:
-        ValueError: the file is not a mapping.
+        ValueError: the file is not a mapping, or cannot be read.
     """
-    entries = _plain(cfg.get("_stage_runners")) or {}
+    name = f"stage-runner file {cfg.get('stage_runner_fp')}" if cfg.get("stage_runner_fp") else "stage-runner file"
+    try:
+        entries = _plain(cfg.get("_stage_runners")) or {}
+    except Exception as error:  # YAML, OmegaConf: an environment variable that is not set, say
+        raise ValueError(f"The {name} cannot be used: {explain(error)}") from error
     if not isinstance(entries, dict):
-        raise ValueError(f"The stage-runner file {cfg.stage_runner_fp} must map stages to blocks, not be a list.")
-    return {"parallelize": _plain(cfg.get("parallelize")), **entries}
+        raise ValueError(f"The {name} must map stages to blocks, not be a list.")
+    return StageRunners({PARALLELIZE: _plain(cfg.get(PARALLELIZE)), **entries}, name)
 
 
 def _run_stage(
@@ -115,12 +135,14 @@ def _run_stage(
 
     def stop_if_told() -> None:
         if stopped_by := children.stopped_by:
-            logger.error(f"Stopped by {stopped_by.name} in stage {stage.name}. The same command goes on from there.")
+            jobs = " Its jobs in Slurm's queue stay: scancel ends them." if stage.parallel.on_slurm else ""
+            again = "The same command goes on from there."
+            logger.error(f"Stopped by {stopped_by.name} in stage {stage.name}.{jobs} {again}")
             raise SystemExit(128 + stopped_by)
 
     def run(commands: list[list[str]]) -> int:
         env = environ.copy()
-        if stage.in_processes:
+        if stage.parallel.in_processes:
             limit_threads(len(commands), env)
         else:
             share_cores(commands[0], env)  # the package's own scripts do that themselves, a user's may not
@@ -133,7 +155,7 @@ def _run_stage(
 
     if failure := run_until_complete(stage, run, stop_if_told, journal):
         raise StageError(failure_message(stage.name, failure, stage_log_dir(pipeline, stage.name), log_fp))
-    publish(stage.done_fp, Path.touch)
+    stage.mark_done()
     shutil.rmtree(journal, ignore_errors=True)
     logger.info(f"Stage {stage.name} took {time.monotonic() - start:.1f} s.")
 
@@ -151,16 +173,12 @@ def stage_environment(journal: Path) -> dict[str, str]:
 
 def failure_message(stage: str, failure: Failure, log_dir: str | None, log_fp: Path) -> str:
     """What is said of a stage that failed: how it ended, what is missing, where to look, how to go on."""
-    status = failure.status
-    ended = f"ended with exit status {status}" if status else "ended without an error, but not complete"
-    if status < 0:
-        memory = " (perhaps the computer ran out of memory)" if -status == signal.SIGKILL else ""
-        ended = f"was killed by {signal.Signals(-status).name}{memory}"
     again = f", also when it was run again ({failure.retries} times)" if failure.retries else ""
     account = f" {failure.account()}\n" if failure.account() else " "
     own_logs = f"its logs are in {log_dir}, " if log_dir else ""
     return (
-        f"The stage {stage} {ended}{again}.{account}Its output is above; {own_logs}the runner's log is {log_fp}. "
+        f"The stage {stage} {failure.ending}{again}.{account}"
+        f"Its output is above; {own_logs}the runner's log is {log_fp}. "
         "When the cause is mended, run the same command again: it goes on with this stage."
     )
 

@@ -79,7 +79,7 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
             _log_to_files(message)
             note_error(message)
             if os.getpid() == launching_process:
-                _give_up(message)
+                give_up(message)
             raise StageError(message) from None
 
     gc.freeze()  # what is imported lives as long as the process: no collection, nor its end, has to visit it
@@ -90,13 +90,13 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
             if not print_help(sys.argv[1:], config):
                 hydra.main(version_base=None, config_path=str(config.parent), config_name=config.stem)(task)()
         except KeyboardInterrupt:
-            _give_up("Interrupted. The same command goes on from here.", 128 + signal.SIGINT)
+            give_up("Interrupted. The same command goes on from here.", 128 + signal.SIGINT)
         except Exception as error:
             if trace:
                 raise
             if isinstance(error, HydraException | OmegaConfBaseException):
                 note_error(explain(error))  # of the configuration, and the same another time; a launcher's may not be
-            _give_up(explain(error))
+            give_up(explain(error))
 
 
 def _log_to_files(message: str) -> None:
@@ -108,7 +108,8 @@ def _log_to_files(message: str) -> None:
                 handler.handle(record)
 
 
-def _give_up(message: str, status: int = 1) -> NoReturn:
+def give_up(message: str, status: int = 1) -> NoReturn:
+    """Ends the script with a message."""
     print(f"error: {message}", file=sys.stderr)  # noqa: T201
     sys.exit(status)
 

@@ -121,6 +121,44 @@ def test_what_is_done_is_skipped_and_do_overwrite_runs_it_again(folder):
     assert calls()["b"][-1] == "++do_overwrite=True"
 
 
+@pytest.mark.usefixtures("folder")
+def test_do_overwrite_is_what_the_word_means():
+    succeeds("pipeline_config_fp=pipe.yaml")
+    succeeds("pipeline_config_fp=pipe.yaml", "do_overwrite=no")
+    assert called() == ["a", "b"]
+    succeeds("pipeline_config_fp=pipe.yaml", "do_overwrite=yes")
+    assert called() == ["a", "b", "a", "b"]
+
+
+def test_a_setting_without_a_meaning_takes_no_done_file_away(folder):
+    succeeds("pipeline_config_fp=pipe.yaml")
+    assert run("pipeline_config_fp=pipe.yaml", "do_overwrite=flase").returncode == 1
+    assert done_files(folder) == ["_all_stages.done", "a.done", "b.done"]
+
+
+def test_another_runner_in_the_same_cohort_is_an_error_while_the_first_one_lives(folder):
+    (folder / "b.waits").touch()
+    first = subprocess.Popen([*RUNNER, "pipeline_config_fp=pipe.yaml"], stdout=subprocess.PIPE, text=True)
+    pids = wait_for_pids(first)
+    second = run("pipeline_config_fp=pipe.yaml")
+    assert second.returncode == 1
+    assert f"Another runner is at work with {folder}/out/.logs" in second.stderr
+    assert called() == ["a", "b"]
+    for pid in (first.pid, *pids):
+        os.kill(pid, signal.SIGKILL)
+    first.communicate(timeout=60)
+    (folder / "b.waits").unlink()
+    succeeds("pipeline_config_fp=pipe.yaml")
+    assert called() == ["a", "b", "b"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_part_of_a_pipeline_does_not_count_for_the_whole():
+    succeeds("pipeline_config_fp=pipe.yaml", "stages=[a]")
+    succeeds("pipeline_config_fp=pipe.yaml")
+    assert called() == ["a", "a", "b"]
+
+
 def test_a_failure_under_do_overwrite_leaves_no_old_done_file(folder):
     succeeds("pipeline_config_fp=pipe.yaml")
     (folder / "a.fails").touch()
@@ -156,9 +194,33 @@ def test_the_stage_runner_file_and_the_environment(folder, monkeypatch):
     done = succeeds("pipeline_config_fp=pipe.yaml", "stage_runner_fp='stage runner.yaml'")
     assert calls()["a"][-1] == "worker=range(0,4)"
     assert "--multirun" not in calls()["b"]
-    warning = "c: no such stage in the pipeline"
-    assert done.stdout.count(warning) == 2
-    assert warning in done.stdout.splitlines()[-1]
+    warnings = [
+        "stage-runner file stage runner.yaml: c: no such stage in the pipeline",
+        "the workers of a run one after",
+    ]
+    for warning, line in zip(warnings, done.stdout.splitlines()[-2:], strict=True):
+        assert done.stdout.count(warning) == 2
+        assert warning in line
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("parallelize: {n_workers: '${oc.env:NOT_SET_X}'}", "NOT_SET_X"),
+        ("parallelize: {n_workers: 2", "workers.yaml"),
+        ("- a", "must map stages to blocks"),
+        ("a: python", "a: must be a block"),
+    ],
+)
+def test_a_stage_runner_file_that_cannot_be_used_is_named(text, said):
+    Path("workers.yaml").write_text(text)
+    done = run("pipeline_config_fp=pipe.yaml", "stage_runner_fp=workers.yaml")
+    assert done.returncode == 1
+    assert "stage-runner file workers.yaml" in done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert called() == []
 
 
 def test_a_runner_configuration_of_ones_own_with_a_default_to_take_away(folder):
@@ -187,6 +249,10 @@ def test_a_runner_configuration_of_ones_own_with_a_default_to_take_away(folder):
         (["pipeline_config_fp=pipe.yaml", "~cohort_dir"], "sets no cohort_dir"),
         (["pipeline_config_fp=pipe.yaml", "parallelise.n_workers=2"], "cannot be composed"),
         (["pipeline_config_fp=pipe.yaml", "hydra.no_such=2"], "no_such"),
+        (["pipeline_config_fp=pipe.yaml", "hydra/launcher=joblib"], "hydra/launcher=joblib: name the launcher of"),
+        (["pipeline_config_fp=pipe.yaml", "hydra.launcher.n_jobs=2"], "hydra.launcher.n_jobs=2: name the launcher of"),
+        (["pipeline_config_fp=pipe.yaml", "do_overwrite=flase"], "do_overwrite must be true or false, not 'flase'"),
+        (["pipeline_config_fp=pipe.yaml", "do_profile=maybe"], "do_profile must be true or false, not 'maybe'"),
     ],
 )
 def test_an_error_before_the_run_is_a_message_without_a_trace(args, message):
@@ -269,6 +335,33 @@ def test_a_second_signal_kills_a_stage_that_does_not_end(folder):
     runner.communicate(timeout=60)
     assert runner.returncode == 128 + signal.SIGTERM
     assert done_files(folder) == []
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_what_takes_no_notice_of_a_polite_signal_is_killed_though_its_parent_has_ended(signals):
+    """As submitit's local workers do."""
+    wait = "import time; time.sleep(120)"
+    deaf = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); {wait}"
+    parent = (
+        f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {deaf!r}]).pid, flush=True); {wait}"
+    )
+    code = f"""
+import os, sys
+from MEDS_transforms import processes
+processes.GRACE_SECONDS = {1 if signals == 1 else 60}
+children = processes.Children()
+with children.ended_by_signals():
+    print(children.run([[sys.executable, "-c", {parent!r}]], dict(os.environ), [print]))
+"""
+    runner = subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True)
+    first, second = runner.stdout.readline(), runner.stdout.readline()
+    deaf_pid = int(first if second == "deaf\n" else second)
+    for _ in range(signals):
+        runner.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+    output, _ = runner.communicate(timeout=30)
+    assert output == f"{-signal.SIGTERM}\n"
+    assert not is_alive(deaf_pid)
 
 
 def test_a_program_that_leaves_its_output_to_another_process_does_not_hold_up_the_runner():
