@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import meds
+import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import yaml
@@ -185,6 +186,25 @@ def measurements(*rows: tuple[Any, ...], **more: Any) -> pl.DataFrame:
     """Measurements, from rows of subject, time, code and value (which may be left out); `more` columns."""
     filled = [(*row, None)[:4] for row in rows]
     return pl.DataFrame(filled, schema=MEASUREMENT_TYPES, orient="row").with_columns(**more)
+
+
+def measurements_with_ties(n: int) -> pl.DataFrame:
+    """Many rows, of few subjects, times and codes, in no order; `numeric_value` numbers them."""
+    rng = np.random.default_rng(1)
+    return pl.DataFrame(
+        {
+            "subject_id": rng.integers(0, 300, n),
+            "time": pl.Series(rng.integers(0, 20, n)).replace(0, None).cast(pl.Datetime("us")),
+            "code": pl.Series(["A", "B"]).gather(rng.integers(0, 2, n)),
+            "numeric_value": np.arange(n).astype(np.float32),
+        }
+    )
+
+
+def stably_sorted(df: pl.DataFrame) -> pl.DataFrame:
+    """The rows by subject and time, null first; ties as they were. By numpy, to compare polars with."""
+    times = df["time"].to_physical().fill_null(-1).to_numpy()
+    return df[np.lexsort([times, df["subject_id"].to_numpy()])]
 
 
 @cache

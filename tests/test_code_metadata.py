@@ -46,6 +46,24 @@ def test_lookup_where_a_shard_has_only_null_modifiers_and_no_type_for_them():
     assert look_up(df, metadata, ["unit"])["n"].to_list() == [8]
 
 
+def test_lookup_where_modifiers_have_another_type_in_the_metadata():
+    df = measurements((1, T, "A"), (1, T, "A")).with_columns(unit=pl.Series(["x", None]))
+    metadata = codes(code=["A"], unit=[None], **{"code/n_subjects": [8]})
+    assert look_up(df, metadata, ["unit"])["n"].to_list() == [None, 8]
+    df, metadata = df.with_columns(unit=pl.Series([1.5, 1.0])), metadata.with_columns(unit=pl.lit(1))
+    assert look_up(df, metadata, ["unit"])["n"].to_list() == [None, 8]
+    df = df.with_columns(unit=pl.Series([300, 1]))
+    assert look_up(df, metadata.cast({"unit": pl.Int8}), ["unit"])["n"].to_list() == [None, 8]
+    df = df.with_columns(unit=pl.Series(["kg", "1"], dtype=pl.Categorical))
+    assert look_up(df, metadata, ["unit"])["n"].to_list() == [None, 8]
+
+
+def test_modifiers_that_cannot_meet_are_named():
+    df = measurements((1, T, "A")).with_columns(unit=pl.lit([1]))
+    with pytest.raises(ValueError, match=r"The column unit is List\(.*\) in the data and Boolean in the code metadata"):
+        look_up(df, codes(code=["A"], unit=[True], **{"code/n_subjects": [8]}), ["unit"])
+
+
 def test_a_row_without_a_code_is_not_the_row_of_all_codes():
     metadata = codes(**{"code": [None, "A"], "code/n_subjects": [9, 1]})
     assert look_up(measurements((1, T, None), (1, T, "A")), metadata)["n"].to_list() == [None, 1]

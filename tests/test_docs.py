@@ -261,6 +261,12 @@ def test_pipeline_to_copy_has_every_key_with_a_comment(name: str) -> None:
     assert [line for line in uncommented if not re.match(r" {6}(train|tuning|held_out): ", line)] == []
 
 
+def test_pipeline_to_copy_lists_all_codes_and_is_strict() -> None:
+    content = yaml.safe_load((ROOT / "configs" / "extraction.yaml").read_text(encoding="utf-8"))
+    assert content["stage_configs"]["finalize_MEDS_metadata"]["include_all_codes"] is True
+    assert content["strict"] is True
+
+
 @pytest.mark.parametrize("stage", ["fit_outlier_detection", "fit_normalization"])
 def test_pipeline_to_copy_computes_exact_statistics(stage: str) -> None:
     content = yaml.safe_load((ROOT / "configs" / "preprocessing.yaml").read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from helpers import measurements
+from helpers import measurements, measurements_with_ties, stably_sorted
 from MEDS_transforms.measurements import begins_event, checked, in_order
 
 ROW = measurements((1, None, "A"))
@@ -24,6 +24,11 @@ def test_rows_are_sorted_stably_null_times_first(rows):
     want = sorted(df.rows(), key=lambda row: (row[0], row[1] is not None, row[1] or datetime.max))
     assert got.rows() == want
     assert in_order(got) is got
+
+
+def test_ties_keep_their_order_among_many_rows():
+    df = measurements_with_ties(100_000)
+    assert_frame_equal(in_order(df), stably_sorted(df))
 
 
 @given(keys)

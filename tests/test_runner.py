@@ -351,6 +351,11 @@ def test_entries_of_the_stage_runner_file_without_effect():
             {},
             "stage_configs.bb: there is no such stage in `stages` (did you mean 'bbb'?)",
         ),
+        (
+            "stage_configs: {bbb: {_script: MEDS_transform-filter_subjects, min_events: 2}}",
+            {},
+            "stage_configs.bbb.min_events: filter_subjects has no such key (did you mean",
+        ),
         ("", {"parallelize": {"n_worker": 2}}, "parallelize.n_worker: no such key (did you mean 'n_workers'?)"),
     ],
 )

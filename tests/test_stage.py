@@ -291,6 +291,16 @@ def test_a_setting_without_a_meaning_is_an_error_before_anything_is_done(x, wron
     assert files_below(x.cohort) == []
 
 
+def test_keys_of_a_packaged_script_under_another_name_are_checked(x):
+    ran = x.script(
+        "shard_events", "stage=chunks", "stages=[chunks]", "+stage_configs.chunks={row_chunksiz: 2}", "strict=true"
+    )
+    assert ran.returncode == 1
+    assert (
+        "stage_configs.chunks.row_chunksiz: shard_events has no such key (did you mean 'row_chunksize'?)" in ran.stderr
+    )
+
+
 def test_keys_of_an_own_stage_are_not_checked(mine):
     ran = run_mine(mine, *MY_PIPELINE, "strict=true")
     assert ran.returncode == 0, ran.stderr

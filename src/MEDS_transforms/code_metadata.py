@@ -81,7 +81,8 @@ def lookup(
         *key, *(pl.col(column).alias(name) for column, name in columns.items())
     )
     check_unique(known, key)
-    key_types = {column: known.schema[column] for column in key}
+    key_types = meeting_types(key, df.collect_schema(), known.schema)
+    known = known.cast(key_types)  # type: ignore[arg-type]
 
     def say(keys: pl.Series) -> pl.Series:
         rows = keys.struct.unnest().cast(key_types)  # type: ignore[arg-type]
@@ -95,6 +96,31 @@ def lookup(
 
 
 _SAID = "__said"
+
+
+def meeting_types(
+    key: Sequence[str], data: Mapping[str, pl.DataType], code_metadata: Mapping[str, pl.DataType]
+) -> dict[str, pl.DataType]:
+    """The dtypes in which the key's columns in the data and in the code metadata hold the values of both.
+
+    A column without a dtype takes the other's; numbers meet in a wider dtype, categories and numbers with text in text.
+
+    Raises:
+        ValueError: a column has dtypes that do not meet.
+    """
+    types = {}
+    for column in key:
+        found = [schema[column] for schema in (data, code_metadata)]
+        plain = [pl.String() if dtype in (pl.Categorical, pl.Enum) else dtype for dtype in found]
+        empty = [pl.DataFrame(schema={column: dtype}) for dtype in plain]
+        try:
+            types[column] = pl.concat(empty, how="vertical_relaxed").schema[column]
+        except pl.exceptions.PolarsError as error:
+            raise ValueError(
+                f"The column {column} is {found[0]} in the data and {found[1]} in the code metadata: give it the same "
+                "dtype in both."
+            ) from error
+    return types
 
 
 def check_data(there: Iterable[str], columns: Iterable[str]) -> None:
@@ -184,8 +210,10 @@ def join_former(new: pl.DataFrame, former: pl.DataFrame | None, code_modifiers: 
         return new
     on = [column for column in key if column in former.columns]
     check_metadata(former, [CODE])
+    key_types = meeting_types(on, new.schema, former.schema)
+    new = new.cast(key_types)  # type: ignore[arg-type]
     former = former.select(
-        *(pl.col(column).cast(new.schema[column]) for column in on),
+        *(pl.col(column).cast(key_types[column]) for column in on),
         *(column for column in former.columns if column not in new.columns),
     )
     check_unique(former, on)

@@ -257,19 +257,20 @@ def packaged_stage_keys(stage_name: str) -> frozenset[str] | None:
     return frozenset(OmegaConf.load(path)[stage_name] or {}) | INFERRED_STAGE_KEYS | {"description"}
 
 
-def unknown_stage_keys(stage_name: str, block: Mapping[str, Any] | None) -> list[str]:
+def unknown_stage_keys(stage_name: str, block: Mapping[str, Any] | None, script: str | None = None) -> list[str]:
     """A message for every key of a packaged stage's block that the stage does not know.
 
-    Free-form stages, match & revise blocks, stages of the user's own and keys that begin with `_` are passed
-    over.
+    A stage under a name of the user's own may run by a packaged `script`, named after its stage. Free-form stages,
+    match & revise blocks, stages of the user's own and keys that begin with `_` are passed over.
     """
-    known = packaged_stage_keys(stage_name)
+    packaged = script if script and packaged_stage_keys(stage_name) is None else stage_name
+    known = packaged_stage_keys(packaged)
     block = block or {}
-    if known is None or stage_name in FREE_FORM_STAGES or "_match_revise" in block:
+    if known is None or packaged in FREE_FORM_STAGES or "_match_revise" in block:
         return []
     unknown = [str(key) for key in block if key not in known and not str(key).startswith("_")]
     return [
-        f"stage_configs.{stage_name}.{key}: {stage_name} has no such key{nearest(key, known)}; it has no effect. "
+        f"stage_configs.{stage_name}.{key}: {packaged} has no such key{nearest(key, known)}; it has no effect. "
         f"Known keys: {listed(known - INFERRED_STAGE_KEYS)}"
         for key in unknown
     ]

@@ -5,6 +5,7 @@ own scripts will; `plan` turns it into one command line per stage, or raises wit
 """
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -245,9 +246,14 @@ def pipeline_problems(pipeline: Pipeline) -> list[str]:
 def unknown_keys(pipeline: Pipeline) -> list[str]:
     """A message for every block of no stage, and every key in a stage's block that the stage does not know."""
     messages = unknown_stage_blocks(pipeline.stage_names, _mapping(pipeline.value("stage_configs")))
-    return messages + [
-        text for stage in pipeline.stage_names for text in unknown_stage_keys(stage, pipeline.block(stage))
-    ]
+    for stage in pipeline.stage_names:
+        block = pipeline.block(stage)
+        script = _PACKAGED_SCRIPT.search(str(block.get("_script")))
+        messages += unknown_stage_keys(stage, block, script and script[1])
+    return messages
+
+
+_PACKAGED_SCRIPT = re.compile(r"\bMEDS_(?:extract|transform)-(\w+)")
 
 
 def _launcher_problems(

@@ -118,7 +118,7 @@ def run_stage(module: str, cfg: DictConfig) -> None:
     """Runs one stage: checks its keys, logs a line at the beginning and a summary at the end."""
     started = time.monotonic()
     stage = cfg.stage
-    warnings = unknown_stage_keys(stage, cfg.stage_configs.get(stage))
+    warnings = unknown_stage_keys(stage, cfg.stage_configs.get(stage), module.rpartition(".")[2])
     if RESUMING not in os.environ:  # else the runner has said it, once for all stages
         warnings += unknown_stage_blocks(cfg.get("stages") or [stage], cfg.stage_configs)
     flags = {key: flag(cfg, key) for key in ("strict", "do_overwrite")}

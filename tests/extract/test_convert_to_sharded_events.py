@@ -43,6 +43,16 @@ def pieces(x):
     return [name for name in files_below(x.cohort / "convert_to_sharded_events") if name.endswith(".parquet")]
 
 
+def test_every_chunk_is_read_once_whatever_the_number_of_shards(x, convert, monkeypatch):
+    read, scan_parquet = [], stage.scan_parquet
+    monkeypatch.setattr(stage, "scan_parquet", lambda path: read.append(path) or scan_parquet(path))
+    convert(row_chunksize=2)
+    chunks = x.cohort / "shard_events"
+    assert sorted(path.relative_to(chunks).as_posix() for path in read) == [
+        f"labs/[{start}-{start + 2}).parquet" for start in (0, 2, 4)
+    ]
+
+
 def test_every_shard_has_a_piece_of_every_chunk_also_where_it_is_empty(x, convert):
     convert(
         tables={"labs": LABS, "icu/labs": LABS},

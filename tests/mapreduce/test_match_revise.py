@@ -7,6 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 from polars.testing import assert_frame_equal
 
+from helpers import measurements_with_ties, stably_sorted
 from MEDS_transforms.io import scan_parquet
 from MEDS_transforms.mapreduce.mapper import is_match_revise, match_revise_fntr
 
@@ -185,3 +186,9 @@ def test_numbers_meet_in_a_wider_dtype_and_a_number_does_not_meet_text():
     assert revise("number")["x"].to_list() == [1.0, 2.0]
     with pytest.raises(ValueError, match=r"cannot meet in x: Int64, String"):
         revise("text")
+
+
+def test_ties_keep_their_order_among_many_rows():
+    df = stably_sorted(measurements_with_ties(100_000))
+    got = match_revise_fntr({}, {"_match_revise": [{"_matcher": {"code": "B"}}]}, None)(df)
+    assert_frame_equal(got.lazy().collect(), stably_sorted(pl.concat([df.filter(code="B"), df.filter(code="A")])))

@@ -63,6 +63,20 @@ def test_every_figure(shards):
     assert a["values/quantiles"] == {"values/quantile/0.25": 2.5, "values/quantile/0.5": 2.5, "values/quantile/1": 5.5}
 
 
+def test_counts_beyond_32_bits():
+    n = pl.Series([3 * 10**9] * 2, dtype=pl.UInt32)
+    parts = pl.DataFrame({"code": ["A", "A"], "values/n_occurrences": n, "values/mean": [1.0, 3.0]})
+    parts = parts.with_columns(pl.lit(0.0).alias("values/sum_squared_deviations"))
+    got = stage.merge(parts, ["code"], Aggregations(("values/n_occurrences", "values/mean", "values/std")))
+    assert got.rows() == [("A", 6 * 10**9, 2.0, 1.0)]
+
+
+def test_quantiles_of_all_codes_and_of_null_modifiers():
+    df = measurements((1, T, "A", 1.0), (2, T, "A", 5.0)).with_columns(unit=pl.Series([None, "x"]))
+    got = aggregate([df, df.head(1)], ["unit"], Aggregations(("values/quantiles",), (1,), True))
+    assert [row["values/quantile/1"] for row in got["values/quantiles"]] == [5.0, 1.0, 5.0]
+
+
 def test_a_code_without_values():
     """Release 0.1 gave a struct of nulls."""
     b = of_code(aggregate([ROWS]), "B.*(")
@@ -135,7 +149,7 @@ def assert_same_codes(got, want):
 
 
 @given(st.lists(MEASUREMENT, max_size=40), st.integers(1, 4), st.booleans())
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_the_same_whatever_the_number_of_shards(rows, n_shards, by_unit):
     df = measurements(*sorted(rows, key=lambda row: row[0]))
     df = df.with_columns(unit=pl.Series(["x", None, None][i % 3] for i in range(len(rows))).cast(pl.String))
@@ -257,3 +271,19 @@ def test_the_script_under_another_name(data):
     assert "Traceback" not in failed.stderr
     assert run("[{name: values/quantiles, quantiles: [0.5]}]").returncode == 0
     assert codes(data).rows() == [("A", {"values/quantile/0.5": 2.5})]
+
+
+def test_ids_and_codes_of_several_dtypes_meet(data):
+    """A subject in two splits counts once, whatever the width of its id and the kind of its codes."""
+    rows = measurements((5, T, "A", 1.0), (6, T, "A", 1.0))
+    data.write({"train/0": rows, "tuning/0": rows.cast({"subject_id": pl.Int32, "code": pl.Categorical})})
+    stage.main(cfg(data, train_only=False, aggregations=["code/n_subjects"]))
+    assert codes(data).filter(code="A")["code/n_subjects"].to_list() == [4]
+
+
+@pytest.mark.parametrize("former", ["code_modifier_cols", "code_modifier_columns"])
+def test_modifiers_under_a_former_name(data, former):
+    data.write({name: ROWS.head(2).with_columns(unit=pl.lit("x")) for name in ("train/0", "train/1")})
+    with pytest.warns(DeprecationWarning, match=former):
+        stage.main(cfg(data, aggregations=["code/n_occurrences"], **{f"cfg_{former}": ["unit"]}))
+    assert codes(data).columns[:2] == ["code", "unit"]

@@ -1,5 +1,7 @@
 """Codes in order, numbered."""
 
+import os
+
 import polars as pl
 import pytest
 
@@ -30,6 +32,25 @@ def test_the_smallest_unsigned_type(n, dtype):
     got = with_vocabulary_indices(codes, None)["code/vocab_index"]
     assert got.dtype == dtype
     assert got.to_list() == list(range(1, n + 1))
+
+
+def test_overwriting_numbers_anew(tmp_path):
+    data = Preprocessing(tmp_path)
+    path = data.cohort / "metadata" / "codes.parquet"
+    for names, overwrite, expected in ((["b"], False, [1]), (["b", "a"], False, [1]), (["b", "a"], True, [2, 1])):
+        data.write({"0": measurements()}, pl.DataFrame({"code": names}))
+        data.run("fit_vocabulary_indices", cfg_do_overwrite=overwrite)
+        assert pl.read_parquet(path)["code/vocab_index"].to_list() == expected
+        os.utime(path, (0, 0))
+
+
+@pytest.mark.parametrize("former", ["code_modifier_cols", "code_modifier_columns"])
+def test_modifiers_under_a_former_name(tmp_path, former):
+    data = Preprocessing(tmp_path)
+    data.write({"0": measurements()}, pl.DataFrame({"code": ["A", "A"], "unit": ["y", "x"]}))
+    with pytest.warns(DeprecationWarning, match=former):
+        data.run("fit_vocabulary_indices", **{f"cfg_{former}": ["unit"]})
+    assert pl.read_parquet(data.cohort / "metadata" / "codes.parquet")["code/vocab_index"].to_list() == [2, 1]
 
 
 def test_a_former_number_is_replaced():

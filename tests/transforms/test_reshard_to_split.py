@@ -11,7 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from helpers import Preprocessing, files_below, measurements, wait_until
+from helpers import (
+    Preprocessing,
+    files_below,
+    measurements,
+    measurements_with_ties,
+    stably_sorted,
+    wait_until,
+)
 from MEDS_transforms.io import is_complete_parquet_file
 from MEDS_transforms.splits import shard_subjects
 from MEDS_transforms.transforms import reshard_to_split as stage
@@ -107,7 +114,7 @@ def test_columns_and_dtypes_meet(x):
         run(x)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), n_old=st.integers(1, 4), n_per_shard=st.integers(1, 9))
 def test_nothing_is_lost_or_doubled_whatever_the_shards(tmp_path_factory, data, n_old, n_per_shard):
     ids, times = st.integers(1, 8), st.sampled_from([None, *T])
@@ -163,6 +170,15 @@ def test_a_shard_with_wrong_columns_is_named(x):
 
 
 # Runs again, and several at once
+
+
+@pytest.mark.parametrize("prepare", [stably_sorted, lambda df: df], ids=["sorted", "unsorted"])
+def test_ties_keep_their_order_among_many_rows(tmp_path, prepare):
+    x, df = Preprocessing(tmp_path), prepare(measurements_with_ties(60_000))
+    old = {str(i): df.filter(pl.col("subject_id") % 3 == i) for i in range(3)}
+    x.write(old, splits={"train": [*range(200)], "tuning": [*range(200, 300)]})
+    got = pl.concat(run(x, n_subjects_per_shard=50).values()).sort("subject_id", maintain_order=True)
+    assert_frame_equal(got, stably_sorted(df))
 
 
 def test_old_shards_are_read_once_and_not_at_all_when_all_is_done(x, monkeypatch):

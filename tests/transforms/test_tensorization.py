@@ -110,7 +110,7 @@ subjects = st.lists(events, max_size=5)
 
 
 @given(st.lists(subjects, max_size=6))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_same_as_from_nested_lists(tmp_path_factory: pytest.TempPathFactory, shard: list) -> None:
     """Subjects without events, single events, events without measurements, and empty shards are among them."""
     deltas = [[delta for delta, _ in subject] for subject in shard]

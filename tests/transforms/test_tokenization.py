@@ -164,7 +164,7 @@ measurements = st.tuples(
 
 
 @given(st.lists(measurements, max_size=25))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_same_as_row_by_row(values: list[tuple]) -> None:
     values.sort(key=lambda row: (row[0], row[1] or datetime.min))
     schemas, event_seqs = tokenize(rows(*values))

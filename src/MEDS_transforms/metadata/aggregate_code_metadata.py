@@ -143,15 +143,20 @@ def count_subjects_once(
     counts = aggregations.only_subject_counts()
     if not counts.names or len(shards_of_splits) < 2:
         return codes
-    shards = [scan_parquet(path) for paths in shards_of_splits.values() for path in paths]
+    needed = counts.columns_with(key)
+    mandatory = [column for column in needed if column in MANDATORY_COLUMNS]
+    scans = [scan_parquet(path) for paths in shards_of_splits.values() for path in paths]
+    # Shards may differ in the width of the ids, and in whether codes are categorical.
+    shards = [checked(scan, *mandatory).cast({SUBJECT_ID: pl.Int64}) for scan in scans]
     subjects = pl.concat([shard.select(SUBJECT_ID).unique() for shard in shards]).collect()[SUBJECT_ID]
     repeated = subjects.filter(subjects.is_duplicated()).unique()
     if repeated.is_empty():
         return codes
     theirs = [shard.filter(pl.col(SUBJECT_ID).is_in(repeated.implode())) for shard in shards]
-    per_shard = merge(pl.concat([summarize(rows, key, counts) for rows in theirs]), key, counts)
-    needed = counts.columns_with(key)
-    once = merge(summarize(pl.concat([rows.select(needed) for rows in theirs]), key, counts), key, counts)
+    parts = [summarize(rows, key, counts) for rows in theirs]
+    per_shard = merge(pl.concat(parts, how="vertical_relaxed"), key, counts)
+    together = pl.concat([rows.select(needed) for rows in theirs], how="vertical_relaxed")
+    once = merge(summarize(together, key, counts), key, counts)
     # Both are sorted by the same keys.
     surplus = per_shard.select(*key, *(per_shard[n].cast(pl.Int64) - once[n].cast(pl.Int64) for n in counts.names))
     surplus = codes.select(key).join(surplus, on=key, how="left", nulls_equal=True, maintain_order="left")

@@ -1,7 +1,7 @@
 """What can be known of a code from its rows: from those of one shard, and from the parts of several shards.
 
-A part is a row per code; the parts of several shards merge into what the rows of all of them would give. Counts add,
-sums add in 64 bit, and mean and deviation follow by the pairwise method of Chan, Golub and LeVeque ("Updating
+A part is a row per code; the parts of several shards merge into what the rows of all of them would give. Counts
+and sums add in 64 bit, and mean and deviation follow by the pairwise method of Chan, Golub and LeVeque ("Updating
 Formulae and a Pairwise Algorithm for Computing Sample Variances", Stanford STAN-CS-79-773, 1979), which does not
 cancel: from n, mean and squared deviations of the parts.
 """
@@ -52,7 +52,7 @@ class Statistic:
 
 
 def _count(name: str, part: pl.Expr) -> Statistic:
-    return Statistic({name: part}, pl.col(name).sum(), is_count=True)
+    return Statistic({name: part}, pl.col(name).cast(pl.UInt64).sum(), is_count=True)
 
 
 def _sum(name: str, terms: pl.Expr) -> Statistic:
@@ -60,12 +60,12 @@ def _sum(name: str, terms: pl.Expr) -> Statistic:
 
 
 def _mean_of_parts() -> pl.Expr:
-    n = pl.col(VALUES_N_OCCURRENCES)
+    n = pl.col(VALUES_N_OCCURRENCES).cast(pl.UInt64)
     return pl.when(n.sum() > 0).then((n * pl.col(VALUES_MEAN)).sum() / n.sum())
 
 
 def _deviation_of_parts() -> pl.Expr:
-    n = pl.col(VALUES_N_OCCURRENCES)
+    n = pl.col(VALUES_N_OCCURRENCES).cast(pl.UInt64)
     between = n * (pl.col(VALUES_MEAN) - _mean_of_parts()) ** 2
     return pl.when(n.sum() > 0).then(((pl.col(_SQUARED_DEVIATIONS) + between).sum() / n.sum()).sqrt())
 
