@@ -417,14 +417,14 @@ def matchers(draw):
     return {c: draw(WANTED if c in without_text else WANTED | PATTERN) for c in columns}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(frames(), matchers())
 def test_matchers_agree_with_plain_python(frame, matcher):
     expected = [all(matches(row[c], wanted) for c, wanted in matcher.items()) for row in frame.to_dicts()]
     assert mask_of(matcher, frame) == expected
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(frames(), matchers())
 def test_conditional_expressions_are_null_exactly_where_nothing_matches(frame, matcher):
     mask = mask_of(matcher, frame)

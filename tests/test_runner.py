@@ -396,9 +396,11 @@ def test_a_launcher_that_cannot_be_set_up_is_told_once_before_anything_runs(tmp_
 def test_several_workers_without_a_launcher_are_told(tmp_path):
     pipeline = pipeline_of(tmp_path, "stages: [a, b, c]")
     runners = {"parallelize": {"n_workers": 2}, "b": {"parallelize": {"launcher": "processes"}}}
-    [message] = serial_workers(planned(pipeline, runners))
+    [message] = serial_workers(pipeline, planned(pipeline, runners))
     assert "the workers of a, c run one after the other" in message
-    assert serial_workers(planned(pipeline, {"parallelize": {"n_workers": 1}})) == []
+    assert serial_workers(pipeline, planned(pipeline, {"parallelize": {"n_workers": 1}})) == []
+    launching = pipeline_of(tmp_path, "defaults: [_self_, {override hydra/launcher: joblib}]\nstages: [a, b, c]")
+    assert serial_workers(launching, planned(launching, runners)) == []
 
 
 def test_done_files_are_named_after_the_stages(tmp_path):

@@ -215,10 +215,10 @@ def _flag(pipeline: Pipeline, key: str, problems: Problems) -> bool:
         return False
 
 
-def serial_workers(runs: Sequence[StageRun]) -> list[str]:
+def serial_workers(pipeline: Pipeline, runs: Sequence[StageRun]) -> list[str]:
     """A message about stages with several workers and nothing to start them side by side, where there are any."""
     serial = [run.name for run in runs if run.parallel.n_workers > 1 and not run.parallel.launcher]
-    if not serial:
+    if not serial or _composed(pipeline).hydra.runtime.choices["hydra/launcher"] != "basic":
         return []
     return [
         f"stage-runner file: n_workers without a launcher: the workers of {listed(serial)} run one after the other; "
@@ -326,12 +326,17 @@ def module_exists(name: str) -> bool:
 
 def launcher_error(pipeline: Pipeline, overrides: Sequence[str]) -> str | None:
     """What Hydra says against the overrides that choose and set up a launcher for a pipeline; None if nothing."""
-    given = [_searchpath_override(pipeline.searchpath), *pipeline.overrides, *overrides]
     try:
-        _compose(pipeline.config_fp, given, return_hydra_config=True)
+        _composed(pipeline, overrides)
     except Exception as error:  # an unknown launcher or setting, a value of another type, or the plugin's own
         return explain(error)
     return None
+
+
+def _composed(pipeline: Pipeline, more_overrides: Sequence[str] = ()) -> DictConfig:
+    """A pipeline with Hydra's own configuration, as a stage's script composes it."""
+    overrides = [_searchpath_override(pipeline.searchpath), *pipeline.overrides, *more_overrides]
+    return _compose(pipeline.config_fp, overrides, return_hydra_config=True)
 
 
 def _check_file(config_fp: Path) -> None:

@@ -81,7 +81,9 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
     pipeline = load_pipeline(cfg.pipeline_config_fp, _stage_overrides(cfg))
     stage_runners = read_stage_runners(cfg)
     runs = plan(pipeline, stage_runners, log_dir, flag(cfg, "do_profile"))
-    warnings = unknown_keys(pipeline) + stage_runners.unknown_keys(pipeline.stage_names) + serial_workers(runs)
+    warnings = (
+        unknown_keys(pipeline) + stage_runners.unknown_keys(pipeline.stage_names) + serial_workers(pipeline, runs)
+    )
     _warn(warnings)
     if pipeline.flag("do_overwrite"):
         for done_fp in (*(stage.done_fp for stage in runs), log_dir / ALL_DONE):

@@ -273,7 +273,7 @@ EVENTS = {
 }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=ROWS, batch_rows=st.integers(1, 12))
 def test_batches_make_no_difference(tmp_path_factory, rows, batch_rows):
     x = Extraction(tmp_path_factory.mktemp("batches"))

@@ -5,7 +5,7 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -223,7 +223,6 @@ ROWS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(
     chunks=st.lists(ROWS, min_size=1, max_size=4),
     unique_by=st.sampled_from(["*", None, ["code"], ["subject_id", "time"]]),

@@ -65,7 +65,7 @@ def test_chunks_smaller_equal_and_larger_than_the_table(x, row_chunksize, names,
     assert pl.concat(chunks).equals(frame)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows=st.integers(1, 40), row_chunksize=st.integers(1, 45), batch=st.integers(1, 45), held=st.integers(1, 45))
 def test_chunks_depend_neither_on_the_batches_nor_on_how_many_rows_are_held(
     tmp_path_factory, rows, row_chunksize, batch, held

@@ -75,14 +75,14 @@ def assert_same(got, want):
         assert_frame_equal(got[name], frame, check_exact=False, rel_tol=1e-5, abs_tol=1e-6)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(rows=ROWS, n_shards=st.integers(2, 4), n_workers=st.integers(1, 3))
 def test_shards_and_workers_do_not_show(rows, n_shards, n_workers):
     frame = as_shard(rows)
     assert_same(preprocess(frame, n_shards, n_workers), preprocess(frame, 1, 1))
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(rows=ROWS)
 def test_the_engine_does_not_show(rows):
     frame = as_shard(rows)
