@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from MEDS_transforms.attempts import Failure
-from MEDS_transforms.errors import Problems
 from MEDS_transforms.journal import Work
 from MEDS_transforms.overrides import hydra_value, quoted, split_overrides
 from MEDS_transforms.pipeline import (
@@ -148,36 +147,6 @@ def test_our_own_scripts_are_taken_from_the_environment_of_the_running_python(tm
     assert program_path("python") == str(on_path / "python")
     assert program_path("tool") == str(beside / "tool")
     assert program_path("MEDS_transform-y") is None
-
-
-@pytest.mark.parametrize(
-    ("default", "own", "expected"),
-    [
-        (None, None, None),
-        ({"n_workers": 2}, None, {"n_workers": 2}),
-        ({"n_workers": 2, "launcher": "joblib"}, {"n_workers": 3}, {"n_workers": 3, "launcher": "joblib"}),
-        (
-            {"launcher": "j", "launcher_params": {"x": 1}},
-            {"launcher_params": {"y": 2}},
-            {"launcher": "j", "launcher_params": {"y": 2}},
-        ),
-        ({"launcher": "j", "launcher_params": {"x": 1}}, {"launcher": None}, {"launcher": None}),
-        ({"launcher": "j", "launcher_params": {"x": 1}}, {"launcher": "processes"}, {"launcher": "processes"}),
-        ({"launcher": "j", "launcher_params": {"x": 1}}, {"launcher": "k"}, {"launcher": "k"}),
-        (
-            {"launcher": "j", "launcher_params": {"x": 1}},
-            {"launcher": "j"},
-            {"launcher": "j", "launcher_params": {"x": 1}},
-        ),
-        ({"n_workers": 2}, {}, {"n_workers": 2}),
-    ],
-)
-def test_a_stage_overrides_the_default_key_by_key(default, own, expected):
-    problems = Problems("")
-    entry = {} if own is None else {"a": {"parallelize": own}}
-    merged = StageRunners({"parallelize": default, **entry}).parallelize_block("a", problems)
-    assert merged == (expected or {})
-    assert problems.found == []
 
 
 def test_a_stage_with_a_null_block_is_one_process(tmp_path):
@@ -328,20 +297,6 @@ def test_unknown_keys_of_a_block_are_an_error_under_strict_only(tmp_path, strict
         commands(pipeline)
 
 
-def test_entries_of_the_stage_runner_file_without_effect():
-    entries = {
-        "parallelize": {"n_worker": 2},
-        "_anchors": {"x": 1},
-        "shard_event": {"script": "x"},
-        "b": {"scripts": "x", "parallelize": {"launchers": "joblib"}},
-    }
-    messages = StageRunners(entries).unknown_keys(["shard_events", "b"])
-    assert [message.split(":")[1].strip() for message in messages] == [
-        *("shard_event", "parallelize.n_worker", "b.scripts", "b.parallelize.launchers")
-    ]
-    assert "did you mean 'shard_events'" in messages[0]
-
-
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize(
     ("text", "runners", "message"),
@@ -455,13 +410,6 @@ def test_the_message_about_lost_work_says_what_is_missing_and_why():
         "  - /out/b: its worker was lost (process 7 on n1)",
         "  - /out/a: nobody came to it",
     ]
-
-
-def test_one_stage_runner_file_serves_several_pipelines():
-    entries = {"a": {}, "tensorization": {"parallelize": None}, "tensorisation": {}, "_mine": {}}
-    messages = StageRunners(entries).unknown_keys(["a"])
-    assert len(messages) == 1
-    assert "tensorisation: no such stage in the pipeline" in messages[0]
 
 
 def retries(tmp_path, **block) -> StageRun:
