@@ -5,6 +5,7 @@ import math
 import os
 import struct
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,18 @@ def test_slices_and_chunks_give_the_same() -> None:
     want = tensorize(pl.DataFrame(whole.to_dict(as_series=False), schema=SCHEMA))
     for name, tensor in tensorize(whole).items():
         np.testing.assert_array_equal(tensor, want[name])
+
+
+def test_values_never_become_objects_of_python() -> None:
+    """Some 16 bytes a value, in arrays; a list of lists of numbers takes more than 70."""
+    subject = (1, [0.0] * 3, [[1], [2, 3], [4]], [[1.0], [2.0, 3.0], [4.0]])
+    n_subjects = 50_000
+    seqs = pl.concat([event_seqs(subject)] * n_subjects, rechunk=True)
+    tracemalloc.start()
+    tensorize(seqs)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 30 * 4 * n_subjects
 
 
 def test_time_delta_in_another_unit() -> None:
