@@ -204,7 +204,9 @@ def test_duplicates_are_judged_before_the_final_cast(x, convert):
     assert x.piece("train/0", "labs", 0, 3)["numeric_value"].to_list() == [16777216, 16777217]
 
 
-@pytest.mark.parametrize(("override", "texts"), [("True", [None, "2 mg"]), ("False", ["1.0", "2 mg"])])
+@pytest.mark.parametrize(
+    ("override", "texts"), [("True", [None, "2 mg"]), ("False", ["1.0", "2 mg"]), ("'no'", ["1.0", "2 mg"])]
+)
 def test_do_dedup_text_and_numeric(x, convert, override, texts):
     rows = pl.DataFrame({"subject_id": [1, 1], "n": [1, 2], "text": ["1.0", "2 mg"]})
     event = {"code": "A", "time": None, "numeric_value": "n", "text_value": "text"}

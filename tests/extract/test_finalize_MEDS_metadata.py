@@ -122,8 +122,10 @@ def test_all_codes_without_any_metadata(finalize):
     assert finalize(".include_all_codes=True").rows() == [("A", None, None), ("B", None, None)]
 
 
-def test_by_default_only_described_codes(finalize):
-    assert finalize(codes=pl.DataFrame({"code": ["B"], "description": ["b"]}))["code"].to_list() == ["B"]
+@pytest.mark.parametrize("overrides", [[], [".include_all_codes='no'"]])
+def test_only_described_codes_by_default_and_where_the_word_is_no(finalize, overrides):
+    described = pl.DataFrame({"code": ["B"], "description": ["b"]})
+    assert finalize(*overrides, codes=described)["code"].to_list() == ["B"]
 
 
 def test_without_retype_every_violation_is_listed(finalize):

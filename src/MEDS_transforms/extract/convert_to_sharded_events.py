@@ -51,7 +51,7 @@ def run(cfg: Mapping[str, Any]) -> None:
     shards = read_shard_map(cfg)
     with overwriting_run(output_dir, flag(cfg, "do_overwrite")) as since:
         publish_once(output_dir / EVENT_CONFIG_NAME, event_config_fp.read_bytes())
-        convert = ChunkConverter(shards, bool(stage_cfg["do_dedup_text_and_numeric"]))
+        convert = ChunkConverter(shards, flag(stage_cfg, "do_dedup_text_and_numeric"))
         units = {
             f"{table.name}/{chunk.rows}": _chunk_unit(table, chunk, convert, output_dir, since)
             for table in tables.values()

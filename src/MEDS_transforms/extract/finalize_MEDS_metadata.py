@@ -78,7 +78,7 @@ def write_metadata(
     """Writes the three files; whoever is killed over it leaves some of them, and the next worker makes all."""
     stage_cfg = cfg["stage_cfg"]
     codes = read_codes(stage_cfg["metadata_input_dir"])
-    if stage_cfg["include_all_codes"]:
+    if flag(stage_cfg, "include_all_codes"):
         all_codes = codes_of(cohort_shards(cfg)).to_frame(CODE)
         codes = add_to_codes(all_codes, codes)
     splits = subject_splits(read_shard_map(cfg))
