@@ -459,8 +459,9 @@ def test_as_processes_a_stage_has_a_command_for_each_worker(tmp_path):
 
 def test_where_one_program_cannot_be_started_the_others_are_killed(tmp_path):
     children = Children()
+    waits = [sys.executable, "-c", "import time; time.sleep(120)"]
     with pytest.raises(FileNotFoundError):
-        children.run([["sleep", "120"], [str(tmp_path / "nothing")]], dict(os.environ), [])
+        children.run([waits, [str(tmp_path / "nothing")]], dict(os.environ), [])
     assert [process.returncode for process in children.processes] == [-signal.SIGKILL]
 
 

@@ -76,12 +76,13 @@ def lookup(
     """
     key = code_key(code_modifiers)
     check_metadata(code_metadata, [*key, *columns])
-    check_data(df.collect_schema(), key)
+    schema = df.collect_schema()
+    check_data(schema, key)
     known = code_metadata.filter(pl.col(CODE).is_not_null()).select(
         *key, *(pl.col(column).alias(name) for column, name in columns.items())
     )
     check_unique(known, key)
-    key_types = meeting_types(key, df.collect_schema(), known.schema)
+    key_types = meeting_types(key, schema, known.schema)
     known = known.cast(key_types)  # type: ignore[arg-type]
 
     def say(keys: pl.Series) -> pl.Series:

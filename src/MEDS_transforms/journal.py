@@ -120,10 +120,6 @@ def read_journal(folder: Path) -> Work:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:
-    """The lines of a worker's file.
-
-    NOTE: a runner that was killed has left it, perhaps, and the next one removes it.
-    """
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         with suppress(ValueError):
             yield json.loads(line)

@@ -70,9 +70,16 @@ class Pipeline:
         names = self.stages if isinstance(self.stages, list) else []
         return [name for name in dict.fromkeys(map(str, names)) if isinstance(self.block(name), dict)]
 
+    @property
+    def blocks(self) -> Mapping[str, Any]:
+        """The entry `stage_configs`, unresolved; empty where it is no mapping."""
+        blocks = self.value("stage_configs")
+        return blocks if isinstance(blocks, dict) else {}
+
     def block(self, stage: str) -> Any:
         """The block of a stage in `stage_configs`, unchecked and unresolved."""
-        return _block_at(self.value("stage_configs"), stage)
+        block = self.blocks.get(stage)
+        return {} if block is None else block
 
     def flag(self, key: str) -> bool:
         """The value of a key that is true or false; see `config.flag`."""
@@ -245,7 +252,7 @@ def pipeline_problems(pipeline: Pipeline) -> list[str]:
 
 def unknown_keys(pipeline: Pipeline) -> list[str]:
     """A message for every block of no stage, and every key in a stage's block that the stage does not know."""
-    messages = unknown_stage_blocks(pipeline.stage_names, _mapping(pipeline.value("stage_configs")))
+    messages = unknown_stage_blocks(pipeline.stage_names, pipeline.blocks)
     for stage in pipeline.stage_names:
         block = pipeline.block(stage)
         script = _PACKAGED_SCRIPT.search(str(block.get("_script")))
@@ -253,7 +260,7 @@ def unknown_keys(pipeline: Pipeline) -> list[str]:
     return messages
 
 
-_PACKAGED_SCRIPT = re.compile(r"\bMEDS_(?:extract|transform)-(\w+)")
+_PACKAGED_SCRIPT = re.compile(rf"\b(?:{'|'.join(SCRIPT_PREFIXES)})(\w+)")
 
 
 def _launcher_problems(
@@ -372,12 +379,3 @@ def _compose(config_fp: Path, overrides: Sequence[str], return_hydra_config: boo
         GlobalHydra.instance().clear()
         if running is not None:
             GlobalHydra.instance().initialize(running)
-
-
-def _block_at(blocks: Any, name: str) -> Any:
-    block = blocks.get(name) if isinstance(blocks, dict) else None
-    return {} if block is None else block
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
