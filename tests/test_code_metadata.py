@@ -58,6 +58,14 @@ def test_lookup_where_modifiers_have_another_type_in_the_metadata():
     assert look_up(df, metadata, ["unit"])["n"].to_list() == [None, 8]
 
 
+def test_former_codes_join_where_a_modifier_has_another_type():
+    new = codes(code=["A", "A"], unit=[None, None], n=[1, 2]).with_columns(unit=pl.Series([1, None], dtype=pl.Int8))
+    former = codes(code=["A", "A"], unit=["1", "kg"], x=[5, 6])
+    assert join_former(new, former, ["unit"])["x"].to_list() == [5, None]
+    untyped = new.with_columns(unit=pl.lit(None))
+    assert join_former(untyped.head(1), former, ["unit"])["x"].to_list() == [None]
+
+
 def test_modifiers_that_cannot_meet_are_named():
     df = measurements((1, T, "A")).with_columns(unit=pl.lit([1]))
     with pytest.raises(ValueError, match=r"The column unit is List\(.*\) in the data and Boolean in the code metadata"):

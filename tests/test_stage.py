@@ -12,7 +12,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from helpers import EXTRACTION_STAGES, SCRIPTS, Extraction, files_below, write_shards
-from MEDS_transforms.config import CONFIG_DIR, INFERRED_STAGE_KEYS, module_docstring
+from MEDS_transforms.config import CONFIG_DIR, INFERRED_STAGE_KEYS, JOURNAL, module_docstring
+from MEDS_transforms.journal import read_journal
 from MEDS_transforms.stage import share_cores
 
 EVENTS = {"subject_id_col": "id", "labs": {"lab": {"code": ["LAB", "col(test)"], "time": None, "numeric_value": "x"}}}
@@ -368,6 +369,12 @@ def test_a_damaged_shard_is_named(x):
     assert ran.returncode == 1
     assert "convert_to_sharded_events/train/0" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("failure", ["the configuration", "an override"])
+def test_an_error_of_the_configuration_is_noted_for_the_runner(x, failure):
+    x.script("shard_events", *FAILURES[failure][0], env={JOURNAL: str(x.folder / "journal")})
+    assert read_journal(x.folder / "journal").would_fail_again
 
 
 def test_an_error_is_in_the_log_too(x):

@@ -342,8 +342,11 @@ def test_what_takes_no_notice_of_a_polite_signal_is_killed_though_its_parent_has
     """As submitit's local workers do."""
     wait = "import time; time.sleep(120)"
     deaf = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); {wait}"
+    # NOTE: it does not hold the runner's end of the output open either, which would be waited for anyway.
     parent = (
-        f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {deaf!r}]).pid, flush=True); {wait}"
+        f"import subprocess as sp, sys; "
+        f"child = sp.Popen([sys.executable, '-c', {deaf!r}], stdout=sp.PIPE, stderr=sp.DEVNULL); "
+        f"child.stdout.readline(); print(child.pid, flush=True); {wait}"
     )
     code = f"""
 import os, sys
@@ -354,8 +357,7 @@ with children.ended_by_signals():
     print(children.run([[sys.executable, "-c", {parent!r}]], dict(os.environ), [print]))
 """
     runner = subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True)
-    first, second = runner.stdout.readline(), runner.stdout.readline()
-    deaf_pid = int(first if second == "deaf\n" else second)
+    deaf_pid = int(runner.stdout.readline())
     for _ in range(signals):
         runner.send_signal(signal.SIGTERM)
         time.sleep(0.5)
