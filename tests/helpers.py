@@ -24,7 +24,7 @@ from jsonschema import validate
 from omegaconf import DictConfig, OmegaConf
 from polars.testing import assert_frame_equal
 
-from MEDS_transforms.config import CONFIG_DIR
+from MEDS_transforms.settings.packaged import CONFIG_DIR
 
 SCRIPTS = Path(sys.executable).parent
 

@@ -18,8 +18,8 @@ import yaml
 from omegaconf import OmegaConf
 
 from MEDS_transforms import INFERRED_STAGE_KEYS
-from MEDS_transforms.config import packaged_stage_keys
-from MEDS_transforms.stage_runners import PARALLELIZE_KEYS
+from MEDS_transforms.runner.stage_runners import PARALLELIZE_KEYS
+from MEDS_transforms.settings.packaged import packaged_stage_keys
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

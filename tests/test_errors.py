@@ -9,8 +9,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from MEDS_transforms.config import CONFIG_DIR
 from MEDS_transforms.errors import Problems, StageError, explain, listed, nearest, wants_trace
+from MEDS_transforms.settings.packaged import CONFIG_DIR
 
 
 def raised(function) -> Exception:

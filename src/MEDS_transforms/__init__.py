@@ -9,13 +9,9 @@ from typing import Any
 
 __version__ = "0.2.0"
 
-from .config import (
-    EXTRACT_CONFIG_YAML,
-    INFERRED_STAGE_KEYS,
-    PREPROCESS_CONFIG_YAML,
-    RESERVED_CONFIG_NAMES,
-    RUNNER_CONFIG_YAML,
-)
+from .settings import resolvers as _resolvers  # noqa: F401  registers them
+from .settings.folders import INFERRED_STAGE_KEYS
+from .settings.packaged import EXTRACT_CONFIG_YAML, PREPROCESS_CONFIG_YAML, RESERVED_CONFIG_NAMES, RUNNER_CONFIG_YAML
 
 __all__ = [
     "DEPRECATED_NAMES",
@@ -35,7 +31,7 @@ _FROM_SCHEMA = ("DEPRECATED_NAMES", "MANDATORY_COLUMNS", "MANDATORY_TYPES")
 def __getattr__(name: str) -> Any:
     """The schema's constants, imported (with polars) when first asked for."""
     if name in _FROM_SCHEMA:
-        from . import schema
+        from .dataset import schema
 
         return getattr(schema, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from .config import EXTRACT_CONFIG_YAML, PREPROCESS_CONFIG_YAML
-from .stage import stage_script
+from .cli.script import stage_script
+from .settings.packaged import EXTRACT_CONFIG_YAML, PREPROCESS_CONFIG_YAML
 
 
 def _extract(stage: str) -> Callable[..., None]:

@@ -6,15 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .config import (
-    current_script_name,
-    get_package_version,
-    get_script_docstring,
-    is_metadata_stage,
-    populate_stage,
-)
-from .io import write_lazyframe
+from .dataset.io import write_lazyframe
 from .parser import is_col_field, parse_col_field
+from .settings.folders import is_metadata_stage, populate_stage
+from .settings.resolvers import current_script_name, get_package_version, get_script_docstring
 
 __all__ = [
     "current_script_name",

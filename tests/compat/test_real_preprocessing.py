@@ -22,7 +22,7 @@ from polars.testing import assert_frame_equal
 from safetensors.numpy import load_file
 
 from helpers import SCRIPTS, files_below
-from MEDS_transforms.schema import CODE, VOCAB_INDEX
+from MEDS_transforms.dataset.schema import CODE, VOCAB_INDEX
 
 SHARED_DATA = Path(os.environ.get("MEDS_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 DATASETS = [f for f in sorted(SHARED_DATA.glob("*")) if (f / "preprocessing.yaml").is_file()]

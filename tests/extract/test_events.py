@@ -10,8 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from MEDS_transforms.dataset.dtypes import concat_meeting
 from MEDS_transforms.extract.event_config import read_event_config
-from MEDS_transforms.extract.events import TimeCheck, concat_meeting, drop_duplicate_rows, extract_event
+from MEDS_transforms.extract.events import TimeCheck, drop_duplicate_rows, extract_event
 
 T = datetime(2020, 1, 2, 3, 4, 5, 678)
 CATEGORIES = pl.Enum(["a", "b", "1.5"])

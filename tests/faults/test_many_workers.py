@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from MEDS_transforms.mapreduce.claims import overwriting_run, publish_once
+from MEDS_transforms.work.claims import overwriting_run, publish_once
 
 from .cohorts import EXTRACTION, PIPELINES, command, strays, written
 from .harness import SEEDS, Reference, Workers, at_random_moment, run_stage, workers

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from helpers import Preprocessing, measurements, write_shards
+from MEDS_transforms.dataset.io import scan_parquet
 from MEDS_transforms.filters.filter_measurements import filter_measurements
-from MEDS_transforms.io import scan_parquet
 
 T = datetime(2020, 1, 1)
 CODES = pl.DataFrame(

@@ -18,7 +18,7 @@ from hydra import compose, initialize_config_dir
 
 from faults.cohorts import contents, make_raw, strays
 from helpers import EXTRACTION_STAGES, SCRIPTS, Extraction, Preprocessing, measurements
-from MEDS_transforms.config import CONFIG_DIR
+from MEDS_transforms.settings.packaged import CONFIG_DIR
 
 PREPROCESSING_STAGES = [
     "reshard_to_split",

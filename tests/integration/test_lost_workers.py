@@ -22,7 +22,7 @@ from pathlib import Path
 import hydra
 
 from MEDS_transforms import PREPROCESS_CONFIG_YAML
-from MEDS_transforms.io import scan_parquet
+from MEDS_transforms.dataset.io import scan_parquet
 from MEDS_transforms.mapreduce.mapper import map_over
 
 

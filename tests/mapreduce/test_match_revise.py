@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from polars.testing import assert_frame_equal
 
 from helpers import measurements_with_ties, stably_sorted
-from MEDS_transforms.io import scan_parquet
+from MEDS_transforms.dataset.io import scan_parquet
 from MEDS_transforms.mapreduce.mapper import is_match_revise, match_revise_fntr
 
 T = [None, datetime(2020, 1, 1), datetime(2020, 1, 2)]

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from helpers import files_below, wait_until
-from MEDS_transforms.io import scan_parquet, write_parquet
-from MEDS_transforms.mapreduce.claims import Unit, claim, shard_unit
+from MEDS_transforms.dataset.io import scan_parquet, write_parquet
 from MEDS_transforms.mapreduce.mapper import identity_fn
 from MEDS_transforms.mapreduce.reducer import finish, map_and_reduce
+from MEDS_transforms.work.claims import Unit, claim, shard_unit
 
 N = 6
 

@@ -8,12 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from MEDS_transforms.mapreduce.shards import (
-    read_shard_map,
-    shard_iterator,
-    shard_iterator_by_shard_map,
-    shuffle_shards,
-)
+from MEDS_transforms.mapreduce.shards import read_shard_map, shard_iterator, shard_iterator_by_shard_map, shuffle_shards
 
 NAMES = ["train/0", "train/1", "tuning/0", "held_out/a b/0", "[0-10)"]
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import polars as pl
 
-from MEDS_transforms.config import PREPROCESS_CONFIG_YAML
-from MEDS_transforms.files import publish
-from MEDS_transforms.io import scan_parquet
+from MEDS_transforms.cli.script import stage_script
+from MEDS_transforms.dataset.io import scan_parquet
 from MEDS_transforms.mapreduce import map_over
-from MEDS_transforms.stage import stage_script
+from MEDS_transforms.settings.packaged import PREPROCESS_CONFIG_YAML
+from MEDS_transforms.work.files import publish
 
 PATIENCE = 120
 """Seconds after which a shard that is held is an error, so that no job lives on when a test has died."""

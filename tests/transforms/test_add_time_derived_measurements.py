@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import Preprocessing, measurements, write_shards
-from MEDS_transforms.io import scan_parquet
+from MEDS_transforms.dataset.io import scan_parquet
 from MEDS_transforms.transforms.add_time_derived_measurements import (
     add_time_derived_measurements,
     age,

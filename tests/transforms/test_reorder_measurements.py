@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import Preprocessing, measurements, write_shards
-from MEDS_transforms.io import scan_parquet
+from MEDS_transforms.dataset.io import scan_parquet
 from MEDS_transforms.transforms.reorder_measurements import reorder_measurements
 
 T = [datetime(2020, 1, 1), datetime(2021, 1, 1)]

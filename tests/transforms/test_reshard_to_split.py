@@ -19,8 +19,8 @@ from helpers import (
     stably_sorted,
     wait_until,
 )
-from MEDS_transforms.io import is_complete_parquet_file
-from MEDS_transforms.splits import shard_subjects
+from MEDS_transforms.dataset.io import is_complete_parquet_file
+from MEDS_transforms.dataset.splits import shard_subjects
 from MEDS_transforms.transforms import reshard_to_split as stage
 
 T = [datetime(2020, 1, 1) + timedelta(days=i) for i in range(4)]

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from helpers import SCRIPTS, files_below, write_shards
-from MEDS_transforms.io import scan_parquet
-from MEDS_transforms.mapreduce.claims import lock_path
+from MEDS_transforms.dataset.io import scan_parquet
 from MEDS_transforms.mapreduce.mapper import map_over
 from MEDS_transforms.transforms.tokenization import run, tokenize
+from MEDS_transforms.work.claims import lock_path
 
 NAN = math.nan
 T = [datetime(2020, 1, 1) + timedelta(hours=12 * i) for i in range(5)]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..config import EXTRACT_CONFIG_YAML
+from ..settings.packaged import EXTRACT_CONFIG_YAML
 
 CONFIG_YAML = EXTRACT_CONFIG_YAML
 
@@ -11,7 +11,7 @@ __all__ = ["CONFIG_YAML", "MEDS_DATA_MANDATORY_TYPES", "MEDS_METADATA_MANDATORY_
 
 def __getattr__(name: str) -> Any:
     """The dtypes of the schema, imported (with polars) when first asked for."""
-    from .. import schema
+    from ..dataset import schema
 
     if name == "MEDS_DATA_MANDATORY_TYPES":
         return {c: schema.MANDATORY_TYPES[c] for c in schema.MANDATORY_COLUMNS}

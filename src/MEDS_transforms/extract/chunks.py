@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import listed
-from ..files import is_complete_parquet_file
-from ..mapreduce.claims import publish_once
+from ..work.claims import publish_once
+from ..work.files import is_complete_parquet_file
 
 CHUNK_LIST = "chunks.json"
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import polars as pl
 
+from ..dataset.io import is_complete_parquet_file, scan_parquet
+from ..dataset.schema import CODE
 from ..errors import listed
-from ..io import is_complete_parquet_file, scan_parquet
 from ..mapreduce.shards import read_shard_map
-from ..schema import CODE
 
 
 def cohort_shards(cfg: Mapping[str, Any]) -> dict[str, Path]:

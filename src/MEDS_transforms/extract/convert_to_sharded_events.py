@@ -23,18 +23,20 @@ from typing import Any
 
 import polars as pl
 
-from ..config import EXTRACT_CONFIG_YAML, flag
-from ..files import clear_scratch
-from ..io import is_complete_parquet_file, scan_parquet, scratch_path, write_parquet
-from ..mapreduce.claims import Unit, is_current, overwriting_run, publish_once
+from ..cli.script import stage_script
+from ..dataset.dtypes import concat_meeting
+from ..dataset.io import is_complete_parquet_file, scan_parquet, scratch_path, write_parquet
+from ..dataset.schema import SUBJECT_ID
+from ..dataset.subjects import subject_ids
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import read_shard_map, shuffle_shards
-from ..schema import SUBJECT_ID
-from ..stage import config_value, stage_script
+from ..settings.keys import config_value, flag
+from ..settings.packaged import EXTRACT_CONFIG_YAML
+from ..work.claims import Unit, is_current, overwriting_run, publish_once
+from ..work.files import clear_scratch
 from .chunks import Chunk, complete_chunks, list_chunks
 from .event_config import EVENT_CONFIG_NAME, Table, read_event_config
-from .events import TimeCheck, concat_meeting, drop_duplicate_rows, extract_event
-from .subjects import subject_ids
+from .events import TimeCheck, drop_duplicate_rows, extract_event
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
+from ..dataset.schema import CODE, SUBJECT_ID, TIME
 from ..errors import Problems
 from ..parser import cfg_to_expr, is_col_field, parse_col_field
-from ..schema import CODE, SUBJECT_ID, TIME
 
 logger = logging.getLogger(__name__)
 

@@ -7,16 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
+from ..dataset.dtypes import TEXT_DTYPES
+from ..dataset.schema import BOOLEAN_VALUE, CATEGORICAL_VALUE, CODE, NUMERIC_VALUE, SUBJECT_ID, TEXT_VALUE, TIME
 from ..errors import Problems, listed, nearest
-from ..schema import (
-    BOOLEAN_VALUE,
-    CATEGORICAL_VALUE,
-    CODE,
-    NUMERIC_VALUE,
-    SUBJECT_ID,
-    TEXT_VALUE,
-    TIME,
-)
 from .event_config import CodePart, Event
 
 logger = logging.getLogger(__name__)
@@ -24,7 +17,6 @@ logger = logging.getLogger(__name__)
 CODE_SEPARATOR = "//"
 UNKNOWN = "UNK"
 
-_TEXT = (pl.String, pl.Categorical, pl.Enum)
 _TRUE, _FALSE = ["true", "t", "yes", "y", "1"], ["false", "f", "no", "n", "0"]
 _ZONE = re.compile(r"%[:#]*z|%\+")
 _HAS_TIME_OF_DAY = re.compile(r"%[-_0]?[HIklMSTRrsXcpP+]")
@@ -101,7 +93,7 @@ def time_expr(event: Event, schema: pl.Schema) -> pl.Expr:
         if dtype.time_zone:
             logger.warning("%s.time: times with the zone %s are converted to UTC", event.path, dtype.time_zone)
         return _without_zone(column.cast(pl.Datetime("us", dtype.time_zone)), bool(dtype.time_zone))
-    if dtype not in _TEXT and not dtype.is_numeric():
+    if dtype not in TEXT_DTYPES and not dtype.is_numeric():
         raise ValueError(f"{event.path}.time: the column {event.time!r} has the dtype {dtype}, which is no time.")
     if not event.time_formats:
         raise ValueError(
@@ -160,18 +152,18 @@ def value_expr(event: Event, out: str, column: str, dtype: pl.DataType) -> pl.Ex
         ValueError: the dtype is none that this output can take.
     """
     value = pl.col(column)
-    if out == NUMERIC_VALUE and dtype in _TEXT:
+    if out == NUMERIC_VALUE and dtype in TEXT_DTYPES:
         return value.cast(pl.String).cast(pl.Float64, strict=False)
     if out in (TEXT_VALUE, CATEGORICAL_VALUE) and not dtype.is_nested():
         return value.cast(pl.String)
-    if out == BOOLEAN_VALUE and dtype in _TEXT:
+    if out == BOOLEAN_VALUE and dtype in TEXT_DTYPES:
         text = value.cast(pl.String).str.to_lowercase()
         return pl.when(text.is_in(_TRUE)).then(True).when(text.is_in(_FALSE)).then(False)
     if out == BOOLEAN_VALUE and dtype.is_numeric():
         return value != 0
     if out == BOOLEAN_VALUE and dtype == pl.Null:
         return value.cast(pl.Boolean)
-    if dtype.is_numeric() or dtype in _TEXT or dtype in (pl.Boolean, pl.Null):
+    if dtype.is_numeric() or dtype in TEXT_DTYPES or dtype in (pl.Boolean, pl.Null):
         return value
     raise ValueError(
         f"{event.path}.{out}: the column {column!r} has the dtype {dtype}; a value must be a number, text, "
@@ -250,27 +242,3 @@ def drop_duplicate_rows(df: pl.DataFrame, subset: list[str] | None = None) -> pl
     keep[suspects.to_numpy()] = False
     keep[first["__row"].to_numpy()] = True
     return df.filter(pl.Series(keep))
-
-
-def concat_meeting(frames: list[pl.DataFrame]) -> pl.DataFrame:
-    """The frames one below the other; columns of one name meet in their common supertype, and text wins."""
-    dtypes: dict[str, list[pl.DataType]] = {}
-    for frame in frames:
-        for name, dtype in frame.schema.items():
-            if dtype not in dtypes.setdefault(name, []):
-                dtypes[name].append(dtype)
-    targets = {name: _meeting_dtype(name, found) for name, found in dtypes.items() if len(found) > 1}
-    cast = [f.cast({n: t for n, t in targets.items() if n in f.columns}) for f in frames]
-    return pl.concat(cast, how="diagonal")
-
-
-def _meeting_dtype(name: str, dtypes: list[pl.DataType]) -> pl.DataType:
-    if any(dtype in _TEXT for dtype in dtypes) and not all(dtype in (pl.Categorical, pl.Null) for dtype in dtypes):
-        return pl.String()
-    empty = [pl.DataFrame(schema={name: dtype}) for dtype in dtypes]
-    try:
-        met = pl.concat(empty, how="vertical_relaxed").schema[name]
-    except pl.exceptions.SchemaError:
-        raise ValueError(f"The column {name!r} has dtypes that cannot meet: {listed(dtypes)}.") from None
-    # Signed and unsigned 64-bit integers: some versions of polars go to 128 bits, which parquet cannot store.
-    return pl.Float64() if met == pl.Int128 else met

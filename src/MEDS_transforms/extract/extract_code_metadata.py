@@ -22,18 +22,20 @@ from typing import Any
 
 import polars as pl
 
-from ..code_metadata import add_to_codes, read_codes
-from ..config import EXTRACT_CONFIG_YAML, flag
+from ..cli.script import stage_script
+from ..dataset.code_metadata import add_to_codes, read_codes
+from ..dataset.dtypes import concat_meeting
+from ..dataset.io import scan_parquet, write_parquet
+from ..dataset.schema import CODE, DESCRIPTION, PARENT_CODES
 from ..errors import Problems, listed, nearest
-from ..io import scan_parquet, write_parquet
-from ..mapreduce.claims import overwriting_run, shard_unit
 from ..mapreduce.reducer import map_and_reduce
 from ..parser import cfg_to_expr
-from ..schema import CODE, DESCRIPTION, PARENT_CODES
-from ..stage import config_value, stage_script
+from ..settings.keys import config_value, flag
+from ..settings.packaged import EXTRACT_CONFIG_YAML
+from ..work.claims import overwriting_run, shard_unit
 from .cohort import codes_of, cohort_shards
 from .event_config import METADATA_KEY, Event, metadata_tables, read_event_config
-from .events import code_expr, concat_meeting, part_expr
+from .events import code_expr, part_expr
 from .tables import get_supported_fp, reading, scan_csv
 
 logger = logging.getLogger(__name__)

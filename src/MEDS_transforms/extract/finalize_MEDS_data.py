@@ -24,15 +24,16 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..config import EXTRACT_CONFIG_YAML, flag
+from ..cli.script import stage_script
+from ..dataset.io import Frame, scan_parquet, write_arrow
+from ..dataset.schema import MANDATORY_COLUMNS, MANDATORY_TYPES, NUMERIC_VALUE, TIME
 from ..errors import Problems, listed
-from ..files import files_below
-from ..io import Frame, scan_parquet, write_arrow
-from ..mapreduce.claims import overwriting_run, shard_unit
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shuffle_shards
-from ..schema import MANDATORY_COLUMNS, MANDATORY_TYPES, NUMERIC_VALUE, TIME
-from ..stage import stage_script
+from ..settings.keys import flag
+from ..settings.packaged import EXTRACT_CONFIG_YAML
+from ..work.claims import overwriting_run, shard_unit
+from ..work.files import files_below
 from .cohort import cohort_shards
 
 logger = logging.getLogger(__name__)

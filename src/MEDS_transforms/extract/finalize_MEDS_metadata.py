@@ -28,15 +28,17 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from ..code_metadata import CODES_FILE, add_to_codes, read_codes
-from ..config import EXTRACT_CONFIG_YAML, RESUMING, flag
+from ..cli.script import stage_script
+from ..dataset.code_metadata import CODES_FILE, add_to_codes, read_codes
+from ..dataset.io import publish, write_arrow
+from ..dataset.schema import CODE, CODE_METADATA_TYPES, PARENT_CODES, SPLIT, SUBJECT_ID
 from ..errors import Problems, listed
-from ..io import publish, write_arrow
-from ..mapreduce.claims import Unit, is_current, overwriting_run
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import read_shard_map
-from ..schema import CODE, CODE_METADATA_TYPES, PARENT_CODES, SPLIT, SUBJECT_ID
-from ..stage import config_value, stage_script
+from ..settings.keys import config_value, flag
+from ..settings.packaged import EXTRACT_CONFIG_YAML
+from ..work.claims import Unit, is_current, overwriting_run
+from ..work.environment import RESUMING
 from .cohort import codes_of, cohort_shards
 
 logger = logging.getLogger(__name__)

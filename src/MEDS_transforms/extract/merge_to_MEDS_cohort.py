@@ -23,16 +23,18 @@ from typing import Any
 
 import polars as pl
 
-from ..config import EXTRACT_CONFIG_YAML, flag
-from ..io import scan_parquet, write_parquet
-from ..mapreduce.claims import overwriting_run, shard_unit
+from ..cli.script import stage_script
+from ..dataset.dtypes import concat_meeting
+from ..dataset.io import scan_parquet, write_parquet
+from ..dataset.schema import SUBJECT_ID, TIME
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shard_iterator_by_shard_map
-from ..schema import SUBJECT_ID, TIME
-from ..stage import config_value, stage_script
+from ..settings.keys import config_value, flag
+from ..settings.packaged import EXTRACT_CONFIG_YAML
+from ..work.claims import overwriting_run, shard_unit
 from .chunks import CHUNK_LIST, find_pieces
 from .event_config import read_event_config
-from .events import concat_meeting, drop_duplicate_rows
+from .events import drop_duplicate_rows
 
 logger = logging.getLogger(__name__)
 

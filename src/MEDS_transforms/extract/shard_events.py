@@ -26,24 +26,17 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..config import EXTRACT_CONFIG_YAML, flag
+from ..cli.script import stage_script
+from ..dataset.io import is_complete_parquet_file, scratch_path, write_parquet
 from ..errors import Problems, listed, nearest
-from ..io import is_complete_parquet_file, scratch_path, write_parquet
-from ..mapreduce.claims import Unit, overwriting_run
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shuffle_shards
-from ..stage import config_value, stage_script
+from ..settings.keys import config_value, flag
+from ..settings.packaged import EXTRACT_CONFIG_YAML
+from ..work.claims import Unit, overwriting_run
 from .chunks import chunk_name, find_chunks
 from .event_config import META_KEYS, Table, metadata_tables, read_event_config
-from .tables import (
-    READERS,
-    empty_table,
-    find_tables,
-    get_supported_fp,
-    is_csv,
-    scan_csv,
-    unreadable_table,
-)
+from .tables import READERS, empty_table, find_tables, get_supported_fp, is_csv, scan_csv, unreadable_table
 
 __all__ = ["META_KEYS", "main", "run"]
 

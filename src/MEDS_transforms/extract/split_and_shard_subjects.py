@@ -24,15 +24,16 @@ from typing import Any
 import polars as pl
 from omegaconf import OmegaConf
 
-from ..config import EXTRACT_CONFIG_YAML, flag
-from ..io import publish, scan_parquet
-from ..mapreduce.claims import Unit, is_current, overwriting_run
+from ..cli.script import stage_script
+from ..dataset.io import publish, scan_parquet
+from ..dataset.splits import shard_subjects
+from ..dataset.subjects import unique_subject_ids
 from ..mapreduce.mapper import map_units
-from ..splits import shard_subjects
-from ..stage import config_value, stage_script
+from ..settings.keys import config_value, flag
+from ..settings.packaged import EXTRACT_CONFIG_YAML
+from ..work.claims import Unit, is_current, overwriting_run
 from .chunks import complete_chunks
 from .event_config import Table, read_event_config
-from .subjects import unique_subject_ids
 
 __all__ = ["main", "run", "shard_subjects"]
 

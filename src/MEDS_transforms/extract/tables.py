@@ -7,9 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
+from ..dataset.io import scan_parquet
 from ..errors import listed, nearest
-from ..files import files_below
-from ..io import scan_parquet
+from ..work.files import files_below
 
 logger = logging.getLogger(__name__)
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import polars as pl
 
-from ..code_metadata import check_metadata, check_unique, lookup
-from ..config import PREPROCESS_CONFIG_YAML
-from ..io import Frame
+from ..cli.script import stage_script
+from ..dataset.code_metadata import check_metadata, check_unique, lookup
+from ..dataset.io import Frame
+from ..dataset.measurements import checked
+from ..dataset.schema import CODE, CODE_N_OCCURRENCES, CODE_N_SUBJECTS
 from ..mapreduce.mapper import map_stage
-from ..measurements import checked
-from ..schema import CODE, CODE_N_OCCURRENCES, CODE_N_SUBJECTS
-from ..stage import stage_script
+from ..settings.packaged import PREPROCESS_CONFIG_YAML
 from .limits import read_limit
 
 LIMITED = {"min_subjects_per_code": CODE_N_SUBJECTS, "min_occurrences_per_code": CODE_N_OCCURRENCES}

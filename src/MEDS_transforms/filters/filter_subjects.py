@@ -15,12 +15,12 @@ from typing import Any
 
 import polars as pl
 
-from ..config import PREPROCESS_CONFIG_YAML
-from ..io import Frame
+from ..cli.script import stage_script
+from ..dataset.io import Frame
+from ..dataset.measurements import begins_event, checked, in_order
+from ..dataset.schema import SUBJECT_ID, TIME
 from ..mapreduce.mapper import map_stage
-from ..measurements import begins_event, checked, in_order
-from ..schema import SUBJECT_ID, TIME
-from ..stage import stage_script
+from ..settings.packaged import PREPROCESS_CONFIG_YAML
 from .limits import read_limit
 
 _BEGINS = "__begins_event"

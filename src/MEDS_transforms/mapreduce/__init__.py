@@ -1,6 +1,6 @@
 """Map a function over shards with many workers, and reduce what they computed."""
 
-from .claims import rwlock_wrap
+from ..work.claims import rwlock_wrap
 from .mapper import map_over
 from .shards import shard_iterator, shard_iterator_by_shard_map
 

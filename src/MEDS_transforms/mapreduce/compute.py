@@ -9,7 +9,7 @@ from typing import Any, get_origin, get_type_hints
 
 import polars as pl
 
-from ..config import code_modifiers
+from ..settings.keys import code_modifiers
 
 ComputeFn = Callable[..., Any]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import polars as pl
 
-from ..config import flag
-from ..io import Frame, scan_parquet, write_lazyframe, write_parquet
-from ..journal import note_plan
-from ..schema import SPLIT, SUBJECT_ID, TRAIN_SPLIT
-from .claims import Unit, overwriting_run, rwlock_wrap, shard_unit
+from ..dataset.io import Frame, scan_parquet, write_lazyframe, write_parquet
+from ..dataset.schema import SPLIT, SUBJECT_ID, TRAIN_SPLIT
+from ..settings.keys import flag
+from ..work.claims import Unit, overwriting_run, rwlock_wrap, shard_unit
+from ..work.journal import note_plan
 from .compute import ComputeFn, bind_compute_fn, compute_fn_type, identity_fn
 from .match_revise import is_match_revise, match_revise_fntr, validate_match_revise
 from .shards import ShardPaths, shard_iterator

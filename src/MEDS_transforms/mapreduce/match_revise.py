@@ -7,11 +7,11 @@ from typing import Any
 import polars as pl
 from omegaconf import OmegaConf
 
-from ..config import is_metadata_stage
+from ..dataset.io import Frame
+from ..dataset.schema import SUBJECT_ID, TIME
 from ..errors import listed
-from ..io import Frame
 from ..parser import is_matcher, matcher_to_expr
-from ..schema import SUBJECT_ID, TIME
+from ..settings.folders import is_metadata_stage
 from .compute import ComputeFn, bind_compute_fn
 
 MATCH_REVISE_KEY = "_match_revise"

@@ -8,10 +8,10 @@ from typing import Any
 
 import polars as pl
 
+from ..dataset.io import publish, write_parquet
 from ..errors import listed
-from ..io import publish, write_parquet
-from ..journal import note_plan
-from .claims import Unit, is_current
+from ..work.claims import Unit, is_current
+from ..work.journal import note_plan
 from .mapper import map_units
 
 logger = logging.getLogger(__name__)

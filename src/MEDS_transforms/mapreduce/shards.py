@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..config import flag
+from ..dataset.schema import TRAIN_SPLIT
 from ..errors import listed
-from ..files import files_below
-from ..schema import TRAIN_SPLIT
+from ..settings.keys import flag
+from ..work.files import files_below
 
 ShardPaths = list[tuple[Path, Path]]
 

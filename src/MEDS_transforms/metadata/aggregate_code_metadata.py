@@ -29,17 +29,18 @@ from typing import Any
 
 import polars as pl
 
-from ..code_metadata import check_data, code_key, join_former, read_codes, to_smallest_unsigned
-from ..config import PREPROCESS_CONFIG_YAML, code_modifiers, flag
+from ..cli.script import stage_script
+from ..dataset.code_metadata import check_data, code_key, join_former, read_codes, to_smallest_unsigned
+from ..dataset.io import Frame, scan_parquet, write_parquet
+from ..dataset.measurements import checked
+from ..dataset.schema import CODE, MANDATORY_COLUMNS, NUMERIC_VALUE, SUBJECT_ID, VALUES_QUANTILES
 from ..errors import listed
-from ..io import Frame, scan_parquet, write_parquet
-from ..mapreduce.claims import overwriting_run
 from ..mapreduce.mapper import shard_units
 from ..mapreduce.reducer import map_and_reduce
 from ..mapreduce.shards import shard_iterator
-from ..measurements import checked
-from ..schema import CODE, MANDATORY_COLUMNS, NUMERIC_VALUE, SUBJECT_ID, VALUES_QUANTILES
-from ..stage import stage_script
+from ..settings.keys import code_modifiers, flag
+from ..settings.packaged import PREPROCESS_CONFIG_YAML
+from ..work.claims import overwriting_run
 from .aggregations import Aggregations, read_aggregations
 from .quantiles import merge_quantiles, quantile_part
 from .statistics import STATISTICS, value_or_null

@@ -7,9 +7,9 @@ from typing import Any
 import polars as pl
 from omegaconf import OmegaConf
 
-from ..config import flag
+from ..dataset.schema import CODE_N_SUBJECTS, NUMERIC_VALUE, VALUES_N_SUBJECTS, VALUES_QUANTILES
 from ..errors import Problems, listed, nearest
-from ..schema import CODE_N_SUBJECTS, NUMERIC_VALUE, VALUES_N_SUBJECTS, VALUES_QUANTILES
+from ..settings.keys import flag
 from .statistics import STATISTICS
 
 KNOWN = [*STATISTICS, VALUES_QUANTILES]

@@ -18,13 +18,14 @@ from typing import Any
 
 import polars as pl
 
-from ..code_metadata import CODES_FILE, check_unique, code_key, read_codes, to_smallest_unsigned
-from ..config import PREPROCESS_CONFIG_YAML, code_modifiers, flag
+from ..cli.script import stage_script
+from ..dataset.code_metadata import CODES_FILE, check_unique, code_key, read_codes, to_smallest_unsigned
+from ..dataset.schema import VOCAB_INDEX
 from ..errors import listed, nearest
-from ..mapreduce.claims import overwriting_run
 from ..mapreduce.reducer import map_and_reduce
-from ..schema import VOCAB_INDEX
-from ..stage import stage_script
+from ..settings.keys import code_modifiers, flag
+from ..settings.packaged import PREPROCESS_CONFIG_YAML
+from ..work.claims import overwriting_run
 
 LEXICOGRAPHIC = "lexicographic"
 ORDERING_METHODS = (LEXICOGRAPHIC,)

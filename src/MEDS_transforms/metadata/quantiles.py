@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from ..schema import NUMERIC_VALUE, VALUES_QUANTILE, VALUES_QUANTILES
+from ..dataset.schema import NUMERIC_VALUE, VALUES_QUANTILE, VALUES_QUANTILES
 
 CAPACITY = 50_000
 """Most values of a code that a shard's part keeps."""

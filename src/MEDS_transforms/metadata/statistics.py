@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from ..schema import (
+from ..dataset.schema import (
     CODE_N_OCCURRENCES,
     CODE_N_SUBJECTS,
     NUMERIC_VALUE,

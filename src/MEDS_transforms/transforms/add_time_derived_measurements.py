@@ -26,13 +26,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ..config import INFERRED_STAGE_KEYS, PREPROCESS_CONFIG_YAML
+from ..cli.script import stage_script
+from ..dataset.io import Frame
+from ..dataset.measurements import Ints, begins_event, checked, in_order
+from ..dataset.schema import CODE, NUMERIC_VALUE, SUBJECT_ID, TIME
 from ..errors import Problems, listed, nearest
-from ..io import Frame
 from ..mapreduce.mapper import map_stage
-from ..measurements import Ints, begins_event, checked, in_order
-from ..schema import CODE, NUMERIC_VALUE, SUBJECT_ID, TIME
-from ..stage import stage_script
+from ..settings.folders import INFERRED_STAGE_KEYS
+from ..settings.packaged import PREPROCESS_CONFIG_YAML
 
 _DAY = 24 * 60 * 60
 

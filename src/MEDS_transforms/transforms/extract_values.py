@@ -19,15 +19,16 @@ from typing import Any
 
 import polars as pl
 
-from ..config import INFERRED_STAGE_KEYS, PREPROCESS_CONFIG_YAML
+from ..cli.script import stage_script
+from ..dataset.io import Frame
+from ..dataset.measurements import checked, in_order
+from ..dataset.schema import DEPRECATED_NAMES, MANDATORY_TYPES, SUBJECT_ID, TIME
+from ..dataset.subjects import subject_ids
 from ..errors import Problems, listed, nearest
-from ..extract.subjects import subject_ids
-from ..io import Frame
 from ..mapreduce.mapper import map_stage
-from ..measurements import checked, in_order
 from ..parser import Parsed, cfg_to_expr
-from ..schema import DEPRECATED_NAMES, MANDATORY_TYPES, SUBJECT_ID, TIME
-from ..stage import stage_script
+from ..settings.folders import INFERRED_STAGE_KEYS
+from ..settings.packaged import PREPROCESS_CONFIG_YAML
 
 logger = logging.getLogger(__name__)
 

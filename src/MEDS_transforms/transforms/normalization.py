@@ -16,12 +16,21 @@ from collections.abc import Callable
 
 import polars as pl
 
-from ..code_metadata import check_metadata, lookup, with_mean_and_std
-from ..config import PREPROCESS_CONFIG_YAML
+from ..cli.script import stage_script
+from ..dataset.code_metadata import check_metadata, lookup, with_mean_and_std
+from ..dataset.measurements import checked
+from ..dataset.schema import (
+    CODE,
+    MANDATORY_COLUMNS,
+    NUMERIC_VALUE,
+    SUBJECT_ID,
+    TIME,
+    VALUES_MEAN,
+    VALUES_STD,
+    VOCAB_INDEX,
+)
 from ..mapreduce.mapper import map_stage
-from ..measurements import checked
-from ..schema import CODE, MANDATORY_COLUMNS, NUMERIC_VALUE, SUBJECT_ID, TIME, VALUES_MEAN, VALUES_STD, VOCAB_INDEX
-from ..stage import stage_script
+from ..settings.packaged import PREPROCESS_CONFIG_YAML
 
 _INDEX, _MEAN, _STD = "__index", "__mean", "__std"
 

@@ -18,12 +18,12 @@ from typing import Any
 
 import polars as pl
 
-from ..code_metadata import lookup, with_mean_and_std
-from ..config import PREPROCESS_CONFIG_YAML
+from ..cli.script import stage_script
+from ..dataset.code_metadata import lookup, with_mean_and_std
+from ..dataset.measurements import checked
+from ..dataset.schema import CODE, IS_INLIER, NUMERIC_VALUE, VALUES_MEAN, VALUES_STD
 from ..mapreduce.mapper import map_stage
-from ..measurements import checked
-from ..schema import CODE, IS_INLIER, NUMERIC_VALUE, VALUES_MEAN, VALUES_STD
-from ..stage import stage_script
+from ..settings.packaged import PREPROCESS_CONFIG_YAML
 
 _MEAN, _STD = "__mean", "__std"
 

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ..config import PREPROCESS_CONFIG_YAML
-from ..io import Frame
+from ..cli.script import stage_script
+from ..dataset.io import Frame
+from ..dataset.measurements import begins_event, checked, in_order
+from ..dataset.schema import CODE, SUBJECT_ID, TIME
 from ..mapreduce.mapper import map_stage
-from ..measurements import begins_event, checked, in_order
 from ..parser import matcher_to_expr
-from ..schema import CODE, SUBJECT_ID, TIME
-from ..stage import config_value, stage_script
+from ..settings.keys import config_value
+from ..settings.packaged import PREPROCESS_CONFIG_YAML
 
 _RANK = "__rank"
 

@@ -29,18 +29,19 @@ from urllib.parse import quote
 import numpy as np
 import polars as pl
 
-from ..config import PREPROCESS_CONFIG_YAML, flag
+from ..cli.script import stage_script
+from ..dataset.io import scan_parquet, scratch_path, write_parquet
+from ..dataset.measurements import checked, in_order
+from ..dataset.schema import SPLIT, SUBJECT_ID, TIME
+from ..dataset.splits import shard_subjects
 from ..errors import Problems, listed
-from ..files import clear_scratch, lock_path
-from ..io import scan_parquet, scratch_path, write_parquet
-from ..mapreduce.claims import Unit, claim, overwriting_run, publish_once, shard_unit
 from ..mapreduce.mapper import DATA_DIR, is_match_revise, map_units
 from ..mapreduce.reducer import finish
 from ..mapreduce.shards import shard_iterator, shuffle_shards
-from ..measurements import checked, in_order
-from ..schema import SPLIT, SUBJECT_ID, TIME
-from ..splits import shard_subjects
-from ..stage import config_value, stage_script
+from ..settings.keys import config_value, flag
+from ..settings.packaged import PREPROCESS_CONFIG_YAML
+from ..work.claims import Unit, claim, overwriting_run, publish_once, shard_unit
+from ..work.files import clear_scratch, lock_path
 
 logger = logging.getLogger(__name__)
 

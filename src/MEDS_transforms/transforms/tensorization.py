@@ -29,13 +29,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from nested_ragged_tensors.ragged_numpy import JointNestedRaggedTensorDict
 
-from ..config import PREPROCESS_CONFIG_YAML
+from ..cli.script import stage_script
+from ..dataset.io import Frame
+from ..dataset.schema import CODE, NUMERIC_VALUE
 from ..errors import Problems, listed
-from ..io import Frame
 from ..mapreduce.mapper import is_match_revise, map_over
 from ..mapreduce.shards import ShardPaths, shard_iterator
-from ..schema import CODE, NUMERIC_VALUE
-from ..stage import stage_script
+from ..settings.packaged import PREPROCESS_CONFIG_YAML
 
 IN_PREFIX = "event_seqs/"
 SUFFIX = ".nrt"

@@ -29,15 +29,16 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from ..config import PREPROCESS_CONFIG_YAML, flag
+from ..cli.script import stage_script
+from ..dataset.io import Frame, publish, scan_parquet, write_parquet
+from ..dataset.measurements import Bools, Ints, begins_event, checked, in_order
+from ..dataset.schema import CODE, MANDATORY_TYPES, NUMERIC_VALUE, START_TIME, SUBJECT_ID, TIME, TIME_DELTA_DAYS
 from ..errors import listed, nearest
-from ..io import Frame, publish, scan_parquet, write_parquet
-from ..mapreduce.claims import Unit, is_current, overwriting_run
 from ..mapreduce.mapper import DATA_DIR, is_match_revise, map_units
 from ..mapreduce.shards import shard_iterator
-from ..measurements import Bools, Ints, begins_event, checked, in_order
-from ..schema import CODE, MANDATORY_TYPES, NUMERIC_VALUE, START_TIME, SUBJECT_ID, TIME, TIME_DELTA_DAYS
-from ..stage import stage_script
+from ..settings.keys import flag
+from ..settings.packaged import PREPROCESS_CONFIG_YAML
+from ..work.claims import Unit, is_current, overwriting_run
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""What a MEDS dataset is: its columns, files, dtypes, subjects, splits and codes."""

@@ -1,0 +1,209 @@
+"""The table of codes, `codes.parquet`: how it is read, looked up, and how a stage's results join it."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from ..errors import Problems, listed, nearest
+from .dtypes import meeting_types
+from .schema import (
+    CODE,
+    CODE_PREFIX,
+    VALUES_MEAN,
+    VALUES_N_OCCURRENCES,
+    VALUES_STD,
+    VALUES_SUM,
+    VALUES_SUM_SQD,
+    VOCAB_INDEX,
+)
+
+logger = logging.getLogger(__name__)
+
+CODES_FILE = "codes.parquet"
+
+
+def read_codes(folder: Path | str) -> pl.DataFrame | None:
+    """The code metadata in a folder, or None where there is none."""
+    path = Path(folder) / CODES_FILE
+    return pl.read_parquet(path, glob=False) if path.is_file() else None
+
+
+def add_to_codes(new: pl.DataFrame, old: pl.DataFrame | None) -> pl.DataFrame:
+    """All codes of two tables, one row per code, sorted by code.
+
+    A column that both have takes the new value or, where that is null, the old one.
+
+    >>> new = pl.DataFrame({"code": ["a", "b"], "n": [1, None]})
+    >>> old = pl.DataFrame({"code": ["c", "b"], "n": [3, 2]})
+    >>> add_to_codes(new, old).rows()
+    [('a', 1), ('b', 2), ('c', 3)]
+    """
+    if old is None:
+        return new.sort(CODE)
+    joined = new.join(old, on=CODE, how="full", coalesce=True, suffix="__old")
+    both = [c for c in new.columns if c in old.columns and c != CODE]
+    joined = joined.with_columns(pl.coalesce(c, f"{c}__old").alias(c) for c in both)
+    return joined.drop(f"{c}__old" for c in both).sort(CODE)
+
+
+def code_key(code_modifiers: Sequence[str] | None) -> list[str]:
+    """The columns that tell codes apart: `code` and the modifiers."""
+    return [CODE, *(code_modifiers or [])]
+
+
+def lookup(
+    df: pl.LazyFrame,
+    code_metadata: pl.DataFrame,
+    code_modifiers: Sequence[str] | None,
+    columns: Mapping[str, str],
+) -> pl.LazyFrame:
+    """Adds to every row what the code metadata says about its code, or null where it says nothing.
+
+    Rows keep their order. Null modifiers are equal to each other; a null code, which in the metadata stands for
+    all codes together, is no code.
+
+    Args:
+        df: the measurements.
+        code_metadata: a row per code and modifiers.
+        code_modifiers: the columns that join `code`, or None.
+        columns: what the metadata's columns are called in the result.
+
+    Raises:
+        ValueError: columns are missing in the metadata (the message names the stage to run before) or in the
+            data, or the metadata has several rows for one code and modifiers.
+    """
+    key = code_key(code_modifiers)
+    check_metadata(code_metadata, [*key, *columns])
+    schema = df.collect_schema()
+    check_data(schema, key)
+    known = code_metadata.filter(pl.col(CODE).is_not_null()).select(
+        *key, *(pl.col(column).alias(name) for column, name in columns.items())
+    )
+    check_unique(known, key)
+    key_types = meeting_types(key, schema, known.schema)
+    known = known.cast(key_types)  # type: ignore[arg-type]
+
+    def say(keys: pl.Series) -> pl.Series:
+        rows = keys.struct.unnest().cast(key_types)  # type: ignore[arg-type]
+        rows = rows.join(known, on=key, how="left", nulls_equal=True, maintain_order="left")
+        return rows.select(columns.values()).to_struct(keys.name)
+
+    # NOTE: as an expression of the key alone. A join of whole rows that keeps their order takes twice as long,
+    # and hides from polars which of the other columns are needed.
+    said = pl.struct(key).map_batches(say, known.select(columns.values()).to_struct().dtype, is_elementwise=True)
+    return df.with_columns(said.alias(_SAID)).unnest(_SAID)
+
+
+_SAID = "__said"
+
+
+def check_data(there: Iterable[str], columns: Iterable[str]) -> None:
+    """Raises a ValueError, which lists them and what there is, if the data lacks columns."""
+    there = list(there)
+    if missing := [column for column in columns if column not in there]:
+        raise ValueError(
+            f"The data has no column {listed(missing)}{nearest(missing[0], there)}. It has: {listed(there)}. Correct "
+            "the data, or code_modifiers where that asks for the column."
+        )
+
+
+def check_metadata(code_metadata: pl.DataFrame, columns: Iterable[str]) -> None:
+    """Raises a ValueError, which names the stage to run before, if the code metadata lacks columns."""
+    problems = Problems("The code metadata lacks what this stage needs")
+    for column in columns:
+        if column not in code_metadata.columns:
+            problems.add(f"{column}: {_remedy(column)}")
+    problems.raise_if_any()
+
+
+def _remedy(column: str) -> str:
+    if column == CODE:
+        return "this is no code metadata; correct metadata_input_dir"
+    if column == VOCAB_INDEX:
+        return "run fit_vocabulary_indices before this stage"
+    if "/" not in column:
+        return "correct code_modifiers, or compute the metadata with them (aggregate_code_metadata) before this stage"
+    stage = "count_code_occurrences" if column.startswith(CODE_PREFIX) else "fit_normalization"
+    return f"run {stage} before this stage, or another stage with {column} among its aggregations"
+
+
+def check_unique(code_metadata: pl.DataFrame, key: Sequence[str]) -> None:
+    """Raises a ValueError, which shows them with their counts, if rows of the metadata have the same key."""
+    if code_metadata.height == code_metadata.select(pl.struct(key).n_unique()).item():
+        return
+    repeated = code_metadata.group_by(key).len("count").filter(pl.col("count") > 1).sort(key)
+    shown = "\n".join(f"  {row}" for row in repeated.head(20).rows())
+    raise ValueError(
+        f"The code metadata has several rows for one ({', '.join(key)}); here with the number of rows:\n{shown}\n"
+        "Remove all but one, or add the columns that tell them apart to code_modifiers."
+    )
+
+
+def with_mean_and_std(code_metadata: pl.DataFrame) -> pl.DataFrame:
+    """The code metadata with the mean and deviation of every code's values, null for a code without values.
+
+    They are `values/mean` and `values/std` as they stand, where the metadata has them, and else follow from
+    `values/n_occurrences`, `values/sum` and `values/sum_sqd` in 32 bits, as in release 0.1.
+
+    Raises:
+        ValueError: the metadata has neither; the message names the stage to run before.
+
+    >>> with_mean_and_std(
+    ...     pl.DataFrame({"code": ["a"], "values/n_occurrences": [2], "values/sum": [4.0], "values/sum_sqd": [10.0]})
+    ... ).select("values/mean", "values/std").row(0)
+    (2.0, 1.0)
+    """
+    given = [column for column in (VALUES_MEAN, VALUES_STD) if column in code_metadata.columns]
+    sums = (VALUES_N_OCCURRENCES, VALUES_SUM, VALUES_SUM_SQD)
+    if not all(column in code_metadata.columns for column in sums):
+        if len(given) < 2:
+            check_metadata(code_metadata, sums)
+        return code_metadata
+    n, total, total_sqd = (pl.col(column).cast(pl.Float32) for column in sums)
+    mean = total / n
+    derived = {VALUES_MEAN: mean, VALUES_STD: (total_sqd / n - mean * mean).sqrt()}
+    derived = {column: pl.when(n > 0).then(expr) for column, expr in derived.items()}
+    return code_metadata.with_columns(
+        pl.coalesce(column, expr).alias(column) if column in given else expr.alias(column)
+        for column, expr in derived.items()
+    )
+
+
+def join_former(new: pl.DataFrame, former: pl.DataFrame | None, code_modifiers: Sequence[str] | None) -> pl.DataFrame:
+    """The codes of `new`, in its order, with what was known of them before; the log counts what is gone.
+
+    They are joined by `code` and those modifiers that both have. Columns: the key, the new ones, then the former
+    ones that are not computed anew.
+
+    Raises:
+        ValueError: the former metadata has several rows for one code and those modifiers.
+    """
+    key = code_key(code_modifiers)
+    new = new.select(*key, pl.exclude(key))
+    if former is None:
+        return new
+    on = [column for column in key if column in former.columns]
+    check_metadata(former, [CODE])
+    key_types = meeting_types(on, new.schema, former.schema)
+    new = new.cast(key_types)  # type: ignore[arg-type]
+    former = former.select(
+        *(pl.col(column).cast(key_types[column]) for column in on),
+        *(column for column in former.columns if column not in new.columns),
+    )
+    check_unique(former, on)
+    if gone := former.join(new, on=on, how="anti", nulls_equal=True).height:
+        logger.info("%d of %d codes of the former code metadata were not seen, and are left out", gone, former.height)
+    return new.join(former, on=on, how="left", nulls_equal=True, maintain_order="left")
+
+
+def to_smallest_unsigned(counts: pl.Series) -> pl.Series:
+    """Counts in the smallest unsigned type that holds them.
+
+    >>> to_smallest_unsigned(pl.Series([1, 256])).dtype
+    UInt16
+    """
+    largest = np.min_scalar_type(counts.max() or 0)  # type: ignore[arg-type]
+    return counts.cast({"uint8": pl.UInt8, "uint16": pl.UInt16, "uint32": pl.UInt32}.get(largest.name, pl.UInt64))

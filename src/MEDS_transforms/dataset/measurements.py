@@ -1,0 +1,77 @@
+"""What stages ask of the measurements of a shard: that columns are there, rows in order, and where events begin."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from ..errors import Problems, listed, nearest
+from .io import Frame
+from .schema import CODE, MANDATORY_TYPES, NUMERIC_VALUE, SUBJECT_ID, TIME
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+_STATIC = np.iinfo(np.int64).min
+"""What stands for the null time of static rows: before every time, as nulls come first in a shard."""
+
+_SUITABLE: dict[str, tuple[Callable[[pl.DataType], bool], str]] = {
+    SUBJECT_ID: (lambda dtype: dtype.is_integer(), "an integer"),
+    TIME: (lambda dtype: isinstance(dtype, pl.Datetime), "a Datetime"),
+    CODE: (lambda dtype: dtype == pl.String, "a String; after normalization codes are numbers"),
+    NUMERIC_VALUE: (lambda dtype: dtype.is_numeric(), "a number"),
+}
+
+
+def checked(df: Frame, *columns: str) -> pl.LazyFrame:
+    """The measurements, if they have these columns of the MEDS schema in dtypes that can be worked with.
+
+    NOTE: other writers than polars leave columns of dtype Null, where a shard has no value, and categorical codes;
+    these become the dtype of the schema.
+
+    Raises:
+        ValueError: columns are missing or have another dtype; the message lists all of them.
+    """
+    df = df.lazy()
+    schema = df.collect_schema()
+    problems, casts = Problems("The data cannot be used: run the stages on a MEDS dataset, or mend it"), {}
+    for column in columns:
+        is_suitable, must_be = _SUITABLE[column]
+        if column not in schema:
+            problems.add(f"{column} is missing{nearest(column, schema)}; there are {listed(schema)}")
+        elif schema[column] in (pl.Null, pl.Categorical, pl.Enum):
+            casts[column] = MANDATORY_TYPES[column]
+        elif not is_suitable(schema[column]):
+            problems.add(f"{column} must be {must_be}; it is {schema[column]}")
+    problems.raise_if_any()
+    return df.cast(casts) if casts else df  # type: ignore[arg-type]
+
+
+def in_order(df: pl.DataFrame) -> pl.DataFrame:
+    """The rows sorted by subject and time, null first; ties keep their order. Costs next to nothing if they are.
+
+    Raises:
+        ValueError: a row has no subject.
+    """
+    if n := df[SUBJECT_ID].null_count():
+        raise ValueError(f"{n} rows have no {SUBJECT_ID}. Mend the data.")
+    subject, when = _keys(df)
+    later = (subject[1:] > subject[:-1]) | ((subject[1:] == subject[:-1]) & (when[1:] >= when[:-1]))
+    return df if later.all() else df.sort(SUBJECT_ID, TIME, nulls_last=False, maintain_order=True)
+
+
+def begins_event(df: pl.DataFrame) -> Bools:
+    """Which rows are the first of their subject and time, in a frame that is in order.
+
+    >>> begins_event(pl.DataFrame({"subject_id": [1, 1, 1, 2], "time": [None, 5, 5, 5]})).tolist()
+    [True, True, False, True]
+    """
+    subject, when = _keys(df)
+    begins = np.ones(df.height, dtype=bool)
+    begins[1:] = (subject[1:] != subject[:-1]) | (when[1:] != when[:-1])
+    return begins
+
+
+def _keys(df: pl.DataFrame) -> tuple[Ints, Ints]:
+    return df[SUBJECT_ID].to_numpy(), df[TIME].to_physical().fill_null(_STATIC).to_numpy()

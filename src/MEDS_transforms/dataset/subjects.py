@@ -1,0 +1,44 @@
+"""Subject ids of raw tables, in whatever dtype they come, as 64-bit integers."""
+
+import polars as pl
+import polars.selectors as cs
+
+from .schema import SUBJECT_ID
+
+_ALWAYS_FIT = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
+
+
+def subject_ids(ids: pl.Series, where: str) -> pl.Series:
+    """The ids as Int64, named `subject_id`; nulls stay null.
+
+    Args:
+        ids: whole numbers as integers, floats, decimals or text.
+        where: the table and column, for messages.
+
+    Raises:
+        ValueError: an id is no whole number, or is beyond 64 bits; the message shows it.
+    """
+    dtype = ids.dtype
+    if dtype in _ALWAYS_FIT or dtype == pl.Null:
+        return ids.cast(pl.Int64).alias(SUBJECT_ID)
+    if not (dtype.is_numeric() or dtype in (pl.String, pl.Categorical, pl.Enum)):
+        raise ValueError(f"{where}: subject ids must be integers, not {dtype}.")
+    if dtype in (pl.Categorical, pl.Enum):
+        ids = ids.cast(pl.String)
+    numbers = ids.cast(pl.Int64, strict=False)
+    bad = numbers.is_null() & ids.is_not_null()
+    if ids.dtype.is_float() or ids.dtype.is_decimal():
+        bad |= (numbers.cast(ids.dtype, strict=False) != ids).fill_null(False)
+    if bad.any():
+        raise ValueError(
+            f"{where}: subject ids must be whole numbers of at most 64 bits, but {bad.sum()} are not, such as "
+            f"{ids.filter(bad)[0]!r}. Mend them, or name another column as subject_id_col, and run shard_events again, "
+            "with do_overwrite=True."
+        )
+    return numbers.alias(SUBJECT_ID)
+
+
+def unique_subject_ids(frame: pl.LazyFrame, column: str, where: str) -> pl.Series:
+    """The distinct non-null ids in a column, as Int64, in any order."""
+    distinct = frame.select(cs.by_name(column)).unique().collect().to_series()
+    return subject_ids(distinct, where).drop_nulls().unique()

@@ -1,0 +1,5 @@
+"""`python -m MEDS_transforms.runner`."""
+
+from .run import main
+
+main()

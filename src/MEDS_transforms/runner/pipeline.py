@@ -1,0 +1,138 @@
+"""A pipeline file, composed with Hydra as the stages' own scripts will."""
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from ..cli.overrides import nested_value
+from ..errors import explain, listed, nearest
+from ..settings.folders import populate_stage
+from ..settings.keys import flag
+from ..settings.packaged import RESERVED_CONFIG_NAMES
+
+PACKAGED_CONFIGS = "pkg://MEDS_transforms.configs"
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A pipeline file and what it amounts to, with its defaults and the overrides for its stages."""
+
+    config_fp: Path
+    searchpath: list[str]
+    overrides: list[str]
+    cfg: DictConfig
+
+    def value(self, key: str) -> Any:
+        """The resolved value at a key path; None where it is absent, or mandatory and not set."""
+        value = OmegaConf.select(self.cfg, key)
+        return OmegaConf.to_container(value, resolve=False) if OmegaConf.is_config(value) else value
+
+    @property
+    def stages(self) -> Any:
+        """The entry `stages`, unchecked."""
+        stages = OmegaConf.select(self.cfg, "stages")
+        return OmegaConf.to_container(stages, resolve=True) if OmegaConf.is_config(stages) else stages
+
+    @property
+    def stage_names(self) -> list[str]:
+        """The names in `stages`, each once: all of it, where `pipeline_problems` finds nothing wrong."""
+        names = self.stages if isinstance(self.stages, list) else []
+        return [name for name in dict.fromkeys(map(str, names)) if isinstance(self.block(name), dict)]
+
+    @property
+    def blocks(self) -> Mapping[str, Any]:
+        """The entry `stage_configs`, unresolved; empty where it is no mapping."""
+        blocks = self.value("stage_configs")
+        return blocks if isinstance(blocks, dict) else {}
+
+    def block(self, stage: str) -> Any:
+        """The block of a stage in `stage_configs`, unchecked and unresolved."""
+        block = self.blocks.get(stage)
+        return {} if block is None else block
+
+    def flag(self, key: str) -> bool:
+        """The value of a key that is true or false; see `config.flag`."""
+        return flag({key: self.value(key)}, key)
+
+    def output_dir(self, stage: str) -> str | None:
+        """Where a stage writes, from the cohort's folder; None where that cannot be told."""
+        with suppress(Exception):  # of a key that is not set, or of another stage, which is not for us to say
+            cohort_dir = self.value("cohort_dir")
+            blocks = self.cfg.get("stage_configs") or {}
+            filled = populate_stage(stage, self.value("input_dir"), cohort_dir, self.stages, blocks)
+            return str(os.path.relpath(filled["reducer_output_dir"] or filled["output_dir"], cohort_dir))
+        return None
+
+    def script(self, stage: str) -> Any:
+        """The entry `_script` of a stage's block, resolved; None where there is none."""
+        return self.cfg.stage_configs[stage]["_script"] if self.block(stage).get("_script") else None
+
+
+def load_pipeline(pipeline_config_fp: str | None, overrides: Sequence[str] = ()) -> Pipeline:
+    """Composes a pipeline file with the packaged configs, its own search path and its stages' overrides.
+
+    Raises:
+        ValueError: no file is given, it has a reserved name, or it cannot be composed.
+        FileNotFoundError: there is no such file.
+    """
+    if not pipeline_config_fp:
+        raise ValueError("No pipeline is given. Name its file: pipeline_config_fp=FILE.yaml")
+    config_fp = Path(pipeline_config_fp).absolute()
+    _check_file(config_fp)
+    try:
+        searchpath = _searchpath(config_fp)
+        cfg = _compose(config_fp, [searchpath_override(searchpath), *overrides])
+    except Exception as error:  # YAML, Hydra, OmegaConf, and whatever a resolver of the user's raises
+        given = f" with the overrides {' '.join(overrides)}" if overrides else ""
+        message = f"The pipeline {config_fp}{given} cannot be composed: {explain(error)}"
+        raise ValueError(message) from error
+    return Pipeline(config_fp, searchpath, [*overrides], cfg)
+
+
+def composed(pipeline: Pipeline, more_overrides: Sequence[str] = ()) -> DictConfig:
+    """A pipeline with Hydra's own configuration, as a stage's script composes it."""
+    overrides = [searchpath_override(pipeline.searchpath), *pipeline.overrides, *more_overrides]
+    return _compose(pipeline.config_fp, overrides, return_hydra_config=True)
+
+
+def _check_file(config_fp: Path) -> None:
+    if not config_fp.is_file():
+        near = nearest(config_fp.name, (path.name for path in config_fp.parent.glob("*.yaml")))
+        raise FileNotFoundError(f"There is no pipeline file {config_fp}{near}. Check pipeline_config_fp.")
+    if config_fp.stem in RESERVED_CONFIG_NAMES:
+        reserved = listed(RESERVED_CONFIG_NAMES)
+        raise ValueError(f"{config_fp}: the names of packaged configs ({reserved}) are reserved. Rename the file.")
+    if config_fp.suffix != ".yaml":
+        raise ValueError(f"{config_fp}: Hydra reads only files that end in .yaml. Rename the file.")
+
+
+def _searchpath(config_fp: Path) -> list[str]:
+    """The file's own `hydra.searchpath`, and the packaged configs."""
+    own = OmegaConf.select(OmegaConf.load(config_fp), "hydra.searchpath") or []
+    return [*(entry for entry in own if entry != PACKAGED_CONFIGS), PACKAGED_CONFIGS]
+
+
+def searchpath_override(searchpath: Sequence[str]) -> str:
+    """The override that gives Hydra these places to look for configuration files."""
+    entries = [entry if entry == PACKAGED_CONFIGS else nested_value(entry) for entry in searchpath]
+    return f"hydra.searchpath=[{','.join(entries)}]"
+
+
+def _compose(config_fp: Path, overrides: Sequence[str], return_hydra_config: bool = False) -> DictConfig:
+    """The composed config. NOTE: a running Hydra application holds the one global slot; it stands aside."""
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(config_fp.parent), version_base=None):
+            return compose(config_fp.stem, [*overrides], return_hydra_config)
+    finally:
+        GlobalHydra.instance().clear()
+        if running is not None:
+            GlobalHydra.instance().initialize(running)

@@ -1,0 +1,251 @@
+"""Which script runs which stage of a pipeline, with which arguments; or all that is wrong with it at once.
+
+Nothing here starts a process or writes a file.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..cli.overrides import hydra_value, override_key
+from ..errors import Problems, explain, listed, nearest
+from ..settings.keys import unknown_stage_blocks, unknown_stage_keys
+from ..work.files import publish
+from .pipeline import Pipeline, composed, searchpath_override
+from .stage_runners import PROCESSES, Parallel, StageRunners
+
+SCRIPT_PREFIXES = ("MEDS_extract-", "MEDS_transform-")
+KEYS_PER_STAGE = ("stage", "worker")  # what the runner itself overrides
+PROFILER = "hydra_profiler.profiler.ProfilerCallback"
+LAUNCHERS = {
+    "joblib": ("hydra_plugins.hydra_joblib_launcher", "local-parallelism"),
+    "submitit_local": ("hydra_plugins.hydra_submitit_launcher", "slurm-parallelism"),
+    "submitit_slurm": ("hydra_plugins.hydra_submitit_launcher", "slurm-parallelism"),
+}
+"""Launchers that come with an extra of this package: the plugin's module, and the extra."""
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """One stage that is to run: its command line, its workers, and the file that says that it is done."""
+
+    name: str
+    program: list[str]
+    """The script with its own arguments, and the flags that give it the pipeline."""
+    overrides: list[str]
+    done_fp: Path
+    parallel: Parallel = field(default_factory=Parallel)
+    output_dir: str | None = None
+    """Where it writes, from the cohort's folder; None where that cannot be told."""
+
+    def commands(self, n_workers: int) -> list[list[str]]:
+        """What to start at the same time, for as many workers, but no more than the stage is to have."""
+        n = min(self.parallel.n_workers, n_workers)
+        if self.parallel.in_processes:
+            return [[*self.program, *self.overrides, f"worker={worker}"] for worker in range(n)]
+        if multirun := self.parallel.multirun_overrides(n):
+            return [[*self.program, "--multirun", *self.overrides, *multirun]]
+        return [[*self.program, *self.overrides]]
+
+    def is_done(self) -> bool:
+        """Whether the stage is marked done, and wrote where it is to write: in another list of stages it may not."""
+        try:
+            wrote = self.done_fp.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return False
+        return not wrote or self.output_dir in (None, wrote)
+
+    def mark_done(self) -> None:
+        """Marks the stage done."""
+        publish(self.done_fp, lambda scratch: scratch.write_text(self.output_dir or "", encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a plan must know of the computer.
+
+    Where a program is (or None), which modules it has, and what is wrong with the overrides that set up a launcher (or
+    None).
+    """
+
+    find_program: Callable[[str], str | None]
+    is_installed: Callable[[str], bool]
+    launcher_error: Callable[[Pipeline, Sequence[str]], str | None]
+
+
+def plan(
+    pipeline: Pipeline,
+    stage_runners: StageRunners,
+    log_dir: Path,
+    do_profile: bool = False,
+    surroundings: Surroundings | None = None,
+) -> list[StageRun]:
+    """How every stage is run, in order.
+
+    Args:
+        pipeline: the pipeline file, composed.
+        stage_runners: the stage-runner file.
+        log_dir: where the `.done` files are.
+        do_profile: whether every stage is profiled.
+        surroundings: default: this computer.
+
+    Raises:
+        ValueError: with all that is wrong, each with its key path.
+    """
+    here = surroundings or Surroundings(program_path, module_exists, launcher_error)
+    stages = pipeline.stage_names
+    problems = Problems(f"The pipeline {pipeline.config_fp} cannot be run")
+    problems.found += pipeline_problems(pipeline)
+    problems.found += stage_runners.problems(stages)
+    flags = {key: _flag(pipeline, key, problems) for key in ("strict", "do_overwrite")}
+    if flags["strict"]:
+        problems.found += unknown_keys(pipeline) + stage_runners.unknown_keys(stages)
+    profiling = [f"++hydra.callbacks.profiler._target_={PROFILER}"] if do_profile else []
+    if do_profile and not here.is_installed("hydra_profiler"):
+        problems.add("do_profile: the package hydra-profiler is not installed: pip install hydra-profiler")
+    runs = []
+    for stage in stages:
+        script = _script_words(pipeline, stage_runners, stage, here, problems)
+        program = [*script, f"--config-dir={pipeline.config_fp.parent}", f"--config-name={pipeline.config_fp.stem}"]
+        own = [searchpath_override(pipeline.searchpath), f"stage={hydra_value(stage)}"]
+        parallel = stage_runners.parallel(stage, problems)
+        overrides = [*own, *profiling, *pipeline.overrides]
+        runs.append(
+            StageRun(stage, program, overrides, log_dir / f"{stage}.done", parallel, pipeline.output_dir(stage))
+        )
+    problems.found += _launcher_problems(pipeline, runs, stage_runners.name, here)
+    problems.raise_if_any()
+    return runs
+
+
+def _flag(pipeline: Pipeline, key: str, problems: Problems) -> bool:
+    """A key that is true or false; a problem is noted where it is neither."""
+    try:
+        return pipeline.flag(key)
+    except ValueError as error:
+        problems.add(str(error))
+        return False
+
+
+def serial_workers(pipeline: Pipeline, runs: Sequence[StageRun]) -> list[str]:
+    """A message about stages with several workers and nothing to start them side by side, where there are any."""
+    serial = [run.name for run in runs if run.parallel.n_workers > 1 and not run.parallel.launcher]
+    if not serial or composed(pipeline).hydra.runtime.choices["hydra/launcher"] != "basic":
+        return []
+    return [
+        f"stage-runner file: n_workers without a launcher: the workers of {listed(serial)} run one after the other; "
+        f"add `launcher: {PROCESSES}` (or another)"
+    ]
+
+
+def pipeline_problems(pipeline: Pipeline) -> list[str]:
+    """What is wrong with the list of stages, their blocks and the overrides."""
+    stages = pipeline.stages
+    if not isinstance(stages, list) or not stages:
+        return [f"stages: the pipeline has no stages (found {stages!r}); list at least one"]
+    problems = [f"stages: {stage!r} is not a name" for stage in stages if not isinstance(stage, str)]
+    if repeated := {str(stage) for stage in stages if stages.count(stage) > 1}:
+        problems.append(f"stages: names must be unique; repeated: {listed(repeated)}")
+    for name in dict.fromkeys(map(str, stages)):
+        if not isinstance(block := pipeline.block(name), dict):
+            problems.append(f"stage_configs.{name}: must be a block of keys, not {block!r}")
+    for override in pipeline.overrides:
+        if (key := override_key(override)) in KEYS_PER_STAGE:
+            problems.append(f"{override}: the runner itself sets `{key}` for every stage; leave it out")
+    return problems
+
+
+def unknown_keys(pipeline: Pipeline) -> list[str]:
+    """A message for every block of no stage, and every key in a stage's block that the stage does not know."""
+    messages = unknown_stage_blocks(pipeline.stage_names, pipeline.blocks)
+    for stage in pipeline.stage_names:
+        block = pipeline.block(stage)
+        script = _PACKAGED_SCRIPT.search(str(block.get("_script")))
+        messages += unknown_stage_keys(stage, block, script and script[1])
+    return messages
+
+
+_PACKAGED_SCRIPT = re.compile(rf"\b(?:{'|'.join(SCRIPT_PREFIXES)})(\w+)")
+
+
+def _launcher_problems(
+    pipeline: Pipeline, runs: Sequence[StageRun], stage_runners: str, here: Surroundings
+) -> list[str]:
+    """A message for each launcher that is not installed or not set up as it can be, with its stages."""
+    by_overrides: dict[tuple[str, ...], list[StageRun]] = {}
+    for run in runs:
+        if run.parallel.launcher_overrides:
+            by_overrides.setdefault(tuple(run.parallel.launcher_overrides), []).append(run)
+    problems = []
+    for overrides, using in by_overrides.items():
+        launcher = str(using[0].parallel.launcher)
+        module, extra = LAUNCHERS.get(launcher, ("", ""))
+        where = f"{stage_runners}: {listed(run.name for run in using)}"
+        if module and not here.is_installed(module):
+            install = f"pip install 'MEDS_transforms[{extra}]'"
+            problems.append(f"{where}: the launcher {launcher} is not installed: {install}")
+        elif error := here.launcher_error(pipeline, overrides):
+            problems.append(f"{where}: the launcher {launcher} cannot be set up: {error}")
+    return problems
+
+
+def _script_words(
+    pipeline: Pipeline, stage_runners: StageRunners, stage: str, here: Surroundings, problems: Problems
+) -> list[str]:
+    """The program of a stage and its first arguments; a problem is noted where there is none."""
+    try:
+        script = stage_runners.script(stage) or pipeline.script(stage)
+        words = [os.path.expandvars(word) for word in shlex.split(script or "")]
+    except Exception as error:  # quotes that do not match, no text, an environment variable that is not set
+        problems.add(f"{stage}: its script cannot be read as a command: {explain(error)}")
+        return []
+    if not words:
+        candidates = [f"{prefix}{stage}" for prefix in SCRIPT_PREFIXES]
+        found = [path for name in candidates if (path := here.find_program(name))]
+        if not found:
+            problems.add(
+                f"{stage}: no script: there is no {' or '.join(candidates)}{nearest(stage, console_stages())}"
+                f"; name one in stage_configs.{stage}._script, or as `script` in the stage-runner file"
+            )
+        return found[:1]
+    program = here.find_program(words[0])
+    if not program:
+        problems.add(f"{stage}: {words[0]!r} of its script {script!r} is not found, or not executable")
+    return [program or words[0], *words[1:]]
+
+
+def program_path(name: str) -> str | None:
+    """Where a program is: for our own scripts the environment of the running Python comes before the PATH."""
+    beside = str(Path(sys.executable).parent)
+    if name.startswith(SCRIPT_PREFIXES):
+        return shutil.which(name, path=beside) or shutil.which(name)
+    return shutil.which(name) or shutil.which(name, path=beside)
+
+
+def console_stages() -> set[str]:
+    """The stages that have a console script beside the running Python."""
+    names = (path.name for prefix in SCRIPT_PREFIXES for path in Path(sys.executable).parent.glob(f"{prefix}*"))
+    return {name.partition("-")[2] for name in names}
+
+
+def module_exists(name: str) -> bool:
+    """Whether a module can be imported; it is not imported."""
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def launcher_error(pipeline: Pipeline, overrides: Sequence[str]) -> str | None:
+    """What Hydra says against the overrides that choose and set up a launcher for a pipeline; None if nothing."""
+    try:
+        composed(pipeline, overrides)
+    except Exception as error:  # an unknown launcher or setting, a value of another type, or the plugin's own
+        return explain(error)
+    return None

@@ -1,0 +1,114 @@
+"""Runs one stage until nothing of it is missing, or gives it up.
+
+A launcher reports a failure as soon as it misses one of its workers, and may leave others running. What the workers
+noted (`journal`) tells what is missing then: just that is done by another attempt.
+"""
+
+import logging
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import listed
+from ..work.journal import Work, read_journal
+from .plan import StageRun
+
+logger = logging.getLogger(__name__)
+
+_PAUSE = 0.5
+_LOG_EVERY = 30.0
+_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How a stage failed: its last exit status, how often it was run again, and how far it came."""
+
+    status: int
+    retries: int
+    work: Work
+
+    @property
+    def ending(self) -> str:
+        """How the last attempt ended."""
+        memory = " (perhaps the computer ran out of memory)" if self.status == -signal.SIGKILL else ""
+        return f"{_ending(self.status)}{memory}"
+
+    def account(self) -> str:
+        """What is missing and why, a line each; empty where the workers noted nothing."""
+        missing, planned = self.work.missing, len(self.work.planned)
+        if not missing:
+            return ""
+        # Those first of which something is known.
+        known = sorted(missing, key=lambda unit: (unit not in self.work.failed, unit not in self.work.begun, unit))
+        lines = [f"{len(missing)} of {planned} outputs are missing:"]
+        lines += [f"{unit}: {self.work.why(unit)}" for unit in known[:_NAMED]]
+        lines += [f"and {len(known) - _NAMED} more"] if len(known) > _NAMED else []
+        return "\n  - ".join(lines)
+
+
+def run_until_complete(
+    stage: StageRun, run: Callable[[list[list[str]]], int], stop_if_told: Callable[[], None], journal: Path
+) -> Failure | None:
+    """Runs a stage and, at most `stage.parallel.max_retries` times, runs it again for what is missing.
+
+    It is complete when an attempt ends with success and no unit of work is missing; then also what comes after the
+    last unit is done. Units that workers of an earlier attempt still hold are waited for. What would fail again is not
+    run again.
+
+    Args:
+        stage: the stage.
+        run: runs command lines side by side to their end and gives an exit status: not 0, if one of them has failed.
+        stop_if_told: called while other workers are waited for; may raise.
+        journal: the folder in which the stage's workers note their work.
+
+    Returns:
+        None, or how it failed.
+    """
+    n_workers, failures, before = stage.parallel.n_workers, 0, None
+    while True:
+        status = run(stage.commands(n_workers))
+        if not status and not read_journal(journal).missing:
+            return None
+        missing = _unheld(journal, stage.name, stop_if_told)
+        failures += bool(status) or missing == before
+        work = read_journal(journal)
+        if failures > stage.parallel.max_retries or (status and work.would_fail_again):
+            return Failure(status, failures - 1, work)
+        n_workers, before = max(1, len(missing)) if work.planned else stage.parallel.n_workers, missing
+        _log_retry(stage, status, work, failures)
+
+
+def _unheld(journal: Path, stage: str, stop_if_told: Callable[[], None]) -> list[str]:
+    """The missing units that no worker holds, as soon as there are any, or none is missing any more."""
+    logged = float("-inf")
+    while True:
+        stop_if_told()
+        work = read_journal(journal)
+        held = set(work.held)
+        unheld = [unit for unit in work.missing if unit not in held]
+        if unheld or not held:
+            return unheld
+        if time.monotonic() - logged > _LOG_EVERY:
+            logged = time.monotonic()
+            logger.info(f"Stage {stage}: waiting for workers that still run and hold {listed(held, 5)}")
+        time.sleep(_PAUSE)
+
+
+def _log_retry(stage: StageRun, status: int, work: Work, failures: int) -> None:
+    left = f"{len(work.missing)} of {len(work.planned)} outputs are missing" if work.missing else "no output is missing"
+    again = f"It is run again for {'what is missing' if work.missing else 'what comes after them'}"
+    if not work.planned:
+        left, again = "none of its workers began to work", "It is run again"
+    retry = f" (retry {failures} of {stage.parallel.max_retries})" if status else ""
+    logger.warning(f"Stage {stage.name} {_ending(status)}: {left}. {again}{retry}.")
+    for unit in work.missing[:_NAMED]:
+        logger.warning(f"  {unit}: {work.why(unit)}")
+
+
+def _ending(status: int) -> str:
+    if status < 0:
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"ended with exit status {status}" if status else "ended without an error, but not complete"

@@ -1,0 +1,248 @@
+"""Runs the stages of a pipeline, in order, each by its own script; what is done is skipped.
+
+A stage that succeeds leaves `<log_dir>/<stage>.done`, the whole pipeline `<log_dir>/_all_stages.done`.
+"""
+
+import logging
+import os
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from ..cli.boundary import give_up, hydra_script
+from ..cli.overrides import override_key, quoted, split_overrides
+from ..cli.threads import limit_threads, share_cores
+from ..errors import StageError, explain
+from ..settings.keys import flag
+from ..settings.packaged import RUNNER_CONFIG_YAML
+from ..work.environment import JOURNAL, RESUMING, RUN_STARTED
+from ..work.files import publish, try_lock
+from .pipeline import Pipeline, load_pipeline
+from .plan import StageRun, plan, serial_workers, unknown_keys
+from .processes import Children
+from .retries import Failure, run_until_complete
+from .screen import Screen, Sink, open_screen
+from .stage_runners import PARALLELIZE, StageRunners
+
+__all__ = ["main", "run", "split_overrides"]
+
+logger = logging.getLogger(__name__)
+
+ALL_DONE = "_all_stages.done"
+RUNNER_LOCK = ".runner.lock"
+"""In `log_dir`; held by the runner as long as it lives, since two would take each other's notes for theirs."""
+BROUGHT_ALONG = ("dataset.json", "subject_splits.parquet")
+"""Files of the input's `metadata/` that a pre-processed cohort needs as well."""
+
+
+def main(cfg: DictConfig | None = None) -> None:
+    """Runs the pipeline that the command line names, or with a configuration that is composed already."""
+    if cfg is not None:
+        run(cfg)
+        return
+    runner_args, stage_overrides = split_overrides(sys.argv[1:])
+    _check_runner_args(runner_args)
+    if stage_overrides:
+        runner_args.append(f"++_stage_overrides=[{','.join(map(quoted, stage_overrides))}]")
+    argv = sys.argv
+    try:
+        sys.argv = [argv[0], *runner_args]
+        hydra_script(run, RUNNER_CONFIG_YAML)
+    finally:
+        sys.argv = argv
+
+
+def _check_runner_args(args: Sequence[str]) -> None:
+    """Ends with a message where a launcher is given to the runner itself, which starts one process: itself."""
+    for arg in args:
+        if override_key(arg).startswith(("hydra/launcher", "hydra.launcher")):
+            give_up(f"{arg}: name the launcher of the stages in a stage-runner file: stage_runner_fp=FILE.yaml")
+
+
+def run(cfg: DictConfig) -> None:
+    """Checks the whole pipeline, then runs its stages."""
+    log_fp = _log_file(cfg)
+    log_fp.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        try_lock(Path(cfg.log_dir) / RUNNER_LOCK) as alone,
+        log_fp.open("a", encoding="utf-8", errors="replace", buffering=1) as log,
+    ):
+        if not alone:
+            raise StageError(f"Another runner is at work with {cfg.log_dir}: wait for its end, or stop it.")
+        _run(cfg, log_fp, lambda line: log.write(line + "\n"))
+
+
+def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
+    log_dir = Path(cfg.log_dir)
+    pipeline = load_pipeline(cfg.pipeline_config_fp, _stage_overrides(cfg))
+    stage_runners = read_stage_runners(cfg)
+    runs = plan(pipeline, stage_runners, log_dir, flag(cfg, "do_profile"))
+    warnings = (
+        unknown_keys(pipeline) + stage_runners.unknown_keys(pipeline.stage_names) + serial_workers(pipeline, runs)
+    )
+    _warn(warnings)
+    if pipeline.flag("do_overwrite"):
+        for done_fp in (*(stage.done_fp for stage in runs), log_dir / ALL_DONE):
+            done_fp.unlink(missing_ok=True)
+    children = Children()
+    with children.ended_by_signals(), open_screen() as screen:
+        for number, stage in enumerate(runs, 1):
+            if stage.is_done():
+                logger.info(f"Stage {number} of {len(runs)}, {stage.name}, is done already: skipped.")
+                continue
+            screen.begin(number, len(runs), stage.name)
+            command, *others = stage.commands(stage.parallel.n_workers)
+            times = f" ({len(others) + 1} processes)" if others else ""
+            logger.info(f"Stage {number} of {len(runs)}, {stage.name}{times}: {shlex.join(command)}")
+            _run_stage(stage, pipeline, children, screen, log, log_fp)
+    _bring_along(pipeline)
+    publish(log_dir / ALL_DONE, Path.touch)
+    logger.info(f"All {len(runs)} stages are done.")
+    _warn(warnings)
+
+
+def read_stage_runners(cfg: DictConfig) -> StageRunners:
+    """The stage-runner file; where it has no `parallelize`, with the one of the runner's own configuration.
+
+    Raises:
+        ValueError: the file is not a mapping, or cannot be read.
+    """
+    name = f"stage-runner file {cfg.get('stage_runner_fp')}" if cfg.get("stage_runner_fp") else "stage-runner file"
+    try:
+        entries = _plain(cfg.get("_stage_runners")) or {}
+    except Exception as error:  # YAML, OmegaConf: an environment variable that is not set, say
+        raise ValueError(f"The {name} cannot be used: {explain(error)}") from error
+    if not isinstance(entries, dict):
+        raise ValueError(f"The {name} must map stages to blocks, not be a list.")
+    return StageRunners({PARALLELIZE: _plain(cfg.get(PARALLELIZE)), **entries}, name)
+
+
+def _run_stage(
+    stage: StageRun, pipeline: Pipeline, children: Children, screen: Screen, log: Sink, log_fp: Path
+) -> None:
+    """Runs one stage and marks it done.
+
+    Raises:
+        StageError: it failed, or could not be started.
+        SystemExit: the runner was told to stop.
+    """
+    start = time.monotonic()
+    journal = stage.done_fp.with_suffix(".journal").absolute()
+    shutil.rmtree(journal, ignore_errors=True)
+    environ = stage_environment(journal)
+
+    def stop_if_told() -> None:
+        if stopped_by := children.stopped_by:
+            jobs = " Its jobs in Slurm's queue stay: scancel ends them." if stage.parallel.on_slurm else ""
+            again = "The same command goes on from there."
+            logger.error(f"Stopped by {stopped_by.name} in stage {stage.name}.{jobs} {again}")
+            raise SystemExit(128 + stopped_by)
+
+    def run(commands: list[list[str]]) -> int:
+        env = environ.copy()
+        if stage.parallel.in_processes:
+            limit_threads(len(commands), env)
+        else:
+            share_cores(commands[0], env)  # the package's own scripts do that themselves, a user's may not
+        try:
+            status = children.run(commands, env, [screen.line, log])
+        except OSError as error:
+            raise StageError(f"The stage {stage.name} could not be started: {error}") from error
+        stop_if_told()
+        return status
+
+    if failure := run_until_complete(stage, run, stop_if_told, journal):
+        raise StageError(failure_message(stage.name, failure, stage_log_dir(pipeline, stage.name), log_fp))
+    stage.mark_done()
+    shutil.rmtree(journal, ignore_errors=True)
+    logger.info(f"Stage {stage.name} took {time.monotonic() - start:.1f} s.")
+
+
+def stage_environment(journal: Path) -> dict[str, str]:
+    """The environment of a stage's processes, in which the workers of all its attempts are one run."""
+    return {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        RESUMING: "1",
+        RUN_STARTED: repr(time.time()),
+        JOURNAL: str(journal),
+    }
+
+
+def failure_message(stage: str, failure: Failure, log_dir: str | None, log_fp: Path) -> str:
+    """What is said of a stage that failed: how it ended, what is missing, where to look, how to go on."""
+    again = f", also when it was run again ({failure.retries} times)" if failure.retries else ""
+    account = f" {failure.account()}\n" if failure.account() else " "
+    own_logs = f"its logs are in {log_dir}, " if log_dir else ""
+    return (
+        f"The stage {stage} {failure.ending}{again}.{account}"
+        f"Its output is above; {own_logs}the runner's log is {log_fp}. "
+        "When the cause is mended, run the same command again: it goes on with this stage."
+    )
+
+
+def stage_log_dir(pipeline: Pipeline, stage: str) -> str | None:
+    """Where a stage of the pipeline keeps its logs; None where that cannot be told."""
+    with suppress(Exception):  # this goes into a message about another error
+        log_dir = load_pipeline(str(pipeline.config_fp), [*pipeline.overrides, f"++stage={quoted(stage)}"]).value(
+            "log_dir"
+        )
+        return None if log_dir is None else str(log_dir)
+    return None
+
+
+def _bring_along(pipeline: Pipeline) -> None:
+    """Copies what a pre-processed cohort needs of its input's metadata and has not made itself."""
+    input_dir, cohort_dir = pipeline.value("input_dir"), pipeline.value("cohort_dir")
+    if not input_dir or not cohort_dir:
+        return
+    for name in BROUGHT_ALONG:
+        source, target = Path(input_dir) / "metadata" / name, Path(cohort_dir) / "metadata" / name
+        if source.is_file() and not target.exists():
+            publish(target, partial(shutil.copyfile, source))
+            logger.info(f"Copied {source} to {target}.")
+
+
+def _warn(messages: Sequence[str]) -> None:
+    for message in messages:
+        logger.warning(message)
+
+
+def _log_file(cfg: DictConfig) -> Path:
+    """The log that Hydra opened for the runner, or one in `log_dir` where Hydra does not run."""
+    if HydraConfig.initialized():
+        return Path(HydraConfig.get().runtime.output_dir) / f"{HydraConfig.get().job.name}.log"
+    return Path(cfg.log_dir) / "MEDS-transforms_runner.log"
+
+
+def _stage_overrides(cfg: DictConfig) -> list[str]:
+    """The overrides for the stages, as they were typed: interpolations in them are the stages' to resolve."""
+    node = OmegaConf.select(cfg, "_stage_overrides")
+    return [] if node is None else list(OmegaConf.to_container(node, resolve=False))
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _from_pipeline(key: str, *, _root_: DictConfig) -> str:
+    """Resolver: `cohort_dir` or `description` of the pipeline, composed with the overrides for its stages."""
+    config_fp = OmegaConf.select(_root_, "pipeline_config_fp")
+    if key == "description" and not config_fp:
+        return "No pipeline is given."
+    value = load_pipeline(config_fp, _stage_overrides(_root_)).value(key)
+    if value is None and key != "description":
+        raise ValueError(f"The pipeline {config_fp} sets no {key}; add it to the file, or {key}=… to the command.")
+    return str(value or "No description provided.")
+
+
+OmegaConf.register_new_resolver("from_pipeline", _from_pipeline, replace=True)

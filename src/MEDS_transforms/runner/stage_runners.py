@@ -1,0 +1,156 @@
+"""The stage-runner file: which script runs a stage, and how it is shared out among workers.
+
+At the top of the file and in the block of a stage, `parallelize` has the keys `n_workers`, `launcher`,
+`launcher_params` and `max_retries`; a stage's own block overrides the one at the top, key by key.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..cli.overrides import hydra_value
+from ..errors import Problems, listed, nearest
+from ..settings.packaged import packaged_stage_keys
+
+PARALLELIZE = "parallelize"
+PARALLELIZE_KEYS = ("n_workers", "launcher", "launcher_params", "max_retries")
+STAGE_KEYS = ("script", PARALLELIZE)
+DEFAULT_RETRIES = 2
+"""How often a stage under a launcher is run again for what lost workers left undone."""
+PROCESSES = "processes"
+"""In the place of one of Hydra's launchers: the runner itself starts a process per worker."""
+
+Block = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """How a stage is shared out among workers; by default it is one process."""
+
+    n_workers: int = 0
+    """How many workers the stage is to have; 0 where nobody says."""
+    launcher: str | None = None
+    launcher_params: Block = field(default_factory=dict)
+    max_retries: int = 0
+
+    @property
+    def in_processes(self) -> bool:
+        """Whether the runner itself starts the workers; else one command starts all of them."""
+        return self.launcher == PROCESSES
+
+    @property
+    def on_slurm(self) -> bool:
+        """Whether the workers are jobs of a Slurm cluster, which outlive whoever submitted them."""
+        return self.launcher == "submitit_slurm"
+
+    @property
+    def launcher_overrides(self) -> list[str]:
+        """The overrides that choose and set up one of Hydra's launchers."""
+        if self.launcher is None or self.in_processes:
+            return []
+        params = [f"hydra.launcher.{key}={hydra_value(value)}" for key, value in self.launcher_params.items()]
+        return [f"hydra/launcher={self.launcher}", *params]
+
+    def multirun_overrides(self, n_workers: int) -> list[str]:
+        """The overrides by which Hydra runs so many workers; none where it runs one process."""
+        if not self.n_workers or self.in_processes:
+            return []
+        return [f"worker=range(0,{n_workers})", *self.launcher_overrides]
+
+
+@dataclass(frozen=True)
+class StageRunners:
+    """The entries of a stage-runner file, by stage, and `parallelize` for all stages; `name` is for messages."""
+
+    entries: Block = field(default_factory=dict)
+    name: str = "stage-runner file"
+
+    def script(self, stage: str) -> Any:
+        """The script of a stage, unchecked; None where the file names none."""
+        return self._block(stage).get("script")
+
+    def parallel(self, stage: str, problems: Problems) -> Parallel:
+        """How a stage is parallelized; what is wrong with that is noted, and left out."""
+        block = self.parallelize_block(stage, problems)
+        launcher, params = block.get("launcher"), block.get("launcher_params") or {}
+        if launcher is not None and not isinstance(launcher, str):
+            problems.add(f"{self.name}: {stage}: launcher must be a name, not {launcher!r}")
+            return Parallel()
+        if not isinstance(params, Mapping):
+            problems.add(f"{self.name}: {stage}: launcher_params must be a block of keys, not {params!r}")
+            return Parallel()
+        if params and not launcher:
+            problems.add(f"{self.name}: {stage}: launcher_params without a launcher; add `launcher: joblib`, say")
+        if params and launcher == PROCESSES:
+            problems.add(f"{self.name}: {stage}: the launcher {PROCESSES} takes no launcher_params; leave them out")
+
+        def whole_number(key: str, least: int, default: int) -> int:
+            value = block.get(key)
+            if value is None:
+                return default
+            if not re.fullmatch("[0-9]+", str(value)) or int(value) < least:
+                problems.add(f"{self.name}: {stage}: {key} must be a whole number from {least} on, not {value!r}")
+                return default
+            return int(value)
+
+        n_workers = whole_number("n_workers", 1, 1 if launcher else 0)
+        max_retries = whole_number("max_retries", 0, DEFAULT_RETRIES if launcher else 0)
+        return Parallel(n_workers, launcher or None, params, max_retries)
+
+    def parallelize_block(self, stage: str, problems: Problems) -> Block:
+        """The default block, overridden key by key by the stage's own one.
+
+        Empty for one process: where there is no block at all, or the stage's own one is null.
+        """
+        default = self.entries.get(PARALLELIZE)
+        own = self._block(stage).get(PARALLELIZE, {})
+        for path, value in ((PARALLELIZE, default), (f"{stage}.{PARALLELIZE}", own)):
+            if value is not None and not isinstance(value, Mapping):
+                problems.add(f"{self.name}: {path}: must be a block ({listed(PARALLELIZE_KEYS)}), not {value!r}")
+                return {}
+        if own is None:
+            return {}
+        default = dict(default or {})
+        if own.get("launcher", default.get("launcher")) != default.get("launcher"):
+            default.pop("launcher_params", None)  # they belong to the default's launcher
+        return {**default, **own}
+
+    def problems(self, stages: Iterable[str]) -> list[str]:
+        """What is wrong with the form of the entries for these stages."""
+        return [
+            f"{self.name}: {stage}: must be a block ({listed(STAGE_KEYS)}), not {entry!r}"
+            for stage in stages
+            if not isinstance(entry := self.entries.get(stage) or {}, Mapping)
+        ]
+
+    def unknown_keys(self, stages: Sequence[str]) -> list[str]:
+        """A message for every entry that is no known stage, or no known key.
+
+        Known are the stages of the pipeline and the packaged ones, so that one file can serve several pipelines.
+        Entries at the top whose names begin with `_` are passed over.
+        """
+
+        def unknown(where: str, block: Iterable[Any], known: Sequence[str], what: str = "key") -> list[str]:
+            return [
+                f"{self.name}: {where}{key}: no such {what}{nearest(str(key), known)}; it has no effect"
+                for key in block
+                if key not in known
+            ]
+
+        entries = [name for name in self.entries if not str(name).startswith("_")]
+        known = [PARALLELIZE, *stages, *(name for name in entries if packaged_stage_keys(str(name)) is not None)]
+        messages = unknown("", entries, known, "stage in the pipeline")
+        messages += unknown(f"{PARALLELIZE}.", _mapping(self.entries.get(PARALLELIZE)), PARALLELIZE_KEYS)
+        for stage in stages:
+            block = self._block(stage)
+            messages += unknown(f"{stage}.", block, STAGE_KEYS)
+            messages += unknown(f"{stage}.{PARALLELIZE}.", _mapping(block.get(PARALLELIZE)), PARALLELIZE_KEYS)
+        return messages
+
+    def _block(self, stage: str) -> Block:
+        return _mapping(self.entries.get(stage))
+
+
+def _mapping(value: Any) -> Block:
+    return value if isinstance(value, Mapping) else {}

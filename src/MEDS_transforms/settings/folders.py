@@ -1,0 +1,114 @@
+"""Where each stage of a pipeline reads and writes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from ..errors import listed, nearest
+
+INFERRED_STAGE_KEYS = {
+    "is_metadata",
+    "data_input_dir",
+    "metadata_input_dir",
+    "output_dir",
+    "reducer_output_dir",
+    "train_only",
+}
+"""The keys of a stage's block that `populate_stage` fills in where the block does not set them."""
+Block = dict[str, Any]
+
+
+def is_metadata_stage(block: Mapping[str, Any] | None) -> bool:
+    """Whether a stage with this block produces code metadata (True) or data (False).
+
+    Raises:
+        TypeError: `is_metadata` is neither a boolean nor null.
+    """
+    block = block or {}
+    if "is_metadata" not in block:
+        return "aggregations" in block
+    value = block["is_metadata"]
+    if not isinstance(value, bool | None):
+        raise TypeError(f"is_metadata must be true, false or null, not {value!r}.")
+    return bool(value)
+
+
+def populate_stage(
+    stage_name: str,
+    input_dir: str,
+    cohort_dir: str,
+    stages: Sequence[str],
+    stage_configs: Mapping[str, Any],
+    pre_parsed_stages: Mapping[str, Block] | None = None,
+) -> Block:
+    """A stage's own block, with the keys of `INFERRED_STAGE_KEYS` added that it does not set itself.
+
+    `pre_parsed_stages` holds the filled-in blocks of earlier stages, where they are known already.
+
+    Raises:
+        ValueError: the stage is not among `stages`, or a name occurs there twice.
+        TypeError: an `is_metadata` is neither a boolean nor null.
+
+    >>> block = populate_stage("b", "in", "out", ["a", "b", "c"], {"b": {"x": 1}})
+    >>> block["x"], block["data_input_dir"], block["output_dir"]
+    (1, 'out/a', 'out/b')
+    >>> populate_stage("c", "in", "out", ["a", "b", "c"], {})["output_dir"]
+    'out/data'
+    """
+    stages = list(stages)
+    if stage_name not in stages:
+        raise ValueError(
+            f"'{stage_name}' is not a valid stage name. Options are: {', '.join(stages)}{nearest(stage_name, stages)}"
+        )
+    if repeated := {s for s in stages if stages.count(s) > 1}:
+        raise ValueError(f"Stage names must be unique; `stages` repeats: {listed(repeated)}")
+
+    metadata = {s: is_metadata_stage(stage_configs.get(s)) for s in stages}
+    filled: dict[str, Block] = {}
+    for stage in stages[: stages.index(stage_name) + 1]:
+        known = (pre_parsed_stages or {}).get(stage)
+        filled[stage] = dict(known) if known else _fill(stage, input_dir, cohort_dir, metadata, stage_configs, filled)
+    return _plain(stage_configs.get(stage_name)) | filled[stage_name]
+
+
+def _fill(
+    stage: str,
+    input_dir: str,
+    cohort_dir: str,
+    metadata: Mapping[str, bool],
+    stage_configs: Mapping[str, Any],
+    earlier: Mapping[str, Block],
+) -> Block:
+    """The inferred keys of one stage.
+
+    NOTE: of other stages' blocks only these keys are looked at, so that what another stage still misses, or an
+    environment variable that only it needs, does not matter here.
+    """
+    block = stage_configs.get(stage) or {}
+    is_metadata = metadata[stage]
+
+    def nearest_earlier(kind: bool, key: str, otherwise: str) -> Any:
+        before = [s for s in earlier if metadata[s] is kind]
+        return earlier[before[-1]][key] if before else f"{input_dir}/{otherwise}"
+
+    is_last = [s for s in metadata if metadata[s] is is_metadata][-1] == stage
+    own_dir = f"{cohort_dir}/{stage}"
+    inferred: Block = {
+        "is_metadata": is_metadata,
+        "data_input_dir": nearest_earlier(False, "output_dir", "data"),
+        "metadata_input_dir": nearest_earlier(True, "reducer_output_dir", "metadata"),
+        "output_dir": f"{cohort_dir}/data" if is_last and not is_metadata else own_dir,
+        "reducer_output_dir": None,
+    }
+    if is_metadata:
+        inferred["reducer_output_dir"] = f"{cohort_dir}/metadata" if is_last else own_dir
+        inferred["train_only"] = True
+    return inferred | {key: block[key] for key in inferred if key in block}
+
+
+def _plain(value: Any) -> Block:
+    """A block as plain Python containers, interpolations resolved."""
+    if OmegaConf.is_config(value):
+        value = OmegaConf.to_container(value, resolve=True)
+    return dict(value or {})

@@ -1,0 +1,95 @@
+"""The keys of a configuration: their values read, unknown ones found."""
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from ..errors import listed, nearest
+from .folders import INFERRED_STAGE_KEYS
+from .packaged import FREE_FORM_STAGES, packaged_stage_keys
+
+logger = logging.getLogger(__name__)
+FORMER_CODE_MODIFIER_KEYS = ("code_modifier_cols", "code_modifier_columns")
+_YES, _NO = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
+
+
+def flag(cfg: Mapping[str, Any], key: str, default: bool = False) -> bool:
+    """The value of a key that is true or false; also of the words that YAML takes for these, and of null (false).
+
+    NOTE: on a command line Hydra reads `no` and `off` as text, which Python would take for true.
+
+    Raises:
+        ValueError: the value is anything else.
+
+    >>> flag({"do_overwrite": "no"}, "do_overwrite"), flag({}, "do_overwrite")
+    (False, False)
+    """
+    value = cfg.get(key, default)
+    if value is None:
+        return False
+    if (word := str(value).lower()) not in _YES | _NO:
+        raise ValueError(f"{key} must be true or false, not {value!r}.")
+    return word in _YES
+
+
+def unknown_stage_keys(stage_name: str, block: Mapping[str, Any] | None, script: str | None = None) -> list[str]:
+    """A message for every key of a packaged stage's block that the stage does not know.
+
+    A stage under a name of the user's own may run by a packaged `script`, named after its stage. Free-form stages,
+    match & revise blocks, stages of the user's own and keys that begin with `_` are passed over.
+    """
+    packaged = script if script and packaged_stage_keys(stage_name) is None else stage_name
+    known = packaged_stage_keys(packaged)
+    block = block or {}
+    if known is None or packaged in FREE_FORM_STAGES or "_match_revise" in block:
+        return []
+    unknown = [str(key) for key in block if key not in known and not str(key).startswith("_")]
+    return [
+        f"stage_configs.{stage_name}.{key}: {packaged} has no such key{nearest(key, known)}; it has no effect. "
+        f"Known keys: {listed(known - INFERRED_STAGE_KEYS)}"
+        for key in unknown
+    ]
+
+
+def unknown_stage_blocks(stages: Sequence[str], stage_configs: Mapping[str, Any] | None) -> list[str]:
+    """A message for every block of `stage_configs` that belongs to no stage, neither of `stages` nor a packaged one.
+
+    Names that begin with `_` are passed over.
+    """
+    unknown = [
+        name
+        for name in map(str, stage_configs or {})
+        if name not in stages and packaged_stage_keys(name) is None and not name.startswith("_")
+    ]
+    return [
+        f"stage_configs.{name}: there is no such stage in `stages`{nearest(name, stages)}; it has no effect"
+        for name in unknown
+    ]
+
+
+def code_modifiers(cfg: Mapping[str, Any]) -> list[str] | None:
+    """The columns that join `code` in every group-by, or None.
+
+    The two other names that release 0.1 gave the key are accepted with a deprecation warning.
+    """
+    modifiers = cfg.get("code_modifiers")
+    for former in FORMER_CODE_MODIFIER_KEYS:
+        if modifiers is None and cfg.get(former) is not None:
+            message = f"The key `{former}` is now called `code_modifiers`; rename it."
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
+            logger.warning(message)
+            modifiers = cfg[former]
+    if isinstance(modifiers, str):
+        raise ValueError(f"code_modifiers must be null or a list of column names, not {modifiers!r}.")
+    return None if modifiers is None else [str(m) for m in modifiers]
+
+
+def config_value(cfg: Mapping[str, Any], key: str) -> Any:
+    """The value of a mandatory key; where it is missing, an error that says how to give it."""
+    value = OmegaConf.select(cfg, key) if OmegaConf.is_config(cfg) else cfg.get(key)
+    if value is None:
+        raise ValueError(f"{key} is not set: give it in the pipeline file, or as {key}=… on the command line.")
+    return value

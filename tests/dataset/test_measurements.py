@@ -1,0 +1,76 @@
+"""What stages ask of a shard: columns, the order of rows, where events begin."""
+
+from datetime import datetime
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from helpers import measurements, measurements_with_ties, stably_sorted
+from MEDS_transforms.dataset.measurements import begins_event, checked, in_order
+
+ROW = measurements((1, None, "A"))
+COLUMNS = ("subject_id", "time", "code", "numeric_value")
+
+keys = st.lists(st.tuples(st.integers(-2, 2), st.none() | st.datetimes(datetime(1969, 12, 31), datetime(1970, 1, 2))))
+
+
+@given(keys)
+def test_rows_are_sorted_stably_null_times_first(rows):
+    df = measurements(*((i, t, str(n)) for n, (i, t) in enumerate(rows)))
+    got = in_order(df)
+    want = sorted(df.rows(), key=lambda row: (row[0], row[1] is not None, row[1] or datetime.max))
+    assert got.rows() == want
+    assert in_order(got) is got
+
+
+def test_ties_keep_their_order_among_many_rows():
+    df = measurements_with_ties(100_000)
+    assert_frame_equal(in_order(df), stably_sorted(df))
+
+
+@given(keys)
+def test_an_event_begins_where_subject_or_time_change(rows):
+    df = in_order(measurements(*((i, t, "A") for i, t in rows)))
+    begins = begins_event(df)
+    assert begins.sum() == df.select("subject_id", "time").n_unique() * bool(df.height)
+    assert df.filter(pl.Series(begins, dtype=pl.Boolean)).select("subject_id", "time").is_duplicated().sum() == 0
+
+
+def test_rows_without_a_subject_are_an_error():
+    with pytest.raises(ValueError, match="1 rows have no subject_id"):
+        in_order(measurements((None, None, "A"), (1, None, "A")))
+
+
+def test_missing_columns_and_wrong_dtypes_are_listed_together():
+    df = ROW.drop("code").with_columns(time=pl.lit("2020"), subject_id=pl.lit("1"))
+    with pytest.raises(ValueError, match="cannot be used") as info:
+        checked(df.lazy(), *COLUMNS)
+    for part in ("time must be a Datetime; it is String", "subject_id must be an integer", "code is missing"):
+        assert part in str(info.value)
+    assert "numeric_value must" not in str(info.value)
+
+
+def test_codes_that_normalization_made_numbers_are_told():
+    with pytest.raises(ValueError, match="after normalization codes are numbers"):
+        checked(ROW.with_columns(code=pl.lit(1, pl.UInt8)), "code")
+
+
+@pytest.mark.parametrize(
+    "df",
+    [
+        ROW.with_columns(time=pl.lit(None)),
+        ROW.with_columns(numeric_value=pl.lit(None)),
+        ROW.cast({"code": pl.Categorical}),
+        ROW.cast({"code": pl.Enum(["A"])}),
+    ],
+)
+def test_what_other_writers_leave_becomes_what_the_schema_says(df):
+    assert_frame_equal(checked(df, *COLUMNS).collect(), ROW)
+
+
+def test_columns_that_are_not_asked_for_may_be_anything():
+    df = ROW.drop("code").with_columns(numeric_value=pl.lit("x"))
+    assert_frame_equal(checked(df, "subject_id", "time").collect(), df)

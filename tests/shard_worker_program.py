@@ -1,0 +1,84 @@
+"""A worker of a stage, as a process of its own, that does what files in its folder say.
+
+    shard_worker_program.py FOLDER WORKER MODE [do_overwrite]
+
+Each shard that it computes adds a line `<shard> <worker>` to FOLDER/computed. While there is a file
+FOLDER/hold.<step>.<shard>, it says `held.<step>.<shard>` and waits in that step (read, compute or write) of that shard.
+A reducing worker says `began.<worker>` once it takes part in the run.
+MODE is `map` (map_over) or `reduce` (map_and_reduce).
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+
+from MEDS_transforms.dataset.io import scan_parquet
+from MEDS_transforms.mapreduce import map_over
+from MEDS_transforms.mapreduce.mapper import shard_units
+from MEDS_transforms.mapreduce.reducer import map_and_reduce
+from MEDS_transforms.mapreduce.shards import shard_iterator
+from MEDS_transforms.work.claims import overwriting_run
+
+
+class Worker:
+    """What the worker does in each step, for the shard that it is at."""
+
+    def __init__(self, folder: Path, worker: int, do_overwrite: bool) -> None:
+        self.folder, self.worker, self.shard = folder, worker, ""
+        self.cfg = {
+            "worker": worker,
+            "do_overwrite": do_overwrite,
+            "polling_time": 300,
+            "stage_cfg": {
+                "data_input_dir": str(folder / "in"),
+                "output_dir": str(folder / "out"),
+                "reducer_output_dir": str(folder / "metadata"),
+            },
+        }
+
+    def pause(self, step: str) -> None:
+        hold = self.folder / f"hold.{step}.{self.shard}"
+        while hold.exists():
+            (self.folder / f"held.{step}.{self.shard}").touch()
+            time.sleep(0.01)
+
+    def read(self, in_fp: Path) -> pl.DataFrame:
+        self.shard = in_fp.stem
+        self.pause("read")
+        return scan_parquet(in_fp).collect()
+
+    def compute(self, df: pl.DataFrame) -> pl.DataFrame:
+        with (self.folder / "computed").open("a") as file:
+            file.write(f"{self.shard} {self.worker}\n")
+        self.pause("compute")
+        return df.with_columns(twice=pl.col("subject_id") * 2)
+
+    def write(self, df: pl.DataFrame, out_fp: Path) -> None:
+        df.write_parquet(out_fp)
+        if (self.folder / f"hold.write.{self.shard}").exists():
+            whole = out_fp.read_bytes()
+            out_fp.write_bytes(whole[: len(whole) // 2])
+            self.pause("write")
+            out_fp.write_bytes(whole)
+
+    def map(self) -> None:
+        map_over(self.cfg, lambda df: self.compute(df), self.read, self.write)
+
+    def reduce(self) -> None:
+        with overwriting_run(self.folder / "out", self.cfg["do_overwrite"]) as since:
+            (self.folder / f"began.{self.worker}").touch()
+            units = shard_units(self.cfg, lambda df: self.compute(df), self.read, self.write, shard_iterator, since)
+            map_and_reduce(self.cfg, units, merge, since)
+
+
+def merge(paths: list[Path]) -> pl.DataFrame:
+    """The codes of all outputs, and how many rows each has."""
+    rows = pl.concat([pl.read_parquet(path, glob=False) for path in paths])
+    return rows.group_by("code").len("n").sort("code")
+
+
+if __name__ == "__main__":
+    worker = Worker(Path(sys.argv[1]), int(sys.argv[2]), "do_overwrite" in sys.argv)
+    {"map": worker.map, "reduce": worker.reduce}[sys.argv[3]]()

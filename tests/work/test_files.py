@@ -1,0 +1,68 @@
+import shutil
+import threading
+
+import pytest
+
+from MEDS_transforms.work.claims import claim
+from MEDS_transforms.work.files import files_below, is_claimed, publish, scratch_path
+
+
+def test_files_below_leaves_out_what_is_hidden_and_what_it_is_told(tmp_path):
+    for name in ("a.csv", "hosp/b.csv", "hosp/.c.csv", ".logs/d.csv", "cohort/data/e.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = {path.relative_to(tmp_path).as_posix() for path in files_below(tmp_path, [tmp_path / "cohort"])}
+    assert found == {"a.csv", "hosp/b.csv"}
+
+
+def test_files_below_goes_on_while_folders_come_and_go(tmp_path):
+    (tmp_path / "stays").mkdir()
+    (tmp_path / "stays" / "a.csv").touch()
+    stop = threading.Event()
+
+    def churn():
+        while not stop.is_set():
+            for n in range(20):
+                (tmp_path / f"goes_{n}" / "deep").mkdir(parents=True, exist_ok=True)
+            for n in range(20):
+                shutil.rmtree(tmp_path / f"goes_{n}")
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        for _ in range(300):
+            assert [path.name for path in files_below(tmp_path)] == ["a.csv"]
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_what_a_library_writes_beside_its_file_does_not_stay(tmp_path):
+    """Some write to a temporary file of their own first, whose name nobody can know after a kill -9."""
+
+    def write(path) -> None:
+        path.with_name(".tmpXYZ").write_bytes(b"half")
+        path.write_bytes(b"whole")
+
+    publish(tmp_path / "a.nrt", write)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nrt"]
+    assert (tmp_path / "a.nrt").read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_what_was_left_by_a_killed_process_is_cleared_away(tmp_path, is_folder):
+    scratch = scratch_path(tmp_path / "a.nrt")
+    if is_folder:
+        (scratch / "more").mkdir(parents=True)
+    else:
+        scratch.write_bytes(b"half")
+    publish(tmp_path / "a.nrt", lambda path: path.write_bytes(b"whole"))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nrt"]
+
+
+def test_a_claim_is_seen_while_it_is_held(tmp_path):
+    assert is_claimed(tmp_path / "a") is False
+    with claim(tmp_path / "a") as ours:
+        assert ours
+        assert is_claimed(tmp_path / "a") is True
+    assert is_claimed(tmp_path / "a") is False
