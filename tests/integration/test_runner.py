@@ -350,7 +350,7 @@ def test_what_takes_no_notice_of_a_polite_signal_is_killed_though_its_parent_has
     )
     code = f"""
 import os, sys
-from MEDS_transforms import processes
+from MEDS_transforms.runner import processes
 processes.GRACE_SECONDS = {1 if signals == 1 else 60}
 children = processes.Children()
 with children.ended_by_signals():
@@ -370,7 +370,7 @@ def test_a_program_that_leaves_its_output_to_another_process_does_not_hold_up_th
     leaves_one_behind = "import subprocess, sys; print(subprocess.Popen([sys.executable, *sys.argv[1:]]).pid)"
     code = f"""
 import os, sys
-from MEDS_transforms import processes
+from MEDS_transforms.runner import processes
 processes.DRAIN_SECONDS = 0.2
 argv = [sys.executable, "-c", {leaves_one_behind!r}, "-c", "import time; time.sleep(120)"]
 sys.exit(processes.Children().run([argv], dict(os.environ), [print]))
