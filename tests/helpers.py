@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -53,9 +54,12 @@ def write_table(path: Path, content: pl.DataFrame | str | bytes) -> Path:
 
 
 def files_below(folder: Path, logs: bool = False) -> list[str]:
-    """The files below a folder, hidden ones too, sorted; those of the logs where asked for."""
+    """The files below a folder, hidden ones too, sorted; `logs`: also those, and the records of finished stages."""
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in names if logs or ".logs/" not in name)
+    return sorted(name for name in names if logs or (".logs/" not in name and not _RECORD.search(name)))
+
+
+_RECORD = re.compile(r"(^|/)\.provenance/[^/]+\.json$")
 
 
 @cache

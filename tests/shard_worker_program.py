@@ -16,10 +16,9 @@ import polars as pl
 
 from MEDS_transforms.dataset.io import scan_parquet
 from MEDS_transforms.mapreduce import map_over
-from MEDS_transforms.mapreduce.mapper import shard_units
+from MEDS_transforms.mapreduce.mapper import Shards
 from MEDS_transforms.mapreduce.reducer import map_and_reduce
-from MEDS_transforms.mapreduce.shards import shard_iterator
-from MEDS_transforms.work.claims import overwriting_run
+from MEDS_transforms.mapreduce.stage_outputs import stage_outputs
 
 
 class Worker:
@@ -67,10 +66,14 @@ class Worker:
         map_over(self.cfg, lambda df: self.compute(df), self.read, self.write)
 
     def reduce(self) -> None:
-        with overwriting_run(self.folder / "out", self.cfg["do_overwrite"]) as since:
-            (self.folder / f"began.{self.worker}").touch()
-            units = shard_units(self.cfg, lambda df: self.compute(df), self.read, self.write, shard_iterator, since)
-            map_and_reduce(self.cfg, units, merge, since)
+        def compute(df: pl.DataFrame) -> pl.DataFrame:
+            return self.compute(df)
+
+        shards = Shards(self.cfg)
+        outputs = stage_outputs(self.cfg, shards.sources(compute), own_folder=self.folder / "out")
+        units = shards.units(outputs, compute, self.read, self.write)
+        (self.folder / f"began.{self.worker}").touch()
+        map_and_reduce(self.cfg, outputs, units, merge)
 
 
 def merge(paths: list[Path]) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from helpers import wait_until, write_shards
+from helpers import files_below, wait_until, write_shards
 
 
 @dataclass
@@ -74,8 +74,8 @@ class Workers:
         return {path.stem for path in self.out.iterdir() if path.name[0] != "."} if self.out.exists() else set()
 
     def results(self) -> dict[str, bytes]:
-        """The bytes of every file in the output folder, by name; hidden ones too. Not while workers write there."""
-        return {p.relative_to(self.out).as_posix(): p.read_bytes() for p in self.out.rglob("*") if p.is_file()}
+        """The bytes of every output, by name, and of what was left lying about. Not while workers write there."""
+        return {name: (self.out / name).read_bytes() for name in files_below(self.out)}
 
 
 @pytest.fixture

@@ -325,7 +325,9 @@ def test_a_chunk_counts_as_done_only_when_all_its_pieces_are_there(x, convert):
 def test_what_is_there_is_not_made_again_unless_it_is_overwritten(x, convert):
     convert()
     x.events({"labs": {"lab": {**LAB, "code": "B"}}})
-    convert(again=True)
+    with pytest.raises(FileExistsError, match=r'events\.labs\.lab\.code: \["LAB", "col\(test\)"\] -> "B"'):
+        convert(again=True)
+    convert("keep_existing=True", again=True)
     assert "B" not in x.piece("train/0", "labs", 0, 6)["code"]
     convert("do_overwrite=True", again=True)
     assert x.piece("train/0", "labs", 0, 6)["code"].to_list() == ["B"] * 3
@@ -365,5 +367,5 @@ def test_a_shard_map_of_the_users_own(x, convert):
     convert()
     other = x.folder / "map.json"
     other.write_text(json.dumps({"all/0": [1, 2, 3]}))
-    convert(f"shards_map_fp={other}", again=True)
+    convert(f"shards_map_fp={other}", "do_overwrite=True", again=True)
     assert x.piece("all/0", "labs", 0, 6).height == 5

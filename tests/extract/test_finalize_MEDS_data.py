@@ -216,7 +216,9 @@ def test_missing_shards_are_named_and_nothing_is_written(x, finalize):
 
 def test_what_is_there_stays_and_overwriting_replaces_it(x, finalize):
     finalize(train__0=MERGED)
-    _, rows = finalize(train__0=MERGED.head(1))
+    with pytest.raises(FileExistsError, match=r"train/0\.parquet"):
+        finalize(train__0=MERGED.head(1))
+    _, rows = finalize("keep_existing=True", train__0=MERGED.head(1))
     assert rows.height == 3
     _, rows = finalize("do_overwrite=True", train__0=MERGED.head(1))
     assert rows.height == 1

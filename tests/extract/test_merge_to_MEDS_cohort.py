@@ -244,7 +244,9 @@ def test_what_is_there_stays_and_overwriting_replaces_it(x, merge):
     merge(a=DOUBLED)
     path = x.cohort / "merge_to_MEDS_cohort/train/0.parquet"
     before = path.read_bytes()
-    merge(".unique_by=null", a=DOUBLED)
+    with pytest.raises(FileExistsError, match=r'unique_by: "\*" -> null'):
+        merge(".unique_by=null", a=DOUBLED)
+    merge(".unique_by=null", "keep_existing=True", a=DOUBLED)
     assert path.read_bytes() == before
     assert merge(".unique_by=null", "do_overwrite=True", a=DOUBLED).height == 5
     assert files_below(x.cohort / "merge_to_MEDS_cohort") == ["train/0.parquet"]

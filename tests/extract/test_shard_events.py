@@ -379,7 +379,9 @@ def test_what_is_there_stays_and_overwriting_replaces_it(x):
     x.events(EVENTS)
     x.run("shard_events", ".row_chunksize=2")
     path.write_text(CSV + "2021,5,9,z\n")
-    x.run("shard_events", ".row_chunksize=3")
+    with pytest.raises(FileExistsError, match=r"(?s)row_chunksize: 2 -> 3.*labs\.csv"):
+        x.run("shard_events", ".row_chunksize=3")
+    x.run("shard_events", ".row_chunksize=3", "keep_existing=True")
     assert chunk_files(x) == ["labs/[0-2).parquet", "labs/[2-3).parquet"]
     x.run("shard_events", ".row_chunksize=3", "do_overwrite=True")
     assert chunk_files(x) == ["labs/[0-3).parquet", "labs/[3-4).parquet"]
@@ -391,11 +393,10 @@ def test_what_a_killed_worker_left_is_cleared_away(x):
     x.run("shard_events", ".row_chunksize=1")
     folder = x.cohort / "shard_events"
     (folder / "labs" / "[0-1).parquet").unlink()
-    (folder / "labs" / "[7-8).parquet").write_bytes(b"")
     (folder / ".tmp.labs").mkdir()
     (folder / ".tmp.labs" / "[0-1).parquet").write_bytes(b"PAR1")
-    x.run("shard_events", ".row_chunksize=2")
-    assert chunk_files(x) == ["labs/[0-2).parquet", "labs/[2-3).parquet"]
+    x.run("shard_events", ".row_chunksize=1")
+    assert chunk_files(x) == ["labs/[0-1).parquet", "labs/[1-2).parquet", "labs/[2-3).parquet"]
 
 
 def test_a_bad_table_does_not_keep_the_others_from_being_mended(x):

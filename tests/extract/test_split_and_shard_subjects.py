@@ -160,7 +160,9 @@ def test_what_is_there_stays_and_overwriting_replaces_it(x, split):
     split(".n_subjects_per_shard=3")
     path = x.cohort / "metadata" / ".shards.json"
     before = path.stat()
-    x.run("split_and_shard_subjects", "seed=7")
+    with pytest.raises(FileExistsError, match=r"seed: 1 -> 7"):
+        x.run("split_and_shard_subjects", "seed=7")
+    x.run("split_and_shard_subjects", "seed=7", "keep_existing=True")
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     x.run("split_and_shard_subjects", "seed=7", "do_overwrite=True", ".n_subjects_per_shard=3")
     assert json.loads(path.read_text())["train/0"] == [5, 1, 7]

@@ -10,7 +10,8 @@ from helpers import files_below, wait_until
 from MEDS_transforms.dataset.io import scan_parquet, write_parquet
 from MEDS_transforms.mapreduce.mapper import identity_fn
 from MEDS_transforms.mapreduce.reducer import finish, map_and_reduce
-from MEDS_transforms.work.claims import Unit, claim, shard_unit
+from MEDS_transforms.mapreduce.stage_outputs import stage_outputs
+from MEDS_transforms.work.claims import Unit, claim, staged_file
 
 N = 6
 
@@ -89,27 +90,25 @@ class Stage:
 
     def __init__(self, tmp_path, worker: int = 0) -> None:
         self.tmp_path, self.reduced = tmp_path, []
-        self.cfg = {"worker": worker, "polling_time": 300, "stage_cfg": {"reducer_output_dir": str(tmp_path / "meta")}}
+        folders = {"output_dir": str(tmp_path / "out"), "reducer_output_dir": str(tmp_path / "meta")}
+        self.cfg = {"worker": worker, "polling_time": 300, "stage_cfg": folders}
         (tmp_path / "in").mkdir(exist_ok=True)
         for name in "ba":
             pl.DataFrame({"code": [name]}).write_parquet(tmp_path / "in" / f"{name}.parquet")
-        self.units = [
-            shard_unit(
-                tmp_path / "in" / f"{n}.parquet",
-                tmp_path / "out" / f"{n}.parquet",
-                scan_parquet,
-                write_parquet,
-                identity_fn,
-            )
-            for n in "ba"
-        ]
 
     def reduce(self, paths) -> pl.DataFrame:
         self.reduced.append([path.name for path in paths])
         return pl.concat([pl.read_parquet(path) for path in paths])
 
-    def run(self, since: float | None = None) -> None:
-        map_and_reduce(self.cfg, self.units, self.reduce, since)
+    def run(self, **more) -> None:
+        outputs = stage_outputs({**self.cfg, **more}, {}, own_folder=self.tmp_path / "out")
+        units = []
+        for name in "ba":
+            in_fp, out_fp = (self.tmp_path / folder / f"{name}.parquet" for folder in ("in", "out"))
+            units.append(
+                outputs.unit(out_fp, staged_file(in_fp, out_fp, scan_parquet, write_parquet, identity_fn), in_fp)
+            )
+        map_and_reduce(self.cfg, outputs, units, self.reduce)
 
 
 def test_the_merged_table_is_made_once_from_all_outputs_in_order(tmp_path):
@@ -124,7 +123,7 @@ def test_the_merged_table_is_made_once_from_all_outputs_in_order(tmp_path):
 def test_overwriting_merges_again(tmp_path):
     stage = Stage(tmp_path)
     stage.run()
-    stage.run(since=(tmp_path / "meta" / "codes.parquet").stat().st_mtime + 1)
+    stage.run(do_overwrite=True)
     assert len(stage.reduced) == 2
 
 
@@ -135,7 +134,7 @@ def test_another_worker_only_maps_and_says_so(tmp_path, caplog, worker):
         stage.run()
     assert f"{tmp_path}/meta/codes.parquet: to be merged by worker 0" in caplog.text
     assert stage.reduced == []
-    assert files_below(tmp_path / "out") == ["a.parquet", "b.parquet"]
+    assert {"a.parquet", "b.parquet"} < {*files_below(tmp_path / "out")}
     assert not (tmp_path / "meta").exists()
 
 
@@ -155,8 +154,8 @@ def test_a_failed_reduction_leaves_nothing_and_can_be_repeated(tmp_path):
 def test_pauses_grow_to_a_second_or_the_polling_time(tmp_path, monkeypatch, polling_time, longest):
     pauses = []
     monkeypatch.setattr(time, "sleep", pauses.append)
-    unit = Unit(tmp_path / "0.parquet", is_done=lambda: len(pauses) == 10, work=pytest.fail)
-    with claim(unit.out_fp):
+    unit = Unit(tmp_path / "0.parquet", is_done=lambda: len(pauses) == 10, make=pytest.fail)
+    with claim(unit.claim_fp):
         finish([unit], polling_time)
     assert len(pauses) == 10
     assert pauses == sorted(pauses)
@@ -169,7 +168,7 @@ def test_what_is_waited_for_is_logged(workers, caplog):
     holder = workers.start(1, "map")
     workers.wait_until_held("compute", "0")
     in_fp, out_fp = workers.folder / "in" / "0.parquet", workers.out / "0.parquet"
-    unit = shard_unit(in_fp, out_fp, scan_parquet, write_parquet, identity_fn)
+    unit = Unit(out_fp, out_fp.exists, staged_file(in_fp, out_fp, scan_parquet, write_parquet, identity_fn))
 
     class Release(logging.Handler):
         def emit(self, record):

@@ -236,7 +236,7 @@ def test_missing_columns(data):
 
 def test_parts_that_were_made_with_other_settings(data):
     stage.main(cfg(data, worker=1, aggregations=["code/n_subjects"]))
-    with pytest.raises(ValueError, match=r"no column values/sum: it was made with other settings\. Give do_overwrite"):
+    with pytest.raises(FileExistsError, match=r'(?s)\["code/n_subjects"\] -> \["values/sum"\].*do_overwrite=True'):
         stage.main(cfg(data, aggregations=["values/sum"]))
     stage.main(cfg(data, aggregations=["values/sum"], cfg_do_overwrite=True))
     assert codes(data).rows() == [("A", 9.0)]

@@ -352,7 +352,7 @@ def test_several_workers_without_a_launcher_are_told(tmp_path):
 def test_done_files_are_named_after_the_stages(tmp_path):
     pipeline = pipeline_of(tmp_path, "stages: [a, b]")
     runs = plan(pipeline, StageRunners(), tmp_path, surroundings=EVERYTHING)
-    assert [run.done_fp for run in runs] == [tmp_path / "a.done", tmp_path / "b.done"]
+    assert [run.done.path for run in runs] == [tmp_path / "a.done", tmp_path / "b.done"]
 
 
 def test_what_was_done_in_another_list_of_stages_is_not_done(tmp_path):
@@ -360,16 +360,15 @@ def test_what_was_done_in_another_list_of_stages_is_not_done(tmp_path):
         pipeline = pipeline_of(tmp_path, f"input_dir: in\ncohort_dir: {tmp_path}/{cohort}\nstages: {stages}")
         return plan(pipeline, StageRunners(), tmp_path, surroundings=EVERYTHING)[0]
 
-    assert not first("[a, b]").is_done()
-    first("[a]").mark_done()  # the last stage: it wrote to data/
-    assert first("[a]").is_done()
-    assert first("[a]", "moved").is_done()
-    assert not first("[a, b]").is_done()
-    first("[a, b]").mark_done()
-    assert first("[a, b, c]").is_done()
-    (tmp_path / "a.done").write_text("")  # as by hand, or by release 0.1
-    assert first("[a]").is_done()
-    assert first("[a, b]").is_done()
+    assert not first("[a, b]").done.is_set()
+    first("[a]").done.set()  # the last stage: it wrote to data/
+    assert first("[a]").done.is_set()
+    assert not first("[a]", "elsewhere").done.is_set()
+    assert not first("[a, b]").done.is_set()
+    first("[a, b]").done.set()
+    assert first("[a, b, c]").done.is_set()
+    (tmp_path / "a.done").write_text("")  # as by hand, or by release 0.1: the stage itself is to look
+    assert not first("[a, b]").done.is_set()
 
 
 @pytest.mark.parametrize(

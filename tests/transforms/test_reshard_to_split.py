@@ -190,39 +190,40 @@ def test_old_shards_are_read_once_and_not_at_all_when_all_is_done(x, monkeypatch
         assert sorted(old) == ["a/0.parquet", "a/1.parquet", "b.parquet"]
 
 
-def test_a_run_that_was_cut_off_goes_on_from_its_parts(x):
+def test_a_run_that_was_cut_off_goes_on_from_its_parts(x, monkeypatch):
     alone = Preprocessing(x.folder / "alone")
     alone.write(SHARDS, splits=SPLITS)
     cfg = x.cfg("reshard_to_split", n_subjects_per_shard=2)
-    shards = shard_subjects([], 2, SPLITS, None)
-    cut_off = stage.Resharding(cfg, shards, None)
-    stage.publish_shard_map(x.cohort / "data", shards, do_overwrite=False)
-    for unit in cut_off.apart:
-        unit.compute_once()
-    cut_off.together[0].compute_once()
+    cut_off = stage.Resharding.of(cfg)
+    with cut_off.outputs.being_made([cut_off.shard_map, *cut_off.together]):
+        for unit in (cut_off.shard_map, *cut_off.apart, cut_off.together[0]):
+            unit.compute_once()
     for name in (".tmp..parts.b.parquet", "..parts.b.parquet.lock", "tuning/.tmp.0.parquet", "tuning/.0.parquet.lock"):
         (x.cohort / "data" / name).parent.mkdir(exist_ok=True)
         (x.cohort / "data" / name).touch()
-    for path in (x.dataset / "data").rglob("*.parquet"):
-        path.write_bytes(b"not read again")
+    read, scan_parquet = [], stage.scan_parquet
+    monkeypatch.setattr(stage, "scan_parquet", lambda path: read.append(path) or scan_parquet(path))
     again = run(x, n_subjects_per_shard=2)
+    assert read
+    assert not any(path.is_relative_to(x.dataset) for path in read)
     undisturbed = run(alone, n_subjects_per_shard=2)
     assert files_below(x.cohort) == files_below(alone.cohort)
     assert all(again[name].equals(df) for name, df in undisturbed.items())
 
 
 def test_a_late_worker_does_not_make_the_parts_again(x):
-    late = stage.Resharding(x.cfg("reshard_to_split"), shard_subjects([], 50000, SPLITS, None), None)
+    late = stage.Resharding.of(x.cfg("reshard_to_split"))
     run(x)
     before = files_below(x.cohort)
-    assert not any(unit.compute_once() for unit in [*late.apart, *late.together])
-    late.clear_away()
+    with late.outputs.being_made([late.shard_map, *late.together]):
+        assert not any(unit.compute_once() for unit in [*late.apart, *late.together])
+        late.clear_away()
     assert files_below(x.cohort) == before
 
 
 def test_other_settings_do_not_mix_with_what_is_there(x):
     run(x, n_subjects_per_shard=1)
-    with pytest.raises(ValueError, match=r"\.shards\.json has other shards.*do_overwrite=True"):
+    with pytest.raises(FileExistsError, match=r"(?s)n_subjects_per_shard: 1 -> 2.*do_overwrite=True"):
         run(x, n_subjects_per_shard=2)
     shards = run(x, n_subjects_per_shard=2, cfg_do_overwrite=True)
     assert sorted(shards) == sorted(shard_map(x)) == ["empty/0", "task/0", "train/0", "train/1", "tuning/0"]

@@ -258,7 +258,8 @@ def test_what_a_dead_worker_left_is_cleared_away(folder: Path) -> None:
     event_seqs = folder / "tokenization" / "event_seqs" / "train" / "0.parquet"
     schemas = folder / "tokenization" / "schemas" / "train" / "0.parquet"
     schemas.unlink()
-    schemas.with_name(".tmp.0.parquet").write_bytes(b"half")
+    event_seqs.with_name(".tmp.0.parquet").mkdir()
+    (event_seqs.with_name(".tmp.0.parquet") / "schemas.parquet").write_bytes(b"half")
     lock_path(event_seqs).touch()
     run(stage(folder))
     assert files_below(folder / "tokenization") == FILES

@@ -1,8 +1,8 @@
 """Claims: each output once, whole or not at all, whoever dies when. Workers are real processes."""
 
 import os
+import shutil
 import stat
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,10 @@ from helpers import files_below, wait_until
 from MEDS_transforms.dataset.io import scan_parquet, scratch_path, write_lazyframe
 from MEDS_transforms.mapreduce import map_over, rwlock_wrap
 from MEDS_transforms.mapreduce.mapper import identity_fn
-from MEDS_transforms.work.claims import Unit, claim, lock_path, overwriting_run
-from MEDS_transforms.work.environment import RUN_STARTED
+from MEDS_transforms.work.claims import Unit, claim, lock_path
+from MEDS_transforms.work.environment import RUN
 
 DF = pl.DataFrame({"subject_id": [1, 2]})
-LONG_AGO = 1_000_000_000
 
 
 @pytest.fixture
@@ -35,12 +34,6 @@ def out_fp(tmp_path) -> Path:
 def wrap(in_fp, out_fp, **arguments) -> bool:
     functions = {"read_fn": scan_parquet, "write_fn": write_lazyframe, "compute_fn": identity_fn}
     return rwlock_wrap(in_fp, out_fp, **(functions | arguments))
-
-
-def make_old(folder: Path) -> None:
-    """Makes what is there look as if it had been made long ago."""
-    for path in folder.rglob("*"):
-        os.utime(path, (LONG_AGO, LONG_AGO))
 
 
 # One worker
@@ -153,7 +146,13 @@ def test_what_a_live_worker_holds_is_left_alone(in_fp, out_fp):
 
 def test_a_unit_of_several_outputs_is_done_when_all_are_there(tmp_path):
     outputs = [tmp_path / "a", tmp_path / "b"]
-    unit = Unit(tmp_path / "both", lambda: all(o.exists() for o in outputs), lambda: [o.touch() for o in outputs])
+
+    def make(folder: Path) -> dict[Path, Path]:
+        for output in outputs:
+            (folder / output.name).touch()
+        return {output: folder / output.name for output in outputs}
+
+    unit = Unit(tmp_path / "both", lambda: all(o.exists() for o in outputs), make)
     outputs[0].touch()
     assert unit.compute_once() is True
     assert unit.compute_once() is False
@@ -177,8 +176,7 @@ def test_many_workers_compute_each_shard_once(workers, overwrite):
     assert workers.computed == sorted(names)
     parallel = workers.results()
     assert set(parallel) == {f"{name}.parquet" for name in names}
-    for path in workers.out.iterdir():
-        path.unlink()
+    shutil.rmtree(workers.out)
     workers.finish(workers.start(0, *arguments))
     assert workers.results() == parallel
 
@@ -196,7 +194,7 @@ def test_a_killed_worker_lets_go_at_once(workers, step):
     assert not out_fp.exists()
     hold.unlink()
     assert wrap(in_fp, out_fp) is True
-    assert files_below(workers.out) == ["0.parquet"]
+    assert [name for name in files_below(workers.out) if ".provenance" not in name] == ["0.parquet"]
     assert pl.read_parquet(out_fp)["subject_id"].to_list() == [0, 0]
 
 
@@ -218,7 +216,6 @@ def test_after_a_kill_the_same_run_completes(workers):
 def test_do_overwrite_replaces_once_per_run_of_overlapping_workers(workers):
     names = workers.make_shards(4)
     workers.finish(workers.start(0, "map"))
-    make_old(workers.out)
     hold = workers.hold("compute", "3")
     first = workers.start(0, "map", "do_overwrite")
     workers.wait_until_held("compute", "3")
@@ -248,14 +245,11 @@ def counted(calls: list):
 def test_workers_of_one_launcher_are_one_run_even_one_after_the_other(workers, monkeypatch, launched):
     workers.make_shards(3)
     map_over(cfg_of(workers))
-    make_old(workers.out)
     if launched:
-        monkeypatch.setenv(RUN_STARTED, repr(time.time() - 60))
+        monkeypatch.setenv(RUN, "a launch")
     calls = []
     for worker in range(2):
         map_over(cfg_of(workers, do_overwrite=True, worker=worker), counted(calls))
-        if not launched:
-            make_old(workers.out)
     assert len(calls) == (3 if launched else 6)
 
 
@@ -268,35 +262,17 @@ def test_without_do_overwrite_what_is_there_stays(workers):
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_the_mark_of_a_killed_overwriting_worker_is_cleared_away(workers, overwrite):
+def test_what_a_killed_overwriting_worker_began_goes_on(workers, overwrite):
     workers.make_shards(2)
-    map_over(cfg_of(workers))
-    make_old(workers.out)
+    workers.finish(workers.start(0, "map"))
     hold = workers.hold("compute", "1")
     holder = workers.start(0, "map", "do_overwrite")
     workers.wait_until_held("compute", "1")
     workers.kill(holder)
     hold.unlink()
-    make_old(workers.out)
-    calls = []
-    map_over(cfg_of(workers, do_overwrite=overwrite), counted(calls))
-    assert len(calls) == 2 * overwrite  # the dead worker's run is over: this is another one
+    before = len(workers.computed)
+    workers.finish(workers.start(0, "map", *["do_overwrite"] * overwrite))
+    # The interrupted run goes on, and what it has replaced stays: either shard was computed, and shard 1 once more.
+    assert len(workers.computed) == 2 + 2 + 1
+    assert before in (3, 4)
     assert files_below(workers.out) == ["0.parquet", "1.parquet"]
-
-
-def test_a_run_without_do_overwrite_leaves_the_folder_alone(tmp_path):
-    with overwriting_run(tmp_path / "out", False) as since:
-        assert since is None
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_failed_overwriting_run_leaves_no_mark(tmp_path):
-    def fail() -> None:
-        with overwriting_run(tmp_path, True) as since:
-            assert since is not None
-            assert files_below(tmp_path) != []
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
-    assert files_below(tmp_path) == []

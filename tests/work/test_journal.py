@@ -1,6 +1,7 @@
 """What workers note of their work, and what can be told from it."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,13 +11,21 @@ from MEDS_transforms.work.environment import JOURNAL
 from MEDS_transforms.work.journal import Work, read_journal
 
 
+def touching(path: Path) -> Unit:
+    def make(folder: Path) -> dict[Path, Path]:
+        (folder / path.name).touch()
+        return {path: folder / path.name}
+
+    return Unit(path, path.exists, make)
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv(JOURNAL, str(tmp_path / "journal"))
     return tmp_path / "journal"
 
 
-def fail() -> None:
+def fail(*_) -> None:
     raise ValueError("a bad row")
 
 
@@ -24,14 +33,14 @@ def test_units_note_what_becomes_of_them(tmp_path, folder):
     paths = {name: tmp_path / name for name in ("made", "there", "failing", "untouched")}
     journal.note_plan(paths.values())
     paths["there"].touch()
-    Unit(paths["made"], paths["made"].exists, paths["made"].touch).compute_once()
+    touching(paths["made"]).compute_once()
     Unit(paths["there"], paths["there"].exists, fail).compute_once()
     with pytest.raises(ValueError, match="a bad row"):
         Unit(paths["failing"], paths["failing"].exists, fail).compute_once()
     work = read_journal(folder)
     assert work.planned == {str(path) for path in paths.values()}
     assert work.missing == [str(paths["failing"]), str(paths["untouched"])]
-    assert work.why(str(paths["failing"])) == "a bad row"
+    assert work.why(str(paths["failing"])) == "a bad row …"
     assert work.why(str(paths["untouched"])) == "nobody came to it"
 
 
@@ -40,11 +49,11 @@ def test_what_another_worker_does_counts_when_it_is_done(tmp_path, folder):
     journal.note_plan([out])
     with claim(out) as ours:
         assert ours
-        assert Unit(out, out.exists, out.touch).compute_once() is False
+        assert touching(out).compute_once() is False
         assert read_journal(folder).held == [str(out)]
     assert read_journal(folder).held == []
     assert read_journal(folder).missing == [str(out)]
-    Unit(out, out.exists, out.touch).compute_once()
+    touching(out).compute_once()
     assert read_journal(folder).missing == []
 
 

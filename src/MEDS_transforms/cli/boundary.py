@@ -3,9 +3,9 @@
 import gc
 import logging
 import os
+import secrets
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import StageError, explain, wants_trace
-from ..work.environment import RESUMING, RUN_STARTED
+from ..work.environment import RESUMING, RUN
 from ..work.journal import note_error
 from .help import print_help
 from .threads import share_cores
@@ -52,8 +52,8 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
             raise StageError(message) from None
 
     gc.freeze()  # what is imported lives as long as the process: no collection, nor its end, has to visit it
-    began = os.environ.get(RUN_STARTED) if RESUMING in os.environ else None
-    with _environment(_FULL_ERROR, "1"), _environment(RUN_STARTED, began or repr(time.time())):
+    name = os.environ.get(RUN) if RESUMING in os.environ else None
+    with _environment(_FULL_ERROR, "1"), _environment(RUN, name or secrets.token_hex(8)):
         try:
             share_cores(sys.argv[1:])
             if not print_help(sys.argv[1:], config):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import listed
-from ..work.claims import publish_once
 from ..work.files import is_complete_parquet_file
 
 CHUNK_LIST = "chunks.json"
@@ -66,7 +65,7 @@ def list_chunks(folder: Path, names: Iterable[str]) -> None:
 
     Whoever reads the pieces can tell then whether the stage that writes them came to its end.
     """
-    publish_once(folder / CHUNK_LIST, json.dumps(sorted(names)).encode())
+    (folder / CHUNK_LIST).write_text(json.dumps(sorted(names)), encoding="utf-8")
 
 
 def find_pieces(shard_dir: Path, tables: Iterable[str], chunk_list: Path) -> list[Path]:

@@ -15,8 +15,8 @@ Keys of stage_configs.convert_to_sharded_events:
 """
 
 import logging
-import time
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,19 @@ import polars as pl
 
 from ..cli.script import stage_script
 from ..dataset.dtypes import concat_meeting
-from ..dataset.io import is_complete_parquet_file, scan_parquet, scratch_path, write_parquet
+from ..dataset.io import is_complete_parquet_file, scan_parquet, write_parquet
 from ..dataset.schema import SUBJECT_ID
 from ..dataset.subjects import subject_ids
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import read_shard_map, shuffle_shards
+from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value, flag
 from ..settings.packaged import EXTRACT_CONFIG_YAML
-from ..work.claims import Unit, is_current, overwriting_run, publish_once
-from ..work.files import clear_scratch
-from .chunks import Chunk, complete_chunks, list_chunks
-from .event_config import EVENT_CONFIG_NAME, Table, read_event_config
+from ..work.claims import Staged, Unit
+from ..work.outputs import StageOutputs
+from ..work.provenance import Source
+from .chunks import CHUNK_LIST, Chunk, complete_chunks, list_chunks
+from .event_config import EVENT_CONFIG_NAME, Table, event_file_content, read_event_config
 from .events import TimeCheck, drop_duplicate_rows, extract_event
 
 logger = logging.getLogger(__name__)
@@ -51,17 +53,31 @@ def run(cfg: Mapping[str, Any]) -> None:
     event_config_fp = Path(config_value(cfg, "event_conversion_config_fp"))
     tables = read_event_config(event_config_fp)
     shards = read_shard_map(cfg)
-    with overwriting_run(output_dir, flag(cfg, "do_overwrite")) as since:
-        publish_once(output_dir / EVENT_CONFIG_NAME, event_config_fp.read_bytes())
-        convert = ChunkConverter(shards, flag(stage_cfg, "do_dedup_text_and_numeric"))
-        units = {
-            f"{table.name}/{chunk.rows}": _chunk_unit(table, chunk, convert, output_dir, since)
-            for table in tables.values()
-            for chunk in complete_chunks(input_dir / table.name)
-        }
-        list_chunks(output_dir, units)
-        map_units([units[name] for name in shuffle_shards(list(units), cfg)])
-        list_chunks(output_dir, units)  # again, should the worker that wrote the list have died over it
+    chunks = {table.name: complete_chunks(input_dir / table.name) for table in tables.values()}
+    sources = {"chunks": Source(input_dir, ".parquet"), "shard map": Source.of_files(Path(cfg["shards_map_fp"]))}
+    events = {"events": event_file_content(event_config_fp)}
+    outputs = stage_outputs(cfg, sources, own_folder=output_dir, settings=events, watched=[event_config_fp])
+    convert = ChunkConverter(shards, flag(stage_cfg, "do_dedup_text_and_numeric"))
+    units = {
+        f"{table.name}/{chunk.rows}": _chunk_unit(table, chunk, convert, outputs, output_dir)
+        for table in tables.values()
+        for chunk in chunks[table.name]
+    }
+    notes = _notes_unit(outputs, output_dir, event_config_fp, units)
+    with outputs.being_made([notes, *units.values()]):
+        map_units([notes, *(units[name] for name in shuffle_shards(list(units), cfg))])
+
+
+def _notes_unit(outputs: StageOutputs, output_dir: Path, event_config_fp: Path, chunks: Iterable[str]) -> Unit:
+    """The unit of work that leaves the event conversion file as it was used, and the names of the chunks."""
+    paths = [output_dir / name for name in (EVENT_CONFIG_NAME, CHUNK_LIST)]
+
+    def make(scratch: Path) -> Staged:
+        shutil.copyfile(event_config_fp, scratch / EVENT_CONFIG_NAME)
+        list_chunks(scratch, chunks)
+        return {path: scratch / path.name for path in paths}
+
+    return outputs.unit(paths[-1], make, event_config_fp, existing=lambda: [path for path in paths if path.is_file()])
 
 
 class ChunkConverter:
@@ -118,35 +134,25 @@ class ChunkConverter:
         return raw.with_columns(rows[SUBJECT_ID].alias(_ID), rows[_SHARD])
 
 
-def _chunk_unit(table: Table, chunk: Chunk, convert: ChunkConverter, output_dir: Path, since: float | None) -> Unit:
+def _chunk_unit(table: Table, chunk: Chunk, convert: ChunkConverter, outputs: StageOutputs, output_dir: Path) -> Unit:
     """The unit of work that converts one chunk into a piece for every shard: done when all pieces are there."""
     name = f"{table.name}/{chunk.rows}"
-    claim_fp = output_dir / name.replace("/", "--")
     pieces = [output_dir / shard / f"{name}.parquet" for shard in convert.shards]
 
-    def work() -> None:
-        started = time.monotonic()
-        spill_dir = scratch_path(claim_fp)
-        try:
-            clear_scratch(claim_fp)
-            spill_dir.mkdir()
-            rows = write_pieces(convert.batches(table, chunk), pieces, spill_dir)
-        except Exception as error:
-            error.add_note(f"This happened while {chunk.path} was converted.")
-            raise
-        finally:
-            clear_scratch(claim_fp)
-        logger.info("%s: %d measurements in %.1f s", name, rows, time.monotonic() - started)
+    def make(scratch: Path) -> Staged:
+        finished = [scratch / "pieces" / f"{n}.parquet" for n in range(len(pieces))]
+        rows = write_pieces(convert.batches(table, chunk), finished, scratch)
+        logger.info("%s: %d measurements", name, rows)
+        return dict(zip(pieces, finished, strict=True))
 
-    def is_done() -> bool:
-        # From the last: pieces are published in order, so that a chunk that is not done shows it at once.
-        return all(is_current(piece, since, is_complete_parquet_file) for piece in reversed(pieces))
+    def existing() -> list[Path]:
+        return pieces if all(map(is_complete_parquet_file, pieces)) else []
 
-    return Unit(claim_fp, is_done, work)
+    return outputs.unit(output_dir / name.replace("/", "--"), make, chunk.path, existing)
 
 
 def write_pieces(batches: Iterator[pl.DataFrame], pieces: list[Path], spill_dir: Path) -> int:
-    """Publishes the measurements of a chunk as one piece per shard; returns how many there are.
+    """Writes the measurements of a chunk as one piece per shard; returns how many there are.
 
     A chunk of one batch goes straight from memory. Of a larger one each batch is first written apart by shard to
     `spill_dir`, so that memory holds one batch, or one piece, at a time.
@@ -154,7 +160,7 @@ def write_pieces(batches: Iterator[pl.DataFrame], pieces: list[Path], spill_dir:
     first, second = next(batches), next(batches, None)
     if second is None:
         by_shard = _by_shard(first)
-        return sum(_publish_piece(path, by_shard.get(n, first.clear()), spill_dir) for n, path in enumerate(pieces))
+        return sum(_write_piece(path, by_shard.get(n, first.clear())) for n, path in enumerate(pieces))
     count = 0
     for count, batch in enumerate(chain([first, second], batches), start=1):
         for n, part in _by_shard(batch).items():
@@ -166,7 +172,7 @@ def write_pieces(batches: Iterator[pl.DataFrame], pieces: list[Path], spill_dir:
         spilled = [spill_dir / f"{n}/{i}.parquet" for i in range(1, count + 1)]
         parts = [pl.read_parquet(fp, glob=False) for fp in spilled if fp.exists()]
         piece = pl.concat([empty, *parts]).sort(_EVENT, maintain_order=True)
-        rows += _publish_piece(path, drop_duplicate_rows(piece), spill_dir)
+        rows += _write_piece(path, drop_duplicate_rows(piece))
     return rows
 
 
@@ -175,11 +181,8 @@ def _by_shard(measurements: pl.DataFrame) -> dict[int, pl.DataFrame]:
     return {int(key[0]): part for key, part in parts.items()}
 
 
-def _publish_piece(path: Path, piece: pl.DataFrame, spill_dir: Path) -> int:
-    """NOTE: as `publish`, but with the chunk's scratch folder: one for each of many small files would take longer."""
-    write_parquet(piece.drop(_SHARD, _EVENT), spill_dir / path.name, fast=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    (spill_dir / path.name).replace(path)
+def _write_piece(path: Path, piece: pl.DataFrame) -> int:
+    write_parquet(piece.drop(_SHARD, _EVENT), path, fast=True)
     return piece.height
 
 

@@ -100,6 +100,11 @@ def read_event_config(path: str | Path) -> dict[str, Table]:
     return tables
 
 
+def event_file_content(path: str | Path) -> Any:
+    """What an event conversion file says, to compare with what it said before; comments do not matter."""
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
 def metadata_tables(tables: Mapping[str, Table]) -> dict[str, list[Event]]:
     """The tables that describe codes, each with the events whose codes it describes, in order."""
     found: dict[str, list[Event]] = {}

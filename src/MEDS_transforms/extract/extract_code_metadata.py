@@ -23,18 +23,20 @@ from typing import Any
 import polars as pl
 
 from ..cli.script import stage_script
-from ..dataset.code_metadata import add_to_codes, read_codes
+from ..dataset.code_metadata import CODES_FILE, add_to_codes, read_codes
 from ..dataset.dtypes import concat_meeting
 from ..dataset.io import scan_parquet, write_parquet
 from ..dataset.schema import CODE, DESCRIPTION, PARENT_CODES
 from ..errors import Problems, listed, nearest
 from ..mapreduce.reducer import map_and_reduce
+from ..mapreduce.stage_outputs import stage_outputs
 from ..parser import cfg_to_expr
-from ..settings.keys import config_value, flag
+from ..settings.keys import config_value
 from ..settings.packaged import EXTRACT_CONFIG_YAML
-from ..work.claims import overwriting_run, shard_unit
+from ..work.claims import staged_file
+from ..work.provenance import Source
 from .cohort import codes_of, cohort_shards
-from .event_config import METADATA_KEY, Event, metadata_tables, read_event_config
+from .event_config import METADATA_KEY, Event, event_file_content, metadata_tables, read_event_config
 from .events import code_expr, part_expr
 from .tables import get_supported_fp, reading, scan_csv
 
@@ -45,22 +47,34 @@ def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     stage_cfg, input_dir = cfg["stage_cfg"], Path(cfg["input_dir"])
     output_dir = Path(stage_cfg["output_dir"])
-    tables = metadata_tables(read_event_config(config_value(cfg, "event_conversion_config_fp")))
+    event_config_fp = Path(config_value(cfg, "event_conversion_config_fp"))
+    tables = metadata_tables(read_event_config(event_config_fp))
     if not tables:
         logger.info("The event conversion file has no %s: there is nothing to do", METADATA_KEY)
         return
     codes = cache(lambda: codes_of(cohort_shards(cfg)))
     files = find_metadata_tables(tables, input_dir)
-    with overwriting_run(output_dir, flag(cfg, "do_overwrite")) as since:
-        units = []
-        for name, events in tables.items():
-            describe = partial(_describe, path=files[name], name=name, events=events, codes=codes)
-            out_fp = output_dir / f"{name}.parquet"
-            units.append(shard_unit(files[name], out_fp, read_metadata_table, write_parquet, describe, since))
-        in_order = [unit.out_fp for unit in units]
-        former = read_codes(stage_cfg["metadata_input_dir"])
-        separator = stage_cfg["description_separator"]
-        map_and_reduce(cfg, units, lambda _: add_to_codes(reduce_descriptions(in_order, separator), former), since)
+    former_fp = Path(stage_cfg["metadata_input_dir"]) / CODES_FILE
+    sources = {"tables": Source.of_files(*files.values()), "code metadata": Source.of_files(former_fp)}
+    sources["data"] = Source(Path(stage_cfg["data_input_dir"]), ".parquet")
+    outputs = stage_outputs(
+        cfg,
+        sources,
+        folder=Path(stage_cfg["reducer_output_dir"]),
+        own_folder=output_dir,
+        settings={"events": event_file_content(event_config_fp)},
+        watched=[event_config_fp],
+    )
+    units = []
+    for name, events in tables.items():
+        describe = partial(_describe, path=files[name], name=name, events=events, codes=codes)
+        out_fp = output_dir / f"{name}.parquet"
+        make = staged_file(files[name], out_fp, read_metadata_table, write_parquet, describe)
+        units.append(outputs.unit(out_fp, make, files[name]))
+    in_order = [unit.claim_fp for unit in units]
+    former = read_codes(stage_cfg["metadata_input_dir"])
+    separator = stage_cfg["description_separator"]
+    map_and_reduce(cfg, outputs, units, lambda _: add_to_codes(reduce_descriptions(in_order, separator), former))
 
 
 def find_metadata_tables(names: Iterable[str], input_dir: Path) -> dict[str, Path]:

@@ -27,13 +27,14 @@ import pyarrow.parquet as pq
 from ..cli.script import stage_script
 from ..dataset.io import Frame, scan_parquet, write_arrow
 from ..dataset.schema import MANDATORY_COLUMNS, MANDATORY_TYPES, NUMERIC_VALUE, TIME
-from ..errors import Problems, listed
+from ..errors import Problems
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shuffle_shards
+from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import flag
 from ..settings.packaged import EXTRACT_CONFIG_YAML
-from ..work.claims import overwriting_run, shard_unit
-from ..work.files import files_below
+from ..work.claims import staged_file
+from ..work.provenance import Source
 from .cohort import cohort_shards
 
 logger = logging.getLogger(__name__)
@@ -45,37 +46,16 @@ def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     stage_cfg = cfg["stage_cfg"]
     output_dir = Path(stage_cfg["output_dir"])
-    with overwriting_run(output_dir, flag(cfg, "do_overwrite")) as since:
-        paths = cohort_shards(cfg)
-        clear_former_shards(output_dir, set(paths), since is not None)
-        finalize = partial(_finalize, stage_cfg=stage_cfg)
-        units = [
-            shard_unit(paths[shard], output_dir / f"{shard}.parquet", Path, _write, finalize, since)
-            for shard in shuffle_shards(list(paths), cfg)
-        ]
+    paths = cohort_shards(cfg)
+    sources = {"data": Source(Path(stage_cfg["data_input_dir"]), ".parquet")}
+    outputs = stage_outputs(cfg, sources, own_folder=output_dir)
+    finalize = partial(_finalize, stage_cfg=stage_cfg)
+    units = []
+    for shard in shuffle_shards(list(paths), cfg):
+        out_fp = output_dir / f"{shard}.parquet"
+        units.append(outputs.unit(out_fp, staged_file(paths[shard], out_fp, Path, _write, finalize), paths[shard]))
+    with outputs.being_made(units):
         map_units(units)
-
-
-def clear_former_shards(output_dir: Path, shards: set[str], do_overwrite: bool) -> None:
-    """Removes shards that an earlier run left and the shard map does not know: their subjects are in others now.
-
-    Raises:
-        FileExistsError: there are such shards and `do_overwrite` is not given.
-    """
-    there = {path.relative_to(output_dir).as_posix().removesuffix(".parquet"): path for path in _shards_in(output_dir)}
-    former = {shard: path for shard, path in there.items() if shard not in shards}
-    if former and not do_overwrite:
-        raise FileExistsError(
-            f"{output_dir} holds shards that are not in the shard map, from an earlier run: {listed(former)}. Their "
-            "subjects would be there twice. Give do_overwrite=True to remove them, or choose another cohort_dir."
-        )
-    for path in former.values():
-        path.unlink(missing_ok=True)
-        logger.warning("%s: not in the shard map, removed", path)
-
-
-def _shards_in(folder: Path) -> list[Path]:
-    return [path for path in files_below(folder) if path.suffix == ".parquet" and path.stem.isdigit()]
 
 
 def get_and_validate_data_schema(df: Frame, stage_cfg: Mapping[str, Any]) -> pa.Table:
@@ -128,7 +108,6 @@ def _write(result: Path | pl.DataFrame, path: Path) -> None:
     path.unlink(missing_ok=True)
     try:
         os.link(result, path)  # the same bytes under both names: files are replaced, never changed
-        os.utime(path)
     except OSError:
         shutil.copyfile(result, path)
 

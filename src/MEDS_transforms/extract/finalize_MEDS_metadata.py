@@ -30,15 +30,17 @@ import pyarrow as pa
 
 from ..cli.script import stage_script
 from ..dataset.code_metadata import CODES_FILE, add_to_codes, read_codes
-from ..dataset.io import publish, write_arrow
+from ..dataset.io import write_arrow
 from ..dataset.schema import CODE, CODE_METADATA_TYPES, PARENT_CODES, SPLIT, SUBJECT_ID
 from ..errors import Problems, listed
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import read_shard_map
+from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value, flag
 from ..settings.packaged import EXTRACT_CONFIG_YAML
-from ..work.claims import Unit, is_current, overwriting_run
+from ..work.claims import Staged
 from ..work.environment import RESUMING
+from ..work.provenance import Source
 from .cohort import codes_of, cohort_shards
 
 logger = logging.getLogger(__name__)
@@ -60,24 +62,33 @@ def run(cfg: Mapping[str, Any]) -> None:
         )
     outputs = [out_dir / name for name in (CODES_FILE, "dataset.json", "subject_splits.parquet")]
     dataset = dataset_metadata(cfg)
-    with overwriting_run(out_dir, flag(cfg, "do_overwrite")) as since:
+    shards_map_fp = Path(config_value(cfg, "shards_map_fp"))
+    codes_fp = Path(stage_cfg["metadata_input_dir"]) / CODES_FILE
+    sources = {"shard map": Source.of_files(shards_map_fp), "code metadata": Source.of_files(codes_fp)}
+    if flag(stage_cfg, "include_all_codes"):
+        sources["data"] = Source(Path(stage_cfg["data_input_dir"]), ".parquet")
+    named = {key: value for key, value in dataset.items() if key != "created_at"}
+    made = stage_outputs(cfg, sources, folder=out_dir, settings={"dataset": named})
 
-        def is_done() -> bool:
-            return all(is_current(path, since) for path in outputs)
+    def make(folder: Path) -> Staged:
+        finished = [folder / path.name for path in outputs]
+        write_metadata(cfg, dataset, *finished)
+        return dict(zip(outputs, finished, strict=True))
 
-        # The claim is on the file that is written last: what is left beside the others, the next worker writes over.
-        made = map_units([Unit(outputs[-1], is_done, lambda: write_metadata(cfg, dataset, *outputs))])
-        # A stage that was killed while it wrote goes on; one that has finished is not repeated unasked.
-        if not made and is_done() and since is None and RESUMING not in os.environ:
-            raise FileExistsError(
-                f"The metadata are there already: {listed(outputs)}. Give do_overwrite=True to make them again."
-            )
+    unit = made.unit(outputs[-1], make, codes_fp, existing=lambda: [path for path in outputs if path.is_file()])
+    with made.being_made([unit]):
+        map_units([unit])
+    # A stage that was interrupted goes on; one that has finished is not repeated unasked.
+    if made.was_finished and RESUMING not in os.environ and not flag(cfg, "do_overwrite"):
+        raise FileExistsError(
+            f"The metadata are there already: {listed(outputs)}. Give do_overwrite=True to make them again."
+        )
 
 
 def write_metadata(
     cfg: Mapping[str, Any], dataset: Mapping[str, str], codes_fp: Path, dataset_fp: Path, splits_fp: Path
 ) -> None:
-    """Writes the three files; whoever is killed over it leaves some of them, and the next worker makes all."""
+    """Writes the three files."""
     stage_cfg = cfg["stage_cfg"]
     codes = read_codes(stage_cfg["metadata_input_dir"])
     if flag(stage_cfg, "include_all_codes"):
@@ -85,10 +96,10 @@ def write_metadata(
         codes = add_to_codes(all_codes, codes)
     splits = subject_splits(read_shard_map(cfg))
     typed = to_meds_codes(codes, flag(stage_cfg, "do_retype", default=True))
-    publish(codes_fp, lambda scratch: write_arrow(typed, codes_schema(typed), scratch))
-    publish(dataset_fp, lambda scratch: scratch.write_text(json.dumps(dataset), encoding="utf-8"))
-    publish(splits_fp, lambda scratch: write_arrow(splits, SPLITS_SCHEMA, scratch))
-    logger.info("%s: %d codes, %d subjects in splits", codes_fp.parent, typed.height, splits.height)
+    write_arrow(typed, codes_schema(typed), codes_fp)
+    dataset_fp.write_text(json.dumps(dataset), encoding="utf-8")
+    write_arrow(splits, SPLITS_SCHEMA, splits_fp)
+    logger.info("%d codes, %d subjects in splits", typed.height, splits.height)
 
 
 SPLITS_SCHEMA = pa.schema([(SUBJECT_ID, pa.int64()), (SPLIT, pa.string())])

@@ -29,9 +29,11 @@ from ..dataset.io import scan_parquet, write_parquet
 from ..dataset.schema import SUBJECT_ID, TIME
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shard_iterator_by_shard_map
-from ..settings.keys import config_value, flag
+from ..mapreduce.stage_outputs import stage_outputs
+from ..settings.keys import config_value
 from ..settings.packaged import EXTRACT_CONFIG_YAML
-from ..work.claims import overwriting_run, shard_unit
+from ..work.claims import staged_file
+from ..work.provenance import Source
 from .chunks import CHUNK_LIST, find_pieces
 from .event_config import read_event_config
 from .events import drop_duplicate_rows
@@ -44,17 +46,23 @@ ALL_COLUMNS = "*"
 def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     stage_cfg = cfg["stage_cfg"]
-    tables = read_event_config(config_value(cfg, "event_conversion_config_fp"))
+    event_config_fp = Path(config_value(cfg, "event_conversion_config_fp"))
+    tables = read_event_config(event_config_fp)
     merge = partial(
         merge_pieces,
         unique_by=check_unique_by(stage_cfg.get("unique_by")),
         additional_sort_by=_column_list("additional_sort_by", stage_cfg.get("additional_sort_by")) or [],
     )
-    with overwriting_run(Path(stage_cfg["output_dir"]), flag(cfg, "do_overwrite")) as since:
-        shards, _ = shard_iterator_by_shard_map(cfg)
-        read = partial(read_pieces, tables=list(tables), chunk_list=Path(stage_cfg["data_input_dir"]) / CHUNK_LIST)
-        write = partial(write_parquet, fast=True)
-        map_units([shard_unit(in_fp, out_fp, read, write, merge, since) for in_fp, out_fp in shards])
+    pieces_dir, output_dir = Path(stage_cfg["data_input_dir"]), Path(stage_cfg["output_dir"])
+    shards, _ = shard_iterator_by_shard_map(cfg)
+    read = partial(read_pieces, tables=list(tables), chunk_list=pieces_dir / CHUNK_LIST)
+    write = partial(write_parquet, fast=True)
+    sources = {"pieces": Source(pieces_dir, ".parquet"), "shard map": Source.of_files(Path(cfg["shards_map_fp"]))}
+    order = {"tables": list(tables)}
+    outputs = stage_outputs(cfg, sources, own_folder=output_dir, settings=order, watched=[event_config_fp])
+    units = [outputs.unit(out_fp, staged_file(in_fp, out_fp, read, write, merge), in_fp) for in_fp, out_fp in shards]
+    with outputs.being_made(units):
+        map_units(units)
 
 
 def read_pieces(shard_dir: Path, tables: Iterable[str], chunk_list: Path) -> list[pl.DataFrame]:

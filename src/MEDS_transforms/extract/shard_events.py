@@ -15,8 +15,6 @@ Keys of stage_configs.shard_events:
 """
 
 import logging
-import shutil
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -27,13 +25,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..cli.script import stage_script
-from ..dataset.io import is_complete_parquet_file, scratch_path, write_parquet
+from ..dataset.io import is_complete_parquet_file, write_parquet
 from ..errors import Problems, listed, nearest
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shuffle_shards
-from ..settings.keys import config_value, flag
+from ..mapreduce.stage_outputs import stage_outputs
+from ..settings.keys import config_value
 from ..settings.packaged import EXTRACT_CONFIG_YAML
-from ..work.claims import Unit, overwriting_run
+from ..work.claims import Staged, Unit
+from ..work.outputs import StageOutputs
+from ..work.provenance import Source
 from .chunks import chunk_name, find_chunks
 from .event_config import META_KEYS, Table, metadata_tables, read_event_config
 from .tables import READERS, empty_table, find_tables, get_supported_fp, is_csv, scan_csv, unreadable_table
@@ -52,13 +53,17 @@ def run(cfg: Mapping[str, Any]) -> None:
     input_dir, output_dir = Path(stage_cfg["data_input_dir"]), Path(stage_cfg["output_dir"])
     if not isinstance(stage_cfg["row_chunksize"], int) or stage_cfg["row_chunksize"] < 1:
         raise ValueError(f"row_chunksize must be a positive number of rows, not {stage_cfg['row_chunksize']!r}.")
-    tables = read_event_config(config_value(cfg, "event_conversion_config_fp"))
+    event_config_fp = Path(config_value(cfg, "event_conversion_config_fp"))
+    tables = read_event_config(event_config_fp)
     frames = open_tables(tables, input_dir, Path(cfg["cohort_dir"]), stage_cfg["infer_schema_length"])
-    with overwriting_run(output_dir, flag(cfg, "do_overwrite")) as since:
-        units = {
-            name: _table_unit(name, frame, path, output_dir, stage_cfg["row_chunksize"], since)
-            for name, (path, frame) in frames.items()
-        }
+    sources = {"tables": Source.of_files(*(path for path, _ in frames.values()))}
+    columns = {"columns": {name: table.columns for name, table in tables.items()}}
+    outputs = stage_outputs(cfg, sources, own_folder=output_dir, settings=columns, watched=[event_config_fp])
+    units = {
+        name: _table_unit(name, frame, path, outputs, output_dir / name, stage_cfg["row_chunksize"])
+        for name, (path, frame) in frames.items()
+    }
+    with outputs.being_made([*units.values()]):
         map_units([units[name] for name in shuffle_shards(list(units), cfg)])
 
 
@@ -118,42 +123,22 @@ def _check_columns(table: Table, path: Path, there: list[str], problems: Problem
 
 
 def _table_unit(
-    name: str, frame: pl.LazyFrame, path: Path, output_dir: Path, row_chunksize: int, since: float | None
+    name: str, frame: pl.LazyFrame, path: Path, outputs: StageOutputs, folder: Path, row_chunksize: int
 ) -> Unit:
-    """The unit of work that cuts one table.
+    """The unit of work that cuts one table. How many chunks it gives is known only at its end."""
 
-    NOTE: how many chunks a table has is known only at its end. All of them are written to a hidden folder first
-    and then get their names from the last to the first, so that a table is done when its first chunk is there.
-    """
-    folder = output_dir / name
+    def make(scratch: Path) -> Staged:
+        rows = write_chunks(_batches(name, frame, path), row_chunksize, scratch)
+        if rows == 0:
+            raise ValueError(empty_table(name, path))
+        logger.info("%s: %d rows", name, rows)
+        return {folder / chunk.path.name: chunk.path for chunk in find_chunks(scratch)}
 
-    def is_done() -> bool:
-        first = next((chunk for chunk in find_chunks(folder) if chunk.start == 0), None)
-        return (
-            first is not None
-            and is_complete_parquet_file(first.path)
-            and (since is None or first.path.stat().st_mtime >= since)
-        )
+    def existing() -> list[Path]:
+        chunks = [chunk.path for chunk in find_chunks(folder)]
+        return chunks if all(map(is_complete_parquet_file, chunks)) else []
 
-    def work() -> None:
-        started = time.monotonic()
-        scratch = scratch_path(folder)
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True)
-        try:
-            rows = write_chunks(_batches(name, frame, path), row_chunksize, scratch)
-            if rows == 0:
-                raise ValueError(empty_table(name, path))
-            folder.mkdir(exist_ok=True)
-            for old in find_chunks(folder):
-                old.path.unlink()
-            for new in reversed(find_chunks(scratch)):
-                new.path.replace(folder / new.path.name)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-        logger.info("%s: %d rows cut in %.1f s", name, rows, time.monotonic() - started)
-
-    return Unit(folder, is_done, work)
+    return outputs.unit(folder, make, path, existing)
 
 
 def write_chunks(batches: Iterable[pl.DataFrame], row_chunksize: int, folder: Path) -> int:

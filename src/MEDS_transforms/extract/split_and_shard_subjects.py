@@ -16,7 +16,6 @@ Keys of stage_configs.split_and_shard_subjects:
 
 import json
 import logging
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,15 @@ import polars as pl
 from omegaconf import OmegaConf
 
 from ..cli.script import stage_script
-from ..dataset.io import publish, scan_parquet
+from ..dataset.io import scan_parquet
 from ..dataset.splits import shard_subjects
 from ..dataset.subjects import unique_subject_ids
 from ..mapreduce.mapper import map_units
-from ..settings.keys import config_value, flag
+from ..mapreduce.stage_outputs import stage_outputs
+from ..settings.keys import config_value
 from ..settings.packaged import EXTRACT_CONFIG_YAML
-from ..work.claims import Unit, is_current, overwriting_run
+from ..work.claims import Staged
+from ..work.provenance import Source
 from .chunks import complete_chunks
 from .event_config import Table, read_event_config
 
@@ -43,12 +44,12 @@ logger = logging.getLogger(__name__)
 def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     stage_cfg = cfg["stage_cfg"]
-    tables = read_event_config(config_value(cfg, "event_conversion_config_fp"))
+    event_config_fp = Path(config_value(cfg, "event_conversion_config_fp"))
+    tables = read_event_config(event_config_fp)
     out_fp = Path(config_value(cfg, "shards_map_fp"))
     fracs = stage_cfg.get("split_fracs")
 
-    def work() -> None:
-        started = time.monotonic()
+    def make(folder: Path) -> Staged:
         shards = shard_subjects(
             all_subjects(tables, Path(stage_cfg["data_input_dir"])).to_numpy(),
             stage_cfg["n_subjects_per_shard"],
@@ -56,12 +57,20 @@ def run(cfg: Mapping[str, Any]) -> None:
             OmegaConf.to_container(fracs) if OmegaConf.is_config(fracs) else fracs,
             cfg.get("seed", 1),
         )
-        publish(out_fp, lambda scratch: scratch.write_text(json.dumps(shards), encoding="utf-8"))
-        subjects = sum(map(len, shards.values()))
-        logger.info("%s: %d subjects in %d shards, %.1f s", out_fp, subjects, len(shards), time.monotonic() - started)
+        (folder / out_fp.name).write_text(json.dumps(shards), encoding="utf-8")
+        logger.info("%s: %d subjects in %d shards", out_fp, sum(map(len, shards.values())), len(shards))
+        return {out_fp: folder / out_fp.name}
 
-    with overwriting_run(out_fp.parent, flag(cfg, "do_overwrite")) as since:
-        map_units([Unit(out_fp, lambda: is_current(out_fp, since), work)])
+    chunks_dir = Path(stage_cfg["data_input_dir"])
+    sources = {"chunks": Source(chunks_dir, ".parquet")}
+    if external_splits_fp := stage_cfg.get("external_splits_json_fp"):
+        sources["external splits"] = Source.of_files(Path(external_splits_fp))
+    columns = {"subject_id_cols": {name: table.subject_id_col for name, table in tables.items()}}
+    settings = {"seed": cfg.get("seed", 1), **columns}
+    outputs = stage_outputs(cfg, sources, folder=out_fp.parent, settings=settings, watched=[event_config_fp])
+    units = [outputs.unit(out_fp, make, chunks_dir)]
+    with outputs.being_made(units):
+        map_units(units)
 
 
 def all_subjects(tables: Mapping[str, Table], chunks_dir: Path) -> pl.Series:

@@ -14,7 +14,8 @@ from ..settings.keys import code_modifiers
 ComputeFn = Callable[..., Any]
 
 FRAME = "df"
-PARAMETERS = ("cfg", "stage_cfg", "code_modifiers", "code_metadata")
+CODE_METADATA = "code_metadata"
+PARAMETERS = ("cfg", "stage_cfg", "code_modifiers", CODE_METADATA)
 
 
 class ComputeFnType(StrEnum):
@@ -94,6 +95,11 @@ def bind_compute_fn(cfg: Mapping[str, Any], stage_cfg: Mapping[str, Any], comput
     if kind is ComputeFnType.FUNCTOR:
         return compute_fn(**arguments)  # type: ignore[no-any-return]
     return lambda df: compute_fn(df=df, **arguments)
+
+
+def wants(compute_fn: ComputeFn | None, parameter: str) -> bool:
+    """Whether a compute function has a parameter, and so is given what it names."""
+    return compute_fn is not None and parameter in inspect.signature(compute_fn).parameters
 
 
 def _code_metadata(path: Path) -> pl.DataFrame:

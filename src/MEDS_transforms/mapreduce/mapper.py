@@ -1,6 +1,7 @@
 """Applies a function to every shard of a dataset: `map_over`."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -8,16 +9,21 @@ from typing import Any
 
 import polars as pl
 
+from ..dataset.code_metadata import CODES_FILE
 from ..dataset.io import Frame, scan_parquet, write_lazyframe, write_parquet
 from ..dataset.schema import SPLIT, SUBJECT_ID, TRAIN_SPLIT
 from ..settings.keys import flag
-from ..work.claims import Unit, overwriting_run, rwlock_wrap, shard_unit
+from ..work.claims import Unit, rwlock_wrap, staged_file
 from ..work.journal import note_plan
-from .compute import ComputeFn, bind_compute_fn, compute_fn_type, identity_fn
+from ..work.outputs import StageOutputs
+from ..work.provenance import Source
+from .compute import CODE_METADATA, ComputeFn, bind_compute_fn, compute_fn_type, identity_fn, wants
 from .match_revise import is_match_revise, match_revise_fntr, validate_match_revise
 from .shards import ShardPaths, shard_iterator
+from .stage_outputs import code_of, stage_outputs
 
 __all__ = [
+    "Shards",
     "bind_compute_fn",
     "compute_fn_type",
     "identity_fn",
@@ -28,13 +34,13 @@ __all__ = [
     "match_revise_fntr",
     "read_and_filter_fntr",
     "rwlock_wrap",
-    "shard_units",
     "validate_match_revise",
 ]
 
 logger = logging.getLogger(__name__)
 
 DATA_DIR = "data"
+PARQUET = ".parquet"
 
 ReadFn = Callable[[Path], Any]
 WriteFn = Callable[[Any, Path], None]
@@ -75,28 +81,62 @@ def map_over(
     ...     return df.filter(pl.col("time").is_not_null())
     >>> map_over(cfg, compute_fn=drop_static)  # doctest: +SKIP
     """
-    with overwriting_run(Path(cfg["stage_cfg"]["output_dir"]), flag(cfg, "do_overwrite")) as since:
-        units = shard_units(cfg, compute_fn, read_fn, write_fn, shard_iterator_fntr, since)
+    shards = Shards(cfg, shard_iterator_fntr)
+    own_folder = Path(cfg["stage_cfg"]["output_dir"])
+    outputs = stage_outputs(cfg, shards.sources(compute_fn), own_folder=own_folder, settings=code_of(compute_fn))
+    units = shards.units(outputs, compute_fn, read_fn, write_fn)
+    with outputs.being_made(units):
         map_units(units)
-    return [unit.out_fp for unit in units]
+    return [unit.claim_fp for unit in units]
 
 
-def shard_units(
-    cfg: Mapping[str, Any],
-    compute_fn: ComputeFn | None,
-    read_fn: ReadFn,
-    write_fn: WriteFn,
-    shard_iterator_fntr: ShardIteratorFntr,
-    since: float | None,
-) -> list[Unit]:
-    """The units of work of a stage that maps shards; see `map_over`."""
-    stage_cfg = cfg["stage_cfg"]
-    bind = match_revise_fntr if is_match_revise(stage_cfg) else bind_compute_fn
-    bound = bind(cfg, stage_cfg, compute_fn)
-    shards, includes_only_train = shard_iterator_fntr(cfg)
-    if flag(stage_cfg, "train_only") and not includes_only_train:
-        read_fn = read_and_filter_fntr(_in_train_split(Path(cfg["input_dir"])), read_fn)
-    return [shard_unit(in_fp, out_fp, read_fn, write_fn, bound, since) for in_fp, out_fp in shards]
+class Shards:
+    """The input shards of a stage, where their results go, and what else is read to make these.
+
+    Args:
+        cfg: as for `map_over`.
+        shard_iterator_fntr: see there.
+    """
+
+    def __init__(self, cfg: Mapping[str, Any], shard_iterator_fntr: ShardIteratorFntr = shard_iterator) -> None:
+        self.cfg, self.stage_cfg = cfg, cfg["stage_cfg"]
+        self.paths, only_train = shard_iterator_fntr(cfg)
+        self.splits_fp = None
+        if flag(self.stage_cfg, "train_only") and not only_train:
+            self.splits_fp = _splits_fp(Path(cfg["input_dir"]))
+
+    def sources(self, compute_fn: ComputeFn | None) -> dict[str, Source]:
+        """What the stage reads."""
+        sources = {"data": _source_of([in_fp for in_fp, _ in self.paths], Path(self.stage_cfg["data_input_dir"]))}
+        if wants(compute_fn, CODE_METADATA):
+            sources[CODE_METADATA] = Source.of_files(Path(self.stage_cfg["metadata_input_dir"]) / CODES_FILE)
+        if self.splits_fp:
+            sources["splits"] = Source.of_files(self.splits_fp)
+        return sources
+
+    def units(
+        self, outputs: StageOutputs, compute_fn: ComputeFn | None, read_fn: ReadFn, write_fn: WriteFn
+    ) -> list[Unit]:
+        """A unit of work for every shard."""
+        bind = match_revise_fntr if is_match_revise(self.stage_cfg) else bind_compute_fn
+        bound = bind(self.cfg, self.stage_cfg, compute_fn)
+        if self.splits_fp:
+            read_fn = read_and_filter_fntr(_in_train_split(self.splits_fp), read_fn)
+        return [
+            outputs.unit(out_fp, staged_file(in_fp, out_fp, read_fn, write_fn, bound), in_fp)
+            for in_fp, out_fp in self.paths
+        ]
+
+
+def _source_of(paths: list[Path], folder: Path) -> Source:
+    """Inputs as a source: all files below a folder, where they are that, so that one more or less is a change."""
+    if any(path.suffix != PARQUET for path in paths):
+        return Source(folder, PARQUET)  # folders, say
+    for part in (folder, folder / TRAIN_SPLIT, Path(os.path.commonpath([path.parent for path in paths]))):
+        whole = Source(part, PARQUET)
+        if {part / name for name in whole.files()} == set(paths):
+            return whole
+    return Source.of_files(*paths)
 
 
 def map_stage(compute_fn: ComputeFn, shard_iterator_fntr: ShardIteratorFntr = shard_iterator) -> Callable[[Any], None]:
@@ -114,9 +154,13 @@ def map_stage(compute_fn: ComputeFn, shard_iterator_fntr: ShardIteratorFntr = sh
 
 def map_units(units: list[Unit]) -> int:
     """Goes once over all units, doing those that are neither done nor held by another worker; gives their number."""
-    note_plan(unit.out_fp for unit in units)
+    note_plan(unit.claim_fp for unit in units)
     computed = sum(unit.compute_once() for unit in units)
-    logger.info("%d of %d written by this worker, the others were there or are another's", computed, len(units))
+    logger.info(
+        "%d of %d outputs written by this worker; the others exist already or are with other workers",
+        computed,
+        len(units),
+    )
     return computed
 
 
@@ -130,14 +174,18 @@ def read_and_filter_fntr(filter_expr: pl.Expr, read_fn: ReadFn) -> ReadFn:
     return read_and_filter
 
 
-def _in_train_split(input_dir: Path) -> pl.Expr:
-    """Whether a row's subject is in the train split of the dataset."""
+def _splits_fp(input_dir: Path) -> Path:
     path = input_dir / "metadata" / "subject_splits.parquet"
     if not path.is_file():
         raise FileNotFoundError(
             f"There is no {path}: the stage looks at the train split only, and no shard is named after it. Put "
             "the splits there, or set train_only: false in the stage's block."
         )
-    splits = pl.read_parquet(path, glob=False)
+    return path
+
+
+def _in_train_split(splits_fp: Path) -> pl.Expr:
+    """Whether a row's subject is in the train split of the dataset."""
+    splits = pl.read_parquet(splits_fp, glob=False)
     train = splits.filter(pl.col(SPLIT) == TRAIN_SPLIT)[SUBJECT_ID]
     return pl.col(SUBJECT_ID).is_in(train.implode())

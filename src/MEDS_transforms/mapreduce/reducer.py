@@ -8,10 +8,12 @@ from typing import Any
 
 import polars as pl
 
-from ..dataset.io import publish, write_parquet
+from ..dataset.code_metadata import CODES_FILE
+from ..dataset.io import write_parquet
 from ..errors import listed
-from ..work.claims import Unit, is_current
+from ..work.claims import Staged, Unit
 from ..work.journal import note_plan
+from ..work.outputs import StageOutputs
 from .mapper import map_units
 
 logger = logging.getLogger(__name__)
@@ -23,30 +25,33 @@ _LOG_EVERY = 30.0
 
 def map_and_reduce(
     cfg: Mapping[str, Any],
+    outputs: StageOutputs,
     units: Sequence[Unit],
     reduce_fn: Callable[[list[Path]], pl.DataFrame],
-    since: float | None,
 ) -> None:
     """Does the units' work and, as worker 0, merges their outputs into `<reducer_output_dir>/codes.parquet`.
 
     The other workers end after mapping. Worker 0 waits for what they still hold, and itself does what nobody
     holds, so that it finishes even if all the others die.
     """
-    out_fp = Path(cfg["stage_cfg"]["reducer_output_dir"]) / "codes.parquet"
+    out_fp = Path(cfg["stage_cfg"]["reducer_output_dir"]) / CODES_FILE
 
-    def reduce() -> None:
+    def merge(folder: Path) -> Staged:
         finish(units, cfg.get("polling_time", _LONGEST_PAUSE))
-        merged = reduce_fn(sorted(unit.out_fp for unit in units))
-        publish(out_fp, lambda scratch: write_parquet(merged, scratch))
+        merged = reduce_fn(sorted(unit.claim_fp for unit in units))
+        write_parquet(merged, folder / CODES_FILE)
         logger.info("%s: %d codes", out_fp, merged.height)
+        return {out_fp: folder / CODES_FILE}
 
-    # By every worker: should worker 0 be lost, the others' notes tell that the merged table is to be made.
-    note_plan([out_fp])
-    map_units(list(units))
-    if cfg.get("worker", 0) != 0:
-        logger.info("%s: to be merged by worker 0", out_fp)
-    else:
-        Unit(out_fp, lambda: is_current(out_fp, since), reduce).compute_once()
+    reduction = outputs.unit(out_fp, merge, "what was computed for each shard")
+    with outputs.being_made([*units, reduction]):
+        # By every worker: should worker 0 be lost, the others' notes tell that the merged table is to be made.
+        note_plan([out_fp])
+        map_units(list(units))
+        if cfg.get("worker", 0) != 0:
+            logger.info("%s: to be merged by worker 0", out_fp)
+        else:
+            reduction.compute_once()
 
 
 def finish(units: Sequence[Unit], polling_time: float) -> None:
@@ -61,6 +66,6 @@ def finish(units: Sequence[Unit], polling_time: float) -> None:
             continue
         if time.monotonic() - logged > _LOG_EVERY:
             logged = time.monotonic()
-            logger.info("Waiting for other workers: %s", listed((unit.out_fp for unit in missing), 5))
+            logger.info("Waiting for other workers: %s", listed((unit.claim_fp for unit in missing), 5))
         time.sleep(min(pause, polling_time))
         pause = min(2 * pause, _LONGEST_PAUSE)

@@ -30,17 +30,18 @@ from typing import Any
 import polars as pl
 
 from ..cli.script import stage_script
-from ..dataset.code_metadata import check_data, code_key, join_former, read_codes, to_smallest_unsigned
+from ..dataset.code_metadata import CODES_FILE, check_data, code_key, join_former, read_codes, to_smallest_unsigned
 from ..dataset.io import Frame, scan_parquet, write_parquet
 from ..dataset.measurements import checked
 from ..dataset.schema import CODE, MANDATORY_COLUMNS, NUMERIC_VALUE, SUBJECT_ID, VALUES_QUANTILES
 from ..errors import listed
-from ..mapreduce.mapper import shard_units
+from ..mapreduce.mapper import Shards
 from ..mapreduce.reducer import map_and_reduce
 from ..mapreduce.shards import shard_iterator
+from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import code_modifiers, flag
 from ..settings.packaged import PREPROCESS_CONFIG_YAML
-from ..work.claims import overwriting_run
+from ..work.provenance import Source
 from .aggregations import Aggregations, read_aggregations
 from .quantiles import merge_quantiles, quantile_part
 from .statistics import STATISTICS, value_or_null
@@ -62,10 +63,15 @@ def run(cfg: Mapping[str, Any]) -> None:
             merged = count_subjects_once(merged, _shards_of_splits(cfg), key, aggregations)
         return join_former(merged, read_codes(stage_cfg["metadata_input_dir"]), modifiers)
 
-    with overwriting_run(Path(stage_cfg["output_dir"]), flag(cfg, "do_overwrite")) as since:
-        write = partial(write_parquet, fast=True)
-        units = shard_units(cfg, compute, scan_parquet, write, shard_iterator, since)
-        map_and_reduce(cfg, units, reduce, since)
+    shards, former_fp = Shards(cfg), Path(stage_cfg["metadata_input_dir"]) / CODES_FILE
+    outputs = stage_outputs(
+        cfg,
+        {**shards.sources(compute), "code metadata": Source.of_files(former_fp)},
+        folder=Path(stage_cfg["reducer_output_dir"]),
+        own_folder=Path(stage_cfg["output_dir"]),
+    )
+    units = shards.units(outputs, compute, scan_parquet, partial(write_parquet, fast=True))
+    map_and_reduce(cfg, outputs, units, reduce)
 
 
 def summarize(df: Frame, key: Sequence[str], aggregations: Aggregations) -> pl.DataFrame:

@@ -23,9 +23,10 @@ from ..dataset.code_metadata import CODES_FILE, check_unique, code_key, read_cod
 from ..dataset.schema import VOCAB_INDEX
 from ..errors import listed, nearest
 from ..mapreduce.reducer import map_and_reduce
-from ..settings.keys import code_modifiers, flag
+from ..mapreduce.stage_outputs import stage_outputs
+from ..settings.keys import code_modifiers
 from ..settings.packaged import PREPROCESS_CONFIG_YAML
-from ..work.claims import overwriting_run
+from ..work.provenance import Source
 
 LEXICOGRAPHIC = "lexicographic"
 ORDERING_METHODS = (LEXICOGRAPHIC,)
@@ -52,8 +53,9 @@ def run(cfg: Mapping[str, Any]) -> None:
             )
         return with_vocabulary_indices(codes, modifiers)
 
-    with overwriting_run(Path(stage_cfg["reducer_output_dir"]), flag(cfg, "do_overwrite")) as since:
-        map_and_reduce(cfg, [], fit, since)
+    sources = {"code metadata": Source.of_files(folder / CODES_FILE)}
+    outputs = stage_outputs(cfg, sources, folder=Path(stage_cfg["reducer_output_dir"]))
+    map_and_reduce(cfg, outputs, [], fit)
 
 
 def with_vocabulary_indices(codes: pl.DataFrame, code_modifiers: Sequence[str] | None) -> pl.DataFrame:

@@ -1,8 +1,6 @@
 """A pipeline file, composed with Hydra as the stages' own scripts will."""
 
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..cli.overrides import nested_value
 from ..errors import explain, listed, nearest
-from ..settings.folders import populate_stage
 from ..settings.keys import flag
 from ..settings.packaged import RESERVED_CONFIG_NAMES
 
@@ -60,15 +57,6 @@ class Pipeline:
     def flag(self, key: str) -> bool:
         """The value of a key that is true or false; see `config.flag`."""
         return flag({key: self.value(key)}, key)
-
-    def output_dir(self, stage: str) -> str | None:
-        """Where a stage writes, from the cohort's folder; None where that cannot be told."""
-        with suppress(Exception):  # of a key that is not set, or of another stage, which is not for us to say
-            cohort_dir = self.value("cohort_dir")
-            blocks = self.cfg.get("stage_configs") or {}
-            filled = populate_stage(stage, self.value("input_dir"), cohort_dir, self.stages, blocks)
-            return str(os.path.relpath(filled["reducer_output_dir"] or filled["output_dir"], cohort_dir))
-        return None
 
     def script(self, stage: str) -> Any:
         """The entry `_script` of a stage's block, resolved; None where there is none."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from ..cli.overrides import hydra_value, override_key
 from ..errors import Problems, explain, listed, nearest
 from ..settings.keys import unknown_stage_blocks, unknown_stage_keys
-from ..work.files import publish
+from .done import DoneMark, done_mark
 from .pipeline import Pipeline, composed, searchpath_override
 from .stage_runners import PROCESSES, Parallel, StageRunners
 
@@ -33,16 +33,14 @@ LAUNCHERS = {
 
 @dataclass(frozen=True)
 class StageRun:
-    """One stage that is to run: its command line, its workers, and the file that says that it is done."""
+    """One stage that is to run: its command line, its workers, and the mark that says that it is done."""
 
     name: str
     program: list[str]
     """The script with its own arguments, and the flags that give it the pipeline."""
     overrides: list[str]
-    done_fp: Path
+    done: DoneMark
     parallel: Parallel = field(default_factory=Parallel)
-    output_dir: str | None = None
-    """Where it writes, from the cohort's folder; None where that cannot be told."""
 
     def commands(self, n_workers: int) -> list[list[str]]:
         """What to start at the same time, for as many workers, but no more than the stage is to have."""
@@ -52,18 +50,6 @@ class StageRun:
         if multirun := self.parallel.multirun_overrides(n):
             return [[*self.program, "--multirun", *self.overrides, *multirun]]
         return [[*self.program, *self.overrides]]
-
-    def is_done(self) -> bool:
-        """Whether the stage is marked done, and wrote where it is to write: in another list of stages it may not."""
-        try:
-            wrote = self.done_fp.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return False
-        return not wrote or self.output_dir in (None, wrote)
-
-    def mark_done(self) -> None:
-        """Marks the stage done."""
-        publish(self.done_fp, lambda scratch: scratch.write_text(self.output_dir or "", encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -116,9 +102,7 @@ def plan(
         own = [searchpath_override(pipeline.searchpath), f"stage={hydra_value(stage)}"]
         parallel = stage_runners.parallel(stage, problems)
         overrides = [*own, *profiling, *pipeline.overrides]
-        runs.append(
-            StageRun(stage, program, overrides, log_dir / f"{stage}.done", parallel, pipeline.output_dir(stage))
-        )
+        runs.append(StageRun(stage, program, overrides, done_mark(pipeline, stage, log_dir), parallel))
     problems.found += _launcher_problems(pipeline, runs, stage_runners.name, here)
     problems.raise_if_any()
     return runs

@@ -5,6 +5,7 @@ A stage that succeeds leaves `<log_dir>/<stage>.done`, the whole pipeline `<log_
 
 import logging
 import os
+import secrets
 import shlex
 import shutil
 import sys
@@ -24,8 +25,9 @@ from ..cli.threads import limit_threads, share_cores
 from ..errors import StageError, explain
 from ..settings.keys import flag
 from ..settings.packaged import RUNNER_CONFIG_YAML
-from ..work.environment import JOURNAL, RESUMING, RUN_STARTED
+from ..work.environment import JOURNAL, RESUMING, RUN
 from ..work.files import publish, try_lock
+from .done import ALL_DONE, Overwriting, settings_digest
 from .pipeline import Pipeline, load_pipeline
 from .plan import StageRun, plan, serial_workers, unknown_keys
 from .processes import Children
@@ -37,7 +39,6 @@ __all__ = ["main", "run", "split_overrides"]
 
 logger = logging.getLogger(__name__)
 
-ALL_DONE = "_all_stages.done"
 RUNNER_LOCK = ".runner.lock"
 """In `log_dir`; held by the runner as long as it lives, since two would take each other's notes for theirs."""
 BROUGHT_ALONG = ("dataset.json", "subject_splits.parquet")
@@ -90,13 +91,13 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
         unknown_keys(pipeline) + stage_runners.unknown_keys(pipeline.stage_names) + serial_workers(pipeline, runs)
     )
     _warn(warnings)
-    if pipeline.flag("do_overwrite"):
-        for done_fp in (*(stage.done_fp for stage in runs), log_dir / ALL_DONE):
-            done_fp.unlink(missing_ok=True)
+    overwriting = Overwriting(log_dir, settings_digest(pipeline, log_dir))
+    if pipeline.flag("do_overwrite") and not overwriting.begin([stage.done for stage in runs]):
+        logger.info("An interrupted run with do_overwrite goes on.")
     children = Children()
     with children.ended_by_signals(), open_screen() as screen:
         for number, stage in enumerate(runs, 1):
-            if stage.is_done():
+            if stage.done.is_set():
                 logger.info(f"Stage {number} of {len(runs)}, {stage.name}, is done already: skipped.")
                 continue
             screen.begin(number, len(runs), stage.name)
@@ -106,6 +107,7 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
             _run_stage(stage, pipeline, children, screen, log, log_fp)
     _bring_along(pipeline)
     publish(log_dir / ALL_DONE, Path.touch)
+    overwriting.end()
     logger.info(f"All {len(runs)} stages are done.")
     _warn(warnings)
 
@@ -136,7 +138,7 @@ def _run_stage(
         SystemExit: the runner was told to stop.
     """
     start = time.monotonic()
-    journal = stage.done_fp.with_suffix(".journal").absolute()
+    journal = stage.done.path.with_suffix(".journal").absolute()
     shutil.rmtree(journal, ignore_errors=True)
     environ = stage_environment(journal)
 
@@ -162,7 +164,7 @@ def _run_stage(
 
     if failure := run_until_complete(stage, run, stop_if_told, journal):
         raise StageError(failure_message(stage.name, failure, stage_log_dir(pipeline, stage.name), log_fp))
-    stage.mark_done()
+    stage.done.set()
     shutil.rmtree(journal, ignore_errors=True)
     logger.info(f"Stage {stage.name} took {time.monotonic() - start:.1f} s.")
 
@@ -173,7 +175,7 @@ def stage_environment(journal: Path) -> dict[str, str]:
         **os.environ,
         "PYTHONUNBUFFERED": "1",
         RESUMING: "1",
-        RUN_STARTED: repr(time.time()),
+        RUN: secrets.token_hex(8),
         JOURNAL: str(journal),
     }
 

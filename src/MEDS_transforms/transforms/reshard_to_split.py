@@ -21,6 +21,7 @@ It looks at all splits: train_only is an error.
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,16 @@ from ..dataset.measurements import checked, in_order
 from ..dataset.schema import SPLIT, SUBJECT_ID, TIME
 from ..dataset.splits import shard_subjects
 from ..errors import Problems, listed
-from ..mapreduce.mapper import DATA_DIR, is_match_revise, map_units
+from ..mapreduce.mapper import DATA_DIR, Shards, is_match_revise, map_units
 from ..mapreduce.reducer import finish
-from ..mapreduce.shards import shard_iterator, shuffle_shards
+from ..mapreduce.shards import shuffle_shards
+from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value, flag
 from ..settings.packaged import PREPROCESS_CONFIG_YAML
-from ..work.claims import Unit, claim, overwriting_run, publish_once, shard_unit
+from ..work.claims import Staged, Unit, claim, staged_file
 from ..work.files import clear_scratch, lock_path
+from ..work.outputs import StageOutputs
+from ..work.provenance import Source
 
 logger = logging.getLogger(__name__)
 
@@ -57,15 +61,9 @@ ShardMap = dict[str, list[int]]
 
 def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
-    stage_cfg = cfg["stage_cfg"]
-    check_settings(stage_cfg)
-    splits = read_splits(Path(cfg["input_dir"]) / "metadata" / SPLITS_FILE)
-    n_per_shard = config_value(stage_cfg, "n_subjects_per_shard")
-    shards = shard_subjects(np.empty(0, np.int64), n_per_shard, splits, None, cfg.get("seed", 1))
-    output_dir = Path(stage_cfg["output_dir"])
-    with overwriting_run(output_dir, flag(cfg, "do_overwrite")) as since:
-        publish_shard_map(output_dir, shards, do_overwrite=since is not None)
-        resharding = Resharding(cfg, shards, since)
+    resharding = Resharding.of(cfg)
+    with resharding.outputs.being_made([resharding.shard_map, *resharding.together]):
+        map_units([resharding.shard_map])
         if not resharding.is_done():
             finish(resharding.apart, cfg.get("polling_time", 1))
         map_units(resharding.together)
@@ -80,9 +78,28 @@ class Resharding:
     make them again, so that an old shard counts as put apart also when all is done.
     """
 
-    def __init__(self, cfg: Mapping[str, Any], shards: ShardMap, since: float | None) -> None:
+    @classmethod
+    def of(cls, cfg: Mapping[str, Any]) -> "Resharding":
+        """The work that a configuration asks for.
+
+        Raises:
+            FileNotFoundError: there are no splits, or no shards.
+            ValueError: the splits or the stage's block cannot be used.
+        """
+        stage_cfg, splits_fp = cfg["stage_cfg"], Path(cfg["input_dir"]) / "metadata" / SPLITS_FILE
+        check_settings(stage_cfg)
+        splits = read_splits(splits_fp)
+        n_per_shard, seed = config_value(stage_cfg, "n_subjects_per_shard"), cfg.get("seed", 1)
+        shards = shard_subjects(np.empty(0, np.int64), n_per_shard, splits, None, seed)
+        old_shards = Shards(cfg)
+        sources = {**old_shards.sources(None), "splits": Source.of_files(splits_fp)}
+        own_folder = Path(stage_cfg["output_dir"])
+        outputs = stage_outputs(cfg, sources, own_folder=own_folder, settings={"seed": seed})
+        return cls(cfg, shards, [in_fp for in_fp, _ in old_shards.paths], outputs)
+
+    def __init__(self, cfg: Mapping[str, Any], shards: ShardMap, old_shards: list[Path], outputs: StageOutputs) -> None:
+        self.outputs = outputs
         self.output_dir = Path(cfg["stage_cfg"]["output_dir"])
-        self.since = since
         self.names = list(shards)
         self.shard_of = pl.DataFrame(
             {
@@ -92,10 +109,10 @@ class Resharding:
             schema={SUBJECT_ID: pl.Int64, _SHARD: pl.UInt32},
         )
         input_dir = Path(cfg["stage_cfg"]["data_input_dir"])
-        old_shards = [in_fp.relative_to(input_dir) for in_fp, _ in shard_iterator(cfg)[0]]
-        self.apart = [self._apart(input_dir, name) for name in old_shards]
-        self.parts = sorted(unit.out_fp for unit in self.apart)
+        self.apart = [self._apart(in_fp, in_fp.relative_to(input_dir)) for in_fp in old_shards]
+        self.parts = sorted(unit.claim_fp for unit in self.apart)
         self.together = [self._together(input_dir, name) for name in shuffle_shards(self.names, cfg)]
+        self.shard_map = self._shard_map(shards)
 
     def is_done(self) -> bool:
         """Whether all new shards are there."""
@@ -112,22 +129,31 @@ class Resharding:
                     parts.unlink(missing_ok=True)
                     lock_path(parts).unlink(missing_ok=True)
 
-    def _apart(self, input_dir: Path, name: Path) -> Unit:
+    def _apart(self, in_fp: Path, name: Path) -> Unit:
         parts = self.output_dir / f"{_PARTS_PREFIX}{quote(name.as_posix(), safe='')}"
         compute = partial(put_apart, shard_of=self.shard_of, where=name.as_posix())
         write = partial(_write_parts, n_shards=len(self.names))
-        unit = shard_unit(input_dir / name, parts, scan_parquet, write, compute, self.since)
-        return Unit(parts, lambda: unit.is_done() or self.is_done(), unit.work)
+        unit = self.outputs.unit(parts, staged_file(in_fp, parts, scan_parquet, write, compute), in_fp)
+        return replace(unit, is_done=lambda: unit.is_done() or self.is_done())
 
     def _together(self, input_dir: Path, name: str) -> Unit:
-        number = self.names.index(name)
+        number, out_fp = self.names.index(name), self.output_dir / f"{name}.parquet"
 
         def read(_: Path) -> list[pl.DataFrame]:
             scans = [scan_parquet(parts).filter(pl.col(_SHARD) == number).drop(_SHARD) for parts in self.parts]
             return pl.collect_all(scans)
 
         write = partial(write_parquet, fast=self.output_dir.name != DATA_DIR)
-        return shard_unit(input_dir, self.output_dir / f"{name}.parquet", read, write, put_together, self.since)
+        return self.outputs.unit(out_fp, staged_file(input_dir, out_fp, read, write, put_together), input_dir)
+
+    def _shard_map(self, shards: ShardMap) -> Unit:
+        path = self.output_dir / SHARD_MAP
+
+        def make(scratch: Path) -> Staged:
+            (scratch / SHARD_MAP).write_text(json.dumps(shards), encoding="utf-8")
+            return {path: scratch / SHARD_MAP}
+
+        return self.outputs.unit(path, make, "the splits")
 
 
 def check_settings(stage_cfg: Mapping[str, Any]) -> None:
@@ -159,24 +185,6 @@ def read_splits(path: Path) -> dict[str, list[int]]:
         raise ValueError(f"{path}: no subject is in a split. Mend it.")
     by_split = known.unique(maintain_order=True).partition_by(SPLIT, maintain_order=True, as_dict=True)
     return {str(key[0]): part[SUBJECT_ID].to_list() for key, part in by_split.items()}
-
-
-def publish_shard_map(output_dir: Path, shards: ShardMap, do_overwrite: bool) -> None:
-    """Writes the shard map, unless it is there. Shards of a former map that are no longer made are removed.
-
-    Raises:
-        ValueError: another map is there, so that old and new shards would mix, and it is not to be overwritten.
-    """
-    path, content = output_dir / SHARD_MAP, json.dumps(shards).encode()
-    if path.is_file() and path.read_bytes() != content:
-        if not do_overwrite:
-            raise ValueError(
-                f"{path} has other shards than the splits, n_subjects_per_shard and the seed give now. Run with "
-                "do_overwrite=True, or choose another cohort_dir."
-            )
-        for former in json.loads(path.read_text(encoding="utf-8")).keys() - shards.keys():
-            (output_dir / f"{former}.parquet").unlink(missing_ok=True)
-    publish_once(path, content)
 
 
 def put_apart(df: pl.LazyFrame, shard_of: pl.DataFrame, where: str) -> pl.DataFrame:

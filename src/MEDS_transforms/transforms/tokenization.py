@@ -19,7 +19,6 @@ Keys of stage_configs.tokenization: none. It looks at all splits; train_only is 
 """
 
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,15 +29,16 @@ import polars as pl
 import pyarrow as pa
 
 from ..cli.script import stage_script
-from ..dataset.io import Frame, publish, scan_parquet, write_parquet
+from ..dataset.io import Frame, is_complete, scan_parquet, write_parquet
 from ..dataset.measurements import Bools, Ints, begins_event, checked, in_order
 from ..dataset.schema import CODE, MANDATORY_TYPES, NUMERIC_VALUE, START_TIME, SUBJECT_ID, TIME, TIME_DELTA_DAYS
 from ..errors import listed, nearest
-from ..mapreduce.mapper import DATA_DIR, is_match_revise, map_units
-from ..mapreduce.shards import shard_iterator
+from ..mapreduce.mapper import DATA_DIR, Shards, is_match_revise, map_units
+from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import flag
 from ..settings.packaged import PREPROCESS_CONFIG_YAML
-from ..work.claims import Unit, is_current, overwriting_run
+from ..work.claims import Staged, Unit
+from ..work.outputs import StageOutputs
 
 logger = logging.getLogger(__name__)
 
@@ -58,31 +58,29 @@ def run(cfg: Mapping[str, Any]) -> None:
             "tokenization gathers whole subjects and cannot match and revise; remove _match_revise from its block."
         )
     output_dir = Path(stage_cfg["output_dir"])
-    with overwriting_run(output_dir, flag(cfg, "do_overwrite")) as since:
-        shards, _ = shard_iterator(cfg)
-        map_units([_shard_unit(in_fp, output_dir, out_fp.relative_to(output_dir), since) for in_fp, out_fp in shards])
+    shards = Shards(cfg)
+    outputs = stage_outputs(cfg, shards.sources(None), own_folder=output_dir)
+    units = [_shard_unit(in_fp, output_dir, out_fp.relative_to(output_dir), outputs) for in_fp, out_fp in shards.paths]
+    with outputs.being_made(units):
+        map_units(units)
 
 
-def _shard_unit(in_fp: Path, output_dir: Path, name: Path, since: float | None) -> Unit:
+def _shard_unit(in_fp: Path, output_dir: Path, name: Path, outputs: StageOutputs) -> Unit:
     """The unit of work that makes the two files of a shard: done when both are there."""
     schemas_fp, event_seqs_fp = output_dir / SCHEMAS_DIR / name, output_dir / EVENT_SEQS_DIR / name
     fast = output_dir.name != DATA_DIR
 
-    def work() -> None:
-        started = time.monotonic()
-        try:
-            schemas, event_seqs = tokenize(scan_parquet(in_fp))
-            publish(schemas_fp, lambda scratch: write_parquet(schemas, scratch, fast))
-            publish(event_seqs_fp, lambda scratch: write_parquet(event_seqs, scratch, fast))
-        except Exception as error:
-            error.add_note(f"This happened while {schemas_fp} and {event_seqs_fp} were made from {in_fp}.")
-            raise
-        logger.info("%s, %s: written in %.1f s", schemas_fp, event_seqs_fp, time.monotonic() - started)
+    def make(scratch: Path) -> Staged:
+        finished = {schemas_fp: scratch / "schemas.parquet", event_seqs_fp: scratch / "event_seqs.parquet"}
+        for path, frame in zip(finished.values(), tokenize(scan_parquet(in_fp)), strict=True):
+            write_parquet(frame, path, fast)
+        return finished
 
-    def is_done() -> bool:
-        return is_current(schemas_fp, since) and is_current(event_seqs_fp, since)
+    def existing() -> list[Path]:
+        both = [schemas_fp, event_seqs_fp]
+        return both if all(map(is_complete, both)) else []
 
-    return Unit(event_seqs_fp, is_done, work)
+    return outputs.unit(event_seqs_fp, make, in_fp, existing)
 
 
 def tokenize(df: Frame) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -1,7 +1,8 @@
 """What the processes of one run tell each other by environment variables."""
 
-RUN_STARTED = "MEDS_TRANSFORMS_RUN_STARTED"
-"""Environment variable with the time (seconds since 1970) at which a launcher, or the runner, began with a stage."""
+RUN = "MEDS_TRANSFORMS_RUN"
+"""Environment variable with a name for all that one launcher, or the runner for a stage, starts: one run."""
+
 RESUMING = "MEDS_TRANSFORMS_RESUMING"
 """Environment variable that the runner sets: what is there comes from a run that was cut off, and is completed."""
 JOURNAL = "MEDS_TRANSFORMS_JOURNAL"

@@ -70,10 +70,9 @@ def files_below(folder: Path, apart_from: Iterable[Path] = ()) -> Iterator[Path]
         yield from (here / name for name in names if not name.startswith("."))
 
 
-def publish(path: Path, write: Callable[[Path], object]) -> None:
-    """Has `write` make a file of the same name in a scratch folder and moves it to `path`: readers see all or nothing.
-
-    On failure what was at `path` stays. What a killed process left behind is removed.
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """A new hidden folder beside `path`, in which it is made; removed at the end, with what a killed process left.
 
     NOTE: a folder, since libraries that write files may have temporary ones of their own beside them (safetensors).
     """
@@ -81,12 +80,21 @@ def publish(path: Path, write: Callable[[Path], object]) -> None:
     clear_scratch(path)
     scratch_path(path).mkdir()
     try:
-        scratch = scratch_path(path) / path.name
-        write(scratch)
-        scratch.replace(path)
+        yield scratch_path(path)
     finally:
         with suppress(OSError):
             clear_scratch(path)
+
+
+def publish(path: Path, write: Callable[[Path], object]) -> None:
+    """Has `write` make a file of the same name in a scratch folder and moves it to `path`: readers see all or nothing.
+
+    On failure what was at `path` stays.
+    """
+    with scratch_folder(path) as folder:
+        scratch = folder / path.name
+        write(scratch)
+        scratch.replace(path)
 
 
 def is_complete_parquet_file(fp: Path) -> bool:

@@ -1,0 +1,93 @@
+"""The outputs of a stage, from its configuration: where they are recorded, and all that decides what they are."""
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from omegaconf import OmegaConf
+
+from ..dataset.io import scan_parquet
+from ..settings.folders import INFERRED_STAGE_KEYS
+from ..settings.keys import FORMER_CODE_MODIFIER_KEYS, flag
+from ..settings.packaged import PACKAGE
+from ..settings.resolvers import get_package_version
+from ..work.fingerprints import fingerprint_or_none
+from ..work.outputs import Asked, StageOutputs
+from ..work.provenance import Maker, Source, describe_source
+
+_CODE_MODIFIER_KEYS = ("code_modifiers", *FORMER_CODE_MODIFIER_KEYS)
+_NO_SETTINGS = (INFERRED_STAGE_KEYS - {"train_only"}) | {"description"}
+
+
+def stage_outputs(
+    cfg: Mapping[str, Any],
+    sources: Mapping[str, Source],
+    *,
+    folder: Path | None = None,
+    own_folder: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    watched: Sequence[Path] = (),
+) -> StageOutputs:
+    """The outputs of the running stage.
+
+    Args:
+        cfg: its configuration. All keys of the stage's block count as settings but folders, descriptions, and keys
+            that begin with `_` other than those of match & revise; so do the code modifiers.
+        sources: what it reads, by what that is to it.
+        folder: where the record is; default: `output_dir`.
+        own_folder: a folder of which later stages read all files; see `StageOutputs`.
+        settings: what else decides what the outputs are.
+        watched: files whose content is among the settings.
+
+    Raises:
+        FileNotFoundError, ValueError: inputs are not as the stage that made them left them.
+    """
+    stage_cfg = cfg["stage_cfg"]
+    folder = folder or Path(stage_cfg["output_dir"])
+    found = {name: describe_source(source, folder) for name, source in sources.items()}
+    maker = Maker(f"{PACKAGE} {get_package_version()}", _settings(cfg, settings or {}), found)
+    asked = Asked(maker, flag(cfg, "do_overwrite"), flag(cfg, "keep_existing"))
+    stage = str(cfg.get("stage") or "map_over")
+    return StageOutputs(folder, stage, asked, own_folder, watched, count_rows)
+
+
+def _settings(cfg: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    block = {
+        key: value
+        for key, value in _plain(cfg["stage_cfg"]).items()
+        if key not in _NO_SETTINGS and (not key.startswith("_") or key.startswith("_match_revise"))
+    }
+    modifiers = {key: _plain(cfg[key]) for key in _CODE_MODIFIER_KEYS if cfg.get(key) is not None}
+    # As it comes back from a file, so that what was written down and what is now compare.
+    settings: dict[str, Any] = json.loads(json.dumps({**block, **modifiers, **more}, default=str))
+    return settings
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def count_rows(path: Path) -> int:
+    """The rows of a parquet file, by its footer."""
+    return int(scan_parquet(path).select(pl.len()).collect().item())
+
+
+def code_of(function: Callable[..., Any] | None) -> dict[str, str]:
+    """The file that a function of the user's comes from, with its checksum: other code makes other outputs.
+
+    Nothing for the functions of this package, whose version tells, and where there is no file.
+    """
+    while isinstance(function, partial):
+        function = function.func
+    if function is None or str(getattr(function, "__module__", "")).partition(".")[0] == PACKAGE:
+        return {}
+    try:
+        path = Path(inspect.getsourcefile(function) or "")
+    except TypeError:
+        return {}
+    found = fingerprint_or_none(path) if path.is_file() else None
+    return {"code": f"{path.name} {found.check}"} if found else {}

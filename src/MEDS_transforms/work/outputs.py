@@ -1,0 +1,375 @@
+"""The outputs of a stage in a folder: which of them count as done, and the run in which workers make the others.
+
+An output counts as done if it is noted, in the record of the finished stage or by a worker of the run, and still is as
+it was noted. Where settings, inputs or version differ from those that the record, or the run, was made by, nothing
+is done before somebody says what is to become of what is there: `do_overwrite` or `keep_existing`.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..errors import listed
+from .claims import Staged, Unit
+from .environment import RUN
+from .files import files_below, is_complete, lock_path, publish, try_lock
+from .fingerprints import fingerprint
+from .provenance import (
+    PROVENANCE_DIR,
+    Maker,
+    OutputFile,
+    Record,
+    Units,
+    differences,
+    read_record,
+    record_path,
+    write_record,
+)
+from .runs import Generation, Run
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = 10
+_WAYS_ON = (
+    "Two ways on: do_overwrite=True makes them again, and what later stages made of them; keep_existing=True keeps "
+    "what is there and makes only what is missing."
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a worker wants: outputs by this maker; those of another are made again, or kept, or neither."""
+
+    maker: Maker
+    overwrite: bool = False
+    keep: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is: the record of a finished stage, the run, its other live workers, outputs that nobody noted."""
+
+    record: Record | None = None
+    generation: Generation | None = None
+    others: Callable[[], Sequence[str]] = tuple
+    unknown: Units = field(default_factory=dict)
+    """Complete outputs that nobody noted, by unit."""
+    has_outputs: bool = True
+    """Whether the run has any outputs yet."""
+
+
+def decide(asked: Asked, found: Found) -> Generation:
+    """The generation to make outputs in: the one in force, if this worker may join it, or the next.
+
+    Raises:
+        FileExistsError: outputs are there that something else made or makes; the message says what differs.
+    """
+    running = found.generation
+    if running is None:
+        return _first_generation(asked, found)
+    is_same = running.made_by.digest == asked.maker.digest
+    if is_same and (running.overwrites or not asked.overwrite):
+        return running  # of workers at the same work, or interrupted
+    if others := found.others():
+        raise FileExistsError(
+            f"Another worker ({listed(others, 3)}) is at work there "
+            + (f"with other settings:\n{_lines(running.made_by, asked.maker)}\n" if not is_same else "already. ")
+            + "Wait for its end, or stop it."
+        )
+    if not found.has_outputs:  # it failed before it made anything
+        return replace(_first_generation(asked, found), number=running.number + 1)
+    if asked.overwrite:
+        return Generation(asked.maker, overwrites=True, number=running.number + 1)
+    if asked.keep:
+        return Generation(asked.maker, kept=found.unknown, number=running.number + 1)
+    raise FileExistsError(
+        f"An interrupted run has left outputs there that were made otherwise:\n{_lines(running.made_by, asked.maker)}\n"
+        f"{_WAYS_ON}"
+    )
+
+
+def _first_generation(asked: Asked, found: Found) -> Generation:
+    record = found.record
+    if asked.overwrite:
+        return Generation(asked.maker, overwrites=True)
+    if record and (asked.keep or record.made_by.digest == asked.maker.digest):
+        return Generation(asked.maker, kept=found.unknown | record.outputs)
+    if record:
+        raise FileExistsError(
+            f"The outputs there were made otherwise:\n{_lines(record.made_by, asked.maker)}\n{_WAYS_ON}"
+        )
+    if found.unknown and not asked.keep:
+        raise FileExistsError(
+            f"There are outputs already of which no record says what made them: {listed(found.unknown, 5)}.\n{_WAYS_ON}"
+        )
+    return Generation(asked.maker, kept=found.unknown)
+
+
+def _lines(old: Maker, new: Maker) -> str:
+    found = differences(old.as_json(), new.as_json())
+    more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+    return "\n".join(f"  - {line}" for line in [*found[:_SHOWN], *more])
+
+
+class StageOutputs:
+    """The outputs of one stage, as one worker sees them.
+
+    Args:
+        folder: where the record is; names in it are paths from here.
+        stage: the name of the stage.
+        asked: what made the outputs that count, and what becomes of others.
+        own_folder: a folder in which no files but the stage's outputs may be, since all that is in it is read by later
+            stages; None where the stage writes single files to a folder of several stages.
+        watched: files whose content is among the settings.
+        count_rows: the rows of a parquet file.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        stage: str,
+        asked: Asked,
+        own_folder: Path | None = None,
+        watched: Sequence[Path] = (),
+        count_rows: Callable[[Path], int] | None = None,
+    ) -> None:
+        self.folder, self.stage, self.asked, self.own_folder = folder, stage, asked, own_folder
+        self.watched = {os.path.relpath(path.resolve(), folder.resolve()): fingerprint(path).check for path in watched}
+        self.count_rows = count_rows
+        self.run = Run(folder, stage)
+        self.generation: Generation | None = None
+        self._done: Units = {}
+
+    def unit(
+        self,
+        claim_fp: Path,
+        make: Callable[[Path], Staged],
+        source: object,
+        existing: Callable[[], Sequence[Path]] | None = None,
+    ) -> Unit:
+        """A unit of work of the stage; see `claims.Unit`.
+
+        `existing` gives the outputs of the unit that are there, whatever made them, or nothing if they are not all
+        there; by default the one at `claim_fp`.
+        """
+        name = self._name(claim_fp)
+        return Unit(
+            claim_fp,
+            is_done=lambda: self.is_done(name),
+            make=make,
+            source=source,
+            note=lambda staged: self._note(name, staged),
+            existing=existing or (lambda: [claim_fp] if is_complete(claim_fp) else []),
+        )
+
+    def is_done(self, unit: str) -> bool:
+        """Whether the outputs of a unit are there as they were noted."""
+        if unit not in self._done:
+            for files in self._noted(unit):
+                if all(file.is_at(self.folder / name) for name, file in files.items()):
+                    self._done[unit] = files
+        return unit in self._done
+
+    @contextmanager
+    def being_made(self, units: Sequence[Unit]) -> Iterator[None]:
+        """Takes part in the run of the stage; at its end, once all units are done, writes the record.
+
+        Raises:
+            FileExistsError: see `decide`; or there are files that the stage did not make.
+        """
+        names = [self._name(unit.claim_fp) for unit in units]
+        if self._is_finished(names):
+            self.run.clear_away()
+            yield
+            return
+        unknown = self._unknown(units)
+        while True:
+            with self.run.taking_part():
+                if not self._joined(unknown):
+                    continue
+                try:
+                    yield
+                except BaseException:
+                    self._end_if_nothing_was_made()
+                    raise
+                self._finish(names)
+                return
+
+    @property
+    def was_finished(self) -> bool:
+        """Whether all was done before this worker came."""
+        return self.generation is None
+
+    def _name(self, path: Path) -> str:
+        return Path(os.path.relpath(path, self.folder)).as_posix()
+
+    def _is_finished(self, names: Sequence[str]) -> bool:
+        """Whether a finished run of the same maker has left all outputs as they must be."""
+        record = read_record(self.folder, self.stage)
+        if record is None or self.run.path.is_dir() or record.made_by.digest != self.asked.maker.digest:
+            return False
+        if self.asked.overwrite and not self._overwritten_by_this_launch():
+            return False
+        self._done = {
+            unit: files
+            for unit, files in record.outputs.items()
+            if all(file.is_at(self.folder / name) for name, file in files.items())
+        }
+        return self._done.keys() == set(names) and not self._files_there() - set(record.files)
+
+    def _joined(self, unknown: Units) -> bool:
+        """Joins the run, or begins it; False if another worker came first, or ended the run just now."""
+        record, generation = read_record(self.folder, self.stage), self.run.generation()
+        has_outputs = generation is not None and bool(generation.kept or self.run.has_notes(generation))
+        found = Found(record, generation, self.run.others_at_work, unknown, has_outputs)
+        try:
+            generation = decide(self.asked, found)
+        except FileExistsError as error:
+            raise FileExistsError(f"{self.stage}, {self.folder}: {error}") from None
+        if found.generation is not generation and not self.run.begin(generation):
+            return False
+        self.generation, self._done, self._notes = generation, {}, self.run.notes(generation)
+        return self.run.takes_part
+
+    def _noted(self, unit: str) -> Iterator[dict[str, OutputFile]]:
+        if self.generation is None:
+            return
+        if unit in self.generation.kept:
+            yield self.generation.kept[unit]
+        self._notes.read_on()
+        yield from self._notes.units.get(unit, [])
+        if not self.run.path.is_dir():  # another worker has ended the run, so that all is in the record
+            record = read_record(self.folder, self.stage)
+            if record and record.made_by.digest == self.asked.maker.digest and unit in record.outputs:
+                yield record.outputs[unit]
+
+    def _end_if_nothing_was_made(self) -> None:
+        """After a failure, leaves no run behind that has made nothing: what it was to make does not matter then."""
+        assert self.generation is not None
+        with suppress(OSError):
+            if not self.run.has_notes(self.generation) and not self.run.others_at_work():
+                self.run.end()
+
+    def _note(self, unit: str, staged: Staged) -> None:
+        """Notes the outputs of a unit just before they get their names.
+
+        Raises:
+            FileExistsError: another run has begun meanwhile; this worker is of an older one.
+        """
+        assert self.generation is not None
+        in_force = self.run.generation()
+        if in_force is None:  # ended by a worker that failed just when this one came
+            self.run.path.mkdir(parents=True, exist_ok=True)
+            self.run.begin(self.generation)
+            in_force = self.run.generation()
+        if in_force is None or in_force.token != self.generation.token:
+            raise FileExistsError(
+                f"{self.stage}, {self.folder}: another run has begun since this worker came; it leaves its output out."
+            )
+        files = {self._name(final): self._described(path) for final, path in staged.items()}
+        self.run.note(self.generation, unit, files)
+
+    def _described(self, path: Path) -> OutputFile:
+        rows = self.count_rows(path) if self.count_rows and path.suffix == ".parquet" else None
+        return OutputFile(*fingerprint(path), rows)
+
+    def _files_there(self) -> set[str]:
+        return {self._name(path) for path in files_below(self.own_folder)} if self.own_folder else set()
+
+    def _unknown(self, units: Sequence[Unit]) -> Units:
+        """The outputs of units that are there and were never noted.
+
+        NOTE: what is there is listed first, what is noted read after it, since outputs are noted before they appear.
+
+        Raises:
+            FileExistsError: there are files of another stage, or which the stage does not make.
+        """
+        own, there = self.own_folder, self._files_there()
+        elsewhere = [unit for unit in units if own is None or own not in unit.claim_fp.parents]
+        there |= {self._name(path) for unit in elsewhere for path in unit.existing()}
+        known = self.run.all_files()
+        if record := read_record(self.folder, self.stage):
+            known |= set(record.files)
+        if not (unlisted := there - known):
+            return {}
+        self._check_owner(unlisted)
+        unknown: Units = {}
+        for unit in units:
+            names = {self._name(path): path for path in unit.existing()}
+            if names.keys() & unlisted:
+                unknown[self._name(unit.claim_fp)] = {name: self._described(path) for name, path in names.items()}
+        rest = unlisted - {name for files in unknown.values() for name in files}
+        if rest and not self.asked.overwrite:
+            self._refuse_surplus(rest)
+        return unknown
+
+    def _check_owner(self, unlisted: set[str]) -> None:
+        for folder in {self.folder, self.own_folder or self.folder}:
+            for path in (folder / PROVENANCE_DIR).glob("*.json"):
+                other = read_record(folder, path.stem) if path.stem != self.stage else None
+                theirs = {self._name(folder / name) for name in other.files} if other else set()
+                if common := sorted(theirs & unlisted):
+                    raise FileExistsError(
+                        f"{folder} has what the stage {path.stem} made ({listed(common, 3)}), and {self.stage} would "
+                        f"write there, too. Is {self.stage} the last of its kind in `stages`? List all stages of the "
+                        f"pipeline, or set stage_configs.{self.stage}.output_dir to a folder of its own."
+                    )
+
+    def _refuse_surplus(self, names: set[str]) -> None:
+        raise FileExistsError(
+            f"{self.own_folder} holds {len(names)} files that the stage {self.stage} does not make: "
+            f"{listed(names, 5)}. Later stages would read them as well. Move them to another folder."
+        )
+
+    def _finish(self, names: Sequence[str]) -> None:
+        """Writes the record, if all is done. It is the last worker's to do; several may find that they are the last."""
+        if not all(self.is_done(name) for name in names):
+            return
+        path = record_path(self.folder, self.stage)
+        with try_lock(lock_path(path)) as ours:
+            generation = self.run.generation()
+            assert self.generation is not None
+            if ours and generation is not None and generation.token == self.generation.token:
+                self._write_record({name: dict(self._done[name]) for name in names})
+            if ours:
+                lock_path(path).unlink(missing_ok=True)
+
+    def _write_record(self, outputs: Units) -> None:
+        own_folder = self._name(self.own_folder) if self.own_folder else None
+        record = Record(self.asked.maker, outputs, self.watched, own_folder)
+        former = read_record(self.folder, self.stage)
+        for name in (self.run.all_files() | set(former.files if former else ())) - set(record.files):
+            self._remove(self.folder / name)
+        if surplus := self._files_there() - set(record.files):
+            self._refuse_surplus(surplus)
+        write_record(self.folder, self.stage, record)
+        if self.asked.overwrite and RUN in os.environ:
+            mark = self._launch_mark()
+            mark.parent.mkdir(exist_ok=True)
+            publish(mark, lambda scratch: scratch.write_text(os.environ[RUN], encoding="utf-8"))
+        self.run.end()
+
+    def _remove(self, path: Path) -> None:
+        """Removes an output of a former run that this one does not make, and the folders that are empty then."""
+        if not path.exists():
+            return
+        path.unlink()
+        if not path.name.startswith("."):
+            logger.warning("%s: an earlier run made it and this one does not; removed", path)
+        with suppress(OSError):
+            for folder in path.parents:
+                if folder == self.folder or self.folder not in folder.parents:
+                    break
+                folder.rmdir()
+
+    def _launch_mark(self) -> Path:
+        """Where the launch is named that overwrote the outputs last, so that its late workers do not do it again."""
+        return self.folder / ".logs" / f".{self.stage}.overwritten_by"
+
+    def _overwritten_by_this_launch(self) -> bool:
+        with suppress(OSError):
+            return self._launch_mark().read_text(encoding="utf-8") == os.environ.get(RUN)
+        return False

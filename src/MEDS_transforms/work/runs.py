@@ -1,0 +1,189 @@
+"""A run of a stage: which workers belong to it, and what they have made so far.
+
+While a stage is at work in a folder it keeps `<folder>/.provenance/<stage>.run/`. In it are
+
+- `<n>.json`, the generations of the run: what makes the outputs, and which that were there count. The last one is in
+  force; another begins where a run is given up for one with other settings, or with `do_overwrite`;
+- `<token>.<host>-<pid>.jsonl`: the outputs that a worker made in the generation with that token, a line per unit of
+  work, written before the outputs get their names, so that what is there and is not noted was not made by this run;
+- `worker.<host>-<pid>`: a file that a worker keeps locked as long as it lives.
+
+No clock decides anything, and nobody waits: a generation begins by making a file that must not be there yet.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from .files import try_lock
+from .provenance import Maker, OutputFile, Units, run_path, units_from_json
+
+_WORKER = "worker."
+_CLEARING = 0.1  # seconds: longer than a worker holds the mark of another just to see whether it lives
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What a run is to make: outputs by `made_by`, all of them (`overwrites`) or those that are not `kept`."""
+
+    made_by: Maker
+    overwrites: bool = False
+    kept: Units = field(default_factory=dict)
+    """Outputs that were there before the run and count."""
+    number: int = 1
+    token: str = field(default_factory=lambda: secrets.token_hex(4))
+
+    def as_json(self) -> dict[str, Any]:
+        """What its file holds."""
+        made_by = self.made_by.as_json()
+        return {"made_by": made_by, "overwrites": self.overwrites, "kept": self.kept, "token": self.token}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any], number: int) -> "Generation":
+        """The generation that a file holds."""
+        made_by, kept = Maker.from_json(content["made_by"]), units_from_json(content["kept"])
+        return cls(made_by, content["overwrites"], kept, number, content["token"])
+
+
+class Run:
+    """The run of a stage in a folder, as one worker sees it."""
+
+    def __init__(self, folder: Path, stage: str) -> None:
+        self.path = run_path(folder, stage)
+        self.me = f"{socket.gethostname()}-{os.getpid()}"
+
+    def generation(self) -> Generation | None:
+        """The generation in force; None where the stage is not at work, nor was interrupted."""
+        if not (numbers := [int(path.stem) for path in self.path.glob("*.json") if path.stem.isdigit()]):
+            return None
+        with suppress(FileNotFoundError):  # the run has come to its end meanwhile
+            content = json.loads((self.path / f"{max(numbers)}.json").read_text(encoding="utf-8"))
+            return Generation.from_json(content, max(numbers))
+        return None
+
+    def begin(self, generation: Generation) -> bool:
+        """Begins a generation; False if another worker was faster, or brought the run to its end."""
+        scratch = self.path / f".tmp.{generation.token}"
+        try:
+            scratch.write_text(json.dumps(generation.as_json()), encoding="utf-8")
+            os.link(scratch, self.path / f"{generation.number}.json")  # whole, and only if there is none
+        except (FileExistsError, FileNotFoundError):
+            return False
+        finally:
+            scratch.unlink(missing_ok=True)
+        return True
+
+    def end(self) -> None:
+        """Removes the folder of the run; to others it is gone at once."""
+        retired = self.path.with_name(f".tmp.{self.path.name}.{secrets.token_hex(4)}")
+        with suppress(FileNotFoundError):
+            self.path.rename(retired)
+        self.clear_away()
+
+    def clear_away(self) -> None:
+        """Removes what a worker left that was killed while it ended a run."""
+        for retired in self.path.parent.glob(f".tmp.{self.path.name}.*"):
+            shutil.rmtree(retired, ignore_errors=True)
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether this worker is seen by others: not where the run came to its end just when the worker came."""
+        return (self.path / f"{_WORKER}{self.me}").exists()
+
+    @contextmanager
+    def taking_part(self) -> Iterator[None]:
+        """Shows to others that this worker is alive, as long as it is."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        mark = self.path / f"{_WORKER}{self.me}"
+        with FileLock(mark):
+            try:
+                yield
+            finally:
+                mark.unlink(missing_ok=True)
+
+    def others_at_work(self) -> list[str]:
+        """The live workers of the run but this one, as `<host>-<pid>`.
+
+        NOTE: a worker that looks at a dead one's mark holds it for a moment, so that one look is not enough to call
+        that one alive.
+        """
+        marks = [path for path in self.path.glob(f"{_WORKER}*") if path.name != f"{_WORKER}{self.me}"]
+        held = [path for path in marks if not _removed(path)]
+        if held:
+            time.sleep(_CLEARING)
+        return [path.name.removeprefix(_WORKER) for path in held if path.exists() and not _removed(path)]
+
+    def note(self, generation: Generation, unit: str, files: Mapping[str, OutputFile]) -> None:
+        """Notes what this worker is about to publish for a unit.
+
+        NOTE: the line begins with a line break, should a killed worker with the same number have left half a line.
+        """
+        with (self.path / f"{generation.token}.{self.me}.jsonl").open("a", encoding="utf-8") as file:
+            file.write("\n" + json.dumps([unit, files]) + "\n")
+
+    def notes(self, generation: Generation) -> "Notes":
+        """What all workers have noted in a generation."""
+        return Notes(self.path, f"{generation.token}.")
+
+    def has_notes(self, generation: Generation) -> bool:
+        """Whether anything was noted in a generation."""
+        notes = self.notes(generation)
+        notes.read_on()
+        return bool(notes.units)
+
+    def all_files(self) -> set[str]:
+        """Every file that was noted or kept, in any generation."""
+        notes = Notes(self.path, "")
+        notes.read_on()
+        files = {name for alternatives in notes.units.values() for made in alternatives for name in made}
+        for path in self.path.glob("*.json"):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                kept = json.loads(path.read_text(encoding="utf-8"))["kept"]
+                files.update(name for made in kept.values() for name in made)
+        return files
+
+
+class Notes:
+    """What workers have noted; each line is read once. A line that a killed worker left half-written does not count."""
+
+    def __init__(self, folder: Path, prefix: str) -> None:
+        self.folder, self.prefix = folder, prefix
+        self.units: dict[str, list[dict[str, OutputFile]]] = {}
+        """What was noted of each unit: more than once, where its worker was killed before it published the outputs."""
+        self._read_to: dict[str, int] = {}
+
+    def read_on(self) -> None:
+        """Takes in what has been noted since the last look."""
+        with suppress(FileNotFoundError):
+            for entry in os.scandir(self.folder):
+                if entry.name.startswith(self.prefix) and entry.name.endswith(".jsonl"):
+                    self._read_file(Path(entry.path), entry.name)
+
+    def _read_file(self, path: Path, name: str) -> None:
+        start = self._read_to.get(name, 0)
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            file.seek(start)
+            lines, _, _ = file.read().rpartition(b"\n")
+            self._read_to[name] = start + len(lines) + bool(lines)
+        for line in lines.splitlines() if lines else []:
+            with suppress(ValueError, TypeError):
+                unit, files = json.loads(line)
+                self.units.setdefault(unit, []).append(units_from_json({unit: files})[unit])
+
+
+def _removed(mark: Path) -> bool:
+    """Whether a mark was a dead worker's, and so was removed."""
+    with try_lock(mark) as ours:
+        if ours:
+            mark.unlink(missing_ok=True)
+        return ours
