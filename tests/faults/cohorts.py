@@ -71,7 +71,7 @@ def pipeline_of(stage: str) -> Pipeline:
     return next(pipeline for pipeline in PIPELINES if stage in pipeline.stages)
 
 
-NOT_STRAY = {".logs", ".shards.json", ".chunks.json"}
+NOT_STRAY = {".logs", ".shards.json", ".chunks.json", ".provenance"}
 
 EVENTS = {
     "patients": {
@@ -162,7 +162,8 @@ def contents(cohort: Path) -> dict[str, bytes]:
 def strays(cohort: Path) -> list[str]:
     """Hidden files and folders that nobody needs: locks, unfinished files, marks of runs."""
     hidden = [p.relative_to(cohort) for p in cohort.rglob(".*")]
-    return sorted(str(p) for p in hidden if p.name not in NOT_STRAY and ".logs" not in p.parts)
+    notes = [p.relative_to(cohort) for p in cohort.rglob(".provenance/*") if p.suffix != ".json"]
+    return sorted(str(p) for p in [*hidden, *notes] if p.name not in NOT_STRAY and ".logs" not in p.parts)
 
 
 def written(cohort: Path, stage: str) -> Counter[str]:

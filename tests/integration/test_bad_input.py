@@ -86,8 +86,9 @@ class Hospital(Extraction):
         self.check_no_strays(also_locks=False)
 
     def check_no_strays(self, also_locks=True):
+        """Locks, and the notes of an interrupted run, may stay until the stage has come to its end."""
         hidden = [name for name in files_below(self.cohort) if "/." in f"/{name}" and "/.shards.json" not in name]
-        assert [name for name in hidden if also_locks or not name.endswith(".lock")] == []
+        assert [name for name in hidden if also_locks or not re.search(r"\.lock$|/\.provenance/\w+\.run/", name)] == []
 
     def goes_on(self, stage, *overrides):
         """The same command succeeds now, and so do the stages after it; gives what it printed."""
@@ -262,7 +263,9 @@ def test_a_time_format_that_never_parses(hospital, undisturbed, time_format):
     )
     assert not [name for name in files_below(hospital.cohort / "convert_to_sharded_events") if "/labs/" in name]
     hospital.make_good()
-    hospital.goes_on("convert_to_sharded_events")
+    # What was made of other tables was made by another event conversion file; here that makes no difference to them.
+    hospital.fails("convert_to_sharded_events", "labs.lab.time_format", "do_overwrite=True", "keep_existing=True")
+    hospital.goes_on("convert_to_sharded_events", "keep_existing=True")
     assert hospital.result() == undisturbed
 
 

@@ -183,7 +183,7 @@ def test_without_retries_the_first_loss_ends_the_stage(pipeline):
 
 REPORT = """
 import json, os, sys
-print(json.dumps({key: os.environ.get(key) for key in ("MEDS_TRANSFORMS_JOURNAL", "MEDS_TRANSFORMS_RUN_STARTED")}))
+print(json.dumps({key: os.environ.get(key) for key in ("MEDS_TRANSFORMS_JOURNAL", "MEDS_TRANSFORMS_RUN")}))
 sys.exit(0 if os.path.exists("again") else (open("again", "w").close() or 1))
 """
 

@@ -419,7 +419,7 @@ main()
 assert sys.argv == ["mine", "pipeline_config_fp=pipe.yaml", "n=2"]
 from hydra import compose, initialize_config_module
 with initialize_config_module("MEDS_transforms.configs", version_base=None):
-    main(compose("_runner", ["pipeline_config_fp=pipe.yaml"]))
+    main(compose("_runner", ["pipeline_config_fp=pipe.yaml", "++_stage_overrides=['n=2']"]))
 assert "polars" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -7,7 +7,7 @@ is done before somebody says what is to become of what is there: `do_overwrite` 
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,11 +24,12 @@ from .provenance import (
     Record,
     Units,
     differences,
+    is_same_for,
     read_record,
     record_path,
     write_record,
 )
-from .runs import Generation, Run
+from .runs import Generation, Noted, Run
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +58,8 @@ class Found:
     others: Callable[[], Sequence[str]] = tuple
     unknown: Units = field(default_factory=dict)
     """Complete outputs that nobody noted, by unit."""
-    has_outputs: bool = True
-    """Whether the run has any outputs yet."""
+    made: Mapping[str, Noted] = field(default_factory=dict)
+    """Outputs of the run, by unit."""
 
 
 def decide(asked: Asked, found: Found) -> Generation:
@@ -79,8 +80,11 @@ def decide(asked: Asked, found: Found) -> Generation:
             + (f"with other settings:\n{_lines(running.made_by, asked.maker)}\n" if not is_same else "already. ")
             + "Wait for its end, or stop it."
         )
-    if not found.has_outputs:  # it failed before it made anything
+    if not found.made and not running.kept:  # it failed before it made anything
         return replace(_first_generation(asked, found), number=running.number + 1)
+    if is_same_for(running.made_by, asked.maker, [noted.source for noted in found.made.values()]):
+        kept = running.kept | {unit: noted.files for unit, noted in found.made.items()}
+        return Generation(asked.maker, running.overwrites, kept, running.number + 1)
     if asked.overwrite:
         return Generation(asked.maker, overwrites=True, number=running.number + 1)
     if asked.keep:
@@ -152,16 +156,18 @@ class StageOutputs:
     ) -> Unit:
         """A unit of work of the stage; see `claims.Unit`.
 
+        `source` is the file or folder that the outputs are made from, or words for it where there are several.
         `existing` gives the outputs of the unit that are there, whatever made them, or nothing if they are not all
         there; by default the one at `claim_fp`.
         """
         name = self._name(claim_fp)
+        path = os.path.relpath(source.resolve(), self.folder.resolve()) if isinstance(source, Path) else ""
         return Unit(
             claim_fp,
             is_done=lambda: self.is_done(name),
             make=make,
             source=source,
-            note=lambda staged: self._note(name, staged),
+            note=lambda staged: self._note(name, staged, path),
             existing=existing or (lambda: [claim_fp] if is_complete(claim_fp) else []),
         )
 
@@ -223,8 +229,8 @@ class StageOutputs:
     def _joined(self, unknown: Units) -> bool:
         """Joins the run, or begins it; False if another worker came first, or ended the run just now."""
         record, generation = read_record(self.folder, self.stage), self.run.generation()
-        has_outputs = generation is not None and bool(generation.kept or self.run.has_notes(generation))
-        found = Found(record, generation, self.run.others_at_work, unknown, has_outputs)
+        made = self._made(generation) if generation else {}
+        found = Found(record, generation, self.run.others_at_work, unknown, made)
         try:
             generation = decide(self.asked, found)
         except FileExistsError as error:
@@ -234,13 +240,22 @@ class StageOutputs:
         self.generation, self._done, self._notes = generation, {}, self.run.notes(generation)
         return self.run.takes_part
 
+    def _made(self, generation: Generation) -> dict[str, Noted]:
+        """The outputs of a run that are there as they were noted."""
+        return {
+            unit: noted
+            for unit, alternatives in self.run.notes(generation).units.items()
+            for noted in alternatives
+            if all(file.is_at(self.folder / name) for name, file in noted.files.items())
+        }
+
     def _noted(self, unit: str) -> Iterator[dict[str, OutputFile]]:
         if self.generation is None:
             return
         if unit in self.generation.kept:
             yield self.generation.kept[unit]
         self._notes.read_on()
-        yield from self._notes.units.get(unit, [])
+        yield from (noted.files for noted in self._notes.units.get(unit, []))
         if not self.run.path.is_dir():  # another worker has ended the run, so that all is in the record
             record = read_record(self.folder, self.stage)
             if record and record.made_by.digest == self.asked.maker.digest and unit in record.outputs:
@@ -250,10 +265,10 @@ class StageOutputs:
         """After a failure, leaves no run behind that has made nothing: what it was to make does not matter then."""
         assert self.generation is not None
         with suppress(OSError):
-            if not self.run.has_notes(self.generation) and not self.run.others_at_work():
+            if not self.run.notes(self.generation).units and not self.run.others_at_work():
                 self.run.end()
 
-    def _note(self, unit: str, staged: Staged) -> None:
+    def _note(self, unit: str, staged: Staged, source: str) -> None:
         """Notes the outputs of a unit just before they get their names.
 
         Raises:
@@ -270,7 +285,7 @@ class StageOutputs:
                 f"{self.stage}, {self.folder}: another run has begun since this worker came; it leaves its output out."
             )
         files = {self._name(final): self._described(path) for final, path in staged.items()}
-        self.run.note(self.generation, unit, files)
+        self.run.note(self.generation, unit, files, source)
 
     def _described(self, path: Path) -> OutputFile:
         rows = self.count_rows(path) if self.count_rows and path.suffix == ".parquet" else None

@@ -245,6 +245,30 @@ def _check_against(source: Source, found: Mapping[str, Fingerprint | None], stag
         )
 
 
+def is_same_for(old: Maker, new: Maker, sources: Iterable[str]) -> bool:
+    """Whether two makers differ at most in input files that none of the sources is or holds.
+
+    So it is where a stage failed because of one table, and that table was corrected: what was made of others is as it
+    would be now. A source that is empty stands for all inputs.
+    """
+    if (old.version, old.settings) != (new.version, new.settings) or old.inputs.keys() != new.inputs.keys():
+        return False
+    changed: set[str] = set()
+    for role, was in old.inputs.items():
+        now = new.inputs[role]
+        if {**was, "files": None} != {**now, "files": None}:
+            return False
+        names = was["files"].keys() | now["files"].keys()
+        changed.update(
+            os.path.normpath(f"{now['folder']}/{name}")
+            for name in names
+            if was["files"].get(name) != now["files"].get(name)
+        )
+    return not any(
+        not source or path == source or path.startswith(f"{source}/") for source in sources for path in changed
+    )
+
+
 def differences(old: Any, new: Any, where: str = "") -> list[str]:
     """What differs between two makers, a line each: `settings.cutoff: 4.5 -> 3`.
 

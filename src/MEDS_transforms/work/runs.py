@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock
 
@@ -123,29 +123,25 @@ class Run:
             time.sleep(_CLEARING)
         return [path.name.removeprefix(_WORKER) for path in held if path.exists() and not _removed(path)]
 
-    def note(self, generation: Generation, unit: str, files: Mapping[str, OutputFile]) -> None:
-        """Notes what this worker is about to publish for a unit.
+    def note(self, generation: Generation, unit: str, files: Mapping[str, OutputFile], source: str) -> None:
+        """Notes what this worker is about to publish for a unit, and what that was made from.
 
         NOTE: the line begins with a line break, should a killed worker with the same number have left half a line.
         """
         with (self.path / f"{generation.token}.{self.me}.jsonl").open("a", encoding="utf-8") as file:
-            file.write("\n" + json.dumps([unit, files]) + "\n")
+            file.write("\n" + json.dumps([unit, files, source]) + "\n")
 
     def notes(self, generation: Generation) -> "Notes":
-        """What all workers have noted in a generation."""
-        return Notes(self.path, f"{generation.token}.")
-
-    def has_notes(self, generation: Generation) -> bool:
-        """Whether anything was noted in a generation."""
-        notes = self.notes(generation)
+        """What all workers have noted in a generation so far."""
+        notes = Notes(self.path, f"{generation.token}.")
         notes.read_on()
-        return bool(notes.units)
+        return notes
 
     def all_files(self) -> set[str]:
         """Every file that was noted or kept, in any generation."""
         notes = Notes(self.path, "")
         notes.read_on()
-        files = {name for alternatives in notes.units.values() for made in alternatives for name in made}
+        files = {name for alternatives in notes.units.values() for noted in alternatives for name in noted.files}
         for path in self.path.glob("*.json"):
             with suppress(OSError, ValueError, KeyError, TypeError):
                 kept = json.loads(path.read_text(encoding="utf-8"))["kept"]
@@ -153,12 +149,19 @@ class Run:
         return files
 
 
+class Noted(NamedTuple):
+    """What a worker noted of a unit: its files, and the file or folder that they were made from; empty for several."""
+
+    files: dict[str, OutputFile]
+    source: str
+
+
 class Notes:
     """What workers have noted; each line is read once. A line that a killed worker left half-written does not count."""
 
     def __init__(self, folder: Path, prefix: str) -> None:
         self.folder, self.prefix = folder, prefix
-        self.units: dict[str, list[dict[str, OutputFile]]] = {}
+        self.units: dict[str, list[Noted]] = {}
         """What was noted of each unit: more than once, where its worker was killed before it published the outputs."""
         self._read_to: dict[str, int] = {}
 
@@ -177,8 +180,8 @@ class Notes:
             self._read_to[name] = start + len(lines) + bool(lines)
         for line in lines.splitlines() if lines else []:
             with suppress(ValueError, TypeError):
-                unit, files = json.loads(line)
-                self.units.setdefault(unit, []).append(units_from_json({unit: files})[unit])
+                unit, files, source = json.loads(line)
+                self.units.setdefault(unit, []).append(Noted(units_from_json({unit: files})[unit], source))
 
 
 def _removed(mark: Path) -> bool:
