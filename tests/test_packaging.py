@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import pydoc
 import re
 import subprocess
 import sys
@@ -95,6 +96,36 @@ def test_help_needs_neither_polars_nor_pyarrow(script: str) -> None:
         [sys.executable, "-c", code, SCRIPTS / script], capture_output=True, text=True, timeout=60, check=True
     )
     assert ran.stderr.split() == []
+
+
+PUBLIC_NAMES = set(re.findall(r"^  (\w+)  ", MEDS_transforms.__doc__ or "", re.MULTILINE))
+
+
+def test_package_imports_neither_polars_nor_pyarrow() -> None:
+    code = "import sys, MEDS_transforms; dir(MEDS_transforms); print(*{'polars', 'pyarrow'} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout.split() == []
+
+
+def test_docstring_of_the_package_lists_its_public_names() -> None:
+    assert set(MEDS_transforms.__all__) - {"__version__"} == PUBLIC_NAMES
+    assert set(dir(MEDS_transforms)) >= PUBLIC_NAMES
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC_NAMES))
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(MEDS_transforms, name) is not None
+
+
+def test_a_name_that_the_package_does_not_have_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="map_ovr"):
+        MEDS_transforms.map_ovr  # noqa: B018
+
+
+def test_help_of_the_package_explains_its_functions() -> None:
+    text = pydoc.render_doc(MEDS_transforms, renderer=pydoc.plaintext)
+    assert "map_over(cfg" in text
+    assert "rwlock_wrap(in_fp" in text
 
 
 def test_every_key_of_every_stage_has_a_comment() -> None:
