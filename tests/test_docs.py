@@ -1,10 +1,11 @@
 """What README and documentation show is true: commands run, files parse, outputs are what is printed.
 
-CONTRIBUTING.md lists the comments that say what a block is. A page's blocks run in order, in a folder that
+CONTRIBUTING.md says how a block's title, or the comment before it, tells what it is. A page's blocks run in order, in a folder that
 has `configs/`, `examples/` and the demo's tables.
 """
 
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
+import MEDS_transforms
 from MEDS_transforms import INFERRED_STAGE_KEYS
 from MEDS_transforms.runner.stage_runners import PARALLELIZE_KEYS
 from MEDS_transforms.settings.packaged import packaged_stage_keys
@@ -26,10 +28,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SCRIPTS = Path(sys.executable).parent
 BLOCK = re.compile(
     r"^(?:<!-- (?P<mark>[a-z ]+?)(?:: (?P<argument>[^\n]*?))? -->\n)?"
-    r"```(?P<language>\w*)\n(?P<text>.*?)^```$",
+    r"```(?P<language>\w*)(?: title=\"(?P<title>[^\"\n]+)\")?\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-MARKS_WITH_ARGUMENT = {"file", "excerpt", "cohort", "checked", "not run"}
+MARKS_WITH_ARGUMENT = {"excerpt", "cohort", "checked", "not run"}
 MARKS_WITHOUT = {"output", "fails"}
 CONFIGS = ROOT / "src" / "MEDS_transforms" / "configs"
 STAGES: list[str] = yaml.safe_load((CONFIGS / "_extract.yaml").read_text(encoding="utf-8"))["stages"]
@@ -37,10 +39,11 @@ STAGES: list[str] = yaml.safe_load((CONFIGS / "_extract.yaml").read_text(encodin
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a page: its language, its text, and the comment before it."""
+    """A fenced block of a page: its language, the file that its title names, its text, and the comment before it."""
 
     line: int
     language: str
+    title: str | None
     text: str
     mark: str | None
     argument: str | None
@@ -52,6 +55,7 @@ def blocks(page: Path) -> Iterator[Block]:
         yield Block(
             text.count("\n", 0, found.start()) + 1,
             found["language"],
+            found["title"],
             found["text"],
             found["mark"],
             found["argument"],
@@ -95,12 +99,14 @@ def demo_raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def demo_cohort(demo_raw: Path) -> Path:
-    """The demo's dataset, as far as a pipeline on top of it needs it."""
+    """The dataset that `make demo` makes, with the settings of examples/demo/run.sh."""
     folder = demo_raw.parent
     shutil.copy(ROOT / "examples" / "demo" / "event_cfgs.yaml", folder / "events.yaml")
     arguments = (
         "input_dir=raw cohort_dir=cohort event_conversion_config_fp=events.yaml "
-        "etl_metadata.dataset_name=demo etl_metadata.dataset_version=1"
+        "etl_metadata.dataset_name=demo etl_metadata.dataset_version=1.0 "
+        "stage_configs.shard_events.row_chunksize=5000 "
+        "stage_configs.split_and_shard_subjects.n_subjects_per_shard=100"
     )
     commands = "\n".join(f"MEDS_extract-{stage} {arguments}" for stage in STAGES)
     ran = bash(commands, folder)
@@ -130,8 +136,8 @@ def run(block: Block, folder: Path, where: str) -> str:
 
 def act_on(block: Block, folder: Path, where: str, printed: str) -> str:
     """Does what a block asks for; gives what was printed last."""
-    if block.mark == "file":
-        path = folder / (block.argument or "")
+    if block.title is not None:
+        path = folder / block.title
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block.text, encoding="utf-8")
     elif block.mark == "excerpt":
@@ -162,7 +168,9 @@ def test_every_block_says_what_it_is(page: Path) -> None:
     for block in found:
         where = f"{name_of(page)}:{block.line}"
         if block.mark is None:
-            assert block.language == "bash", f"{where}: a block that is neither run nor checked"
+            assert block.title or block.language == "bash", f"{where}: a block that is neither run nor checked"
+        elif block.title:
+            raise AssertionError(f"{where}: a block with a title is a file; it needs no mark")
         else:
             known = MARKS_WITH_ARGUMENT if block.argument else MARKS_WITHOUT
             assert block.mark in known, f"{where}: unknown mark {block.mark!r}"
@@ -176,6 +184,19 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
     generated = {ROOT / "docs" / "stages" / "index.md"}
     missing = [t for t in targets if (page.parent / t).resolve() not in generated and not (page.parent / t).exists()]
     assert not missing
+
+
+def test_readme_names_its_files_outside_of_titles() -> None:
+    """The sites that show a README hide the titles of its blocks."""
+    assert [block.line for block in blocks(ROOT / "README.md") if block.title] == []
+
+
+def test_api_page_documents_the_public_functions() -> None:
+    page = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^::: (\S+)", page, re.MULTILINE))
+    assert all(pkgutil.resolve_name(name).__doc__ for name in documented)
+    named = {name.rpartition(".")[2] for name in documented} | set(re.findall(r"[\w/]+", page))
+    assert set(MEDS_transforms.__all__) - {"__version__"} <= named
 
 
 @pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md", "docs/tutorial/extraction.md"])
