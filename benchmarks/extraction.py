@@ -1,11 +1,11 @@
-r"""Runs the seven extraction stages with one or several installations side by side, and measures every stage.
+r"""Runs the seven extraction stages with one or more installations in turns, and measures every stage.
 
     python benchmarks/extraction.py --raw benchmarks/data/raw-csv-1 \
         --peer 0.1=/opt/meds-0.1/bin --peer new=.venv/bin --repeat 5 --startup 15 --name csv
 
-The first peer is the baseline of all ratios. The peers take turns run by run, every second turn in reverse:
-a machine that slows down meanwhile slows all of them. Results go to the terminal and to
-`benchmarks/results/<date>-<name>.json` and `.md`. README.md says what is measured and how to read it.
+The first peer is the baseline of all ratios. The peers take turns run by run, every second turn in reverse order, so
+that a machine that slows down slows all of them. Results are written to the terminal and to
+`benchmarks/results/<date>-<name>.json` and `.md`. README.md explains what is measured and how to read it.
 """
 
 import argparse
@@ -39,7 +39,7 @@ STARTUP_SCRIPT = SCRIPTS["shard_events"]
 
 
 def overrides(args: argparse.Namespace, cohort: Path) -> list[str]:
-    """What every peer is told."""
+    """The overrides for every peer."""
     return [
         f"event_conversion_config_fp={args.raw / 'event_cfgs.yaml'}",
         f"input_dir={args.raw}",
@@ -59,7 +59,7 @@ def commands(args: argparse.Namespace, peer: Path, cohort: Path) -> dict[str, li
 
 
 def startup_runs(args: argparse.Namespace) -> list[Record]:
-    """`--help` of a stage's script, the peers in turns after one run each that is not counted."""
+    """Measures `--help` of a stage's script, the peers in turns, after one run each that does not count."""
     args.work.mkdir(parents=True, exist_ok=True)
     log = args.work / "startup.log"
     for peer in args.peer.values():
@@ -75,7 +75,7 @@ def startup_runs(args: argparse.Namespace) -> list[Record]:
 
 
 def measure(args: argparse.Namespace) -> Record:
-    """Everything that one call of this benchmark found."""
+    """The record of one call of this benchmark."""
     found = record(args, ("row_chunksize", "n_subjects_per_shard", "startup"), args.raw)
     found["startup"] = startup_runs(args)
     found["runs"] = [staged_run(args, name, t, commands, "data") for t, name in in_turns(args.peer, args.repeat)]
@@ -83,7 +83,7 @@ def measure(args: argparse.Namespace) -> Record:
 
 
 def parsed_with_tables(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """The command line of a benchmark that begins with raw tables."""
+    """The arguments of a benchmark that begins with raw tables."""
     add = parser.add_argument
     add("--raw", type=Path, default=HERE / "data/raw-csv-1", help="the raw tables [data/raw-csv-1]")
     add("--row-chunksize", type=int, default=1_000_000, help="rows [1,000,000]")

@@ -1,7 +1,7 @@
-"""Runs a command and measures it; says what machine this is and what a peer has installed.
+"""Runs and measures a command; describes the machine and what a peer has installed.
 
-Nothing but the standard library is imported, for a reason: until a child has replaced itself by its command,
-its memory is this process's memory, so the smallest peak that can be measured is the size of this process.
+Only the standard library is imported: until a child has replaced itself by its command, its memory is that of this
+process, so the smallest peak that can be measured is the size of this process.
 """
 
 import json
@@ -38,18 +38,18 @@ print(sum(pq.ParquetFile(file).metadata.num_rows for file in pathlib.Path(sys.ar
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a command took."""
+    """Time and memory that a command took."""
 
     wall_s: float
-    """From its start to its end."""
+    """Time from its start to its end."""
     cpu_s: float
     """User and system time of the process and of all descendants that were waited for."""
     peak_mib: float
-    """Resident memory: the larger of the next two."""
+    """Peak resident memory: the larger of the next two."""
     peak_process_mib: float
-    """Resident memory of the biggest process, exact, as the kernel reports it."""
+    """Peak resident memory of the biggest process, exact, as reported by the kernel."""
     peak_tree_mib: float
-    """Resident memory of all processes together, polled; pages that they share count once for each."""
+    """Peak resident memory of all processes together, polled; shared pages count once per process."""
 
 
 class CommandError(RuntimeError):
@@ -57,12 +57,12 @@ class CommandError(RuntimeError):
 
 
 def environment() -> dict[str, str]:
-    """The environment without what would make a peer import another installation's modules."""
+    """The environment without variables that would make a peer import modules of another installation."""
     return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
 
 
 def measured(command: list[str], log: Path) -> Measurement:
-    """Runs a command in a process group of its own and measures it; raises CommandError where it fails."""
+    """Runs a command in its own process group and measures it; raises CommandError if it fails."""
     writing = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     start = time.perf_counter()
     pid = os.posix_spawn(
@@ -83,7 +83,7 @@ def measured(command: list[str], log: Path) -> Measurement:
 
 
 def waited(pid: int) -> tuple[int, resource.struct_rusage]:
-    """The exit status and the resources of a child; stops the child where this process is interrupted."""
+    """The exit status and resource usage of a child; stops the child if this process is interrupted."""
     try:
         _, status, usage = os.wait4(pid, 0)
     except BaseException:
@@ -103,7 +103,7 @@ class TreeMemory:
         self.thread = threading.Thread(target=self.poll, daemon=True)
 
     def poll(self) -> None:
-        """Looks until the block ends."""
+        """Polls until the block ends."""
         while not self.ended.wait(POLL_SECONDS):
             self.peak = max(self.peak, resident_bytes(self.root))
 
@@ -117,7 +117,7 @@ class TreeMemory:
 
 
 def resident_bytes(root: int) -> int:
-    """The resident memory of a process and its descendants; pages that they share count once for each."""
+    """The resident memory of a process and its descendants; shared pages count once per process."""
     children: dict[int, list[int]] = {}
     pages = {}
     for entry in os.scandir("/proc"):
@@ -153,21 +153,21 @@ def machine() -> dict[str, object]:
 
 
 def asked(python: Path, script: str, *arguments: str) -> str:
-    """What a short script prints under a peer's Python."""
+    """The output of a short script, run by a peer's Python."""
     command = [str(python), "-c", script, *arguments]
     return subprocess.run(command, env=environment(), check=True, capture_output=True, text=True).stdout.strip()
 
 
 def versions(python: Path) -> dict[str, str | None]:
-    """The versions of Python and of the packages that matter, as a peer has them."""
+    """The versions of Python and of relevant packages that a peer has."""
     return json.loads(asked(python, VERSIONS_SCRIPT, *PACKAGES))
 
 
 def n_rows(python: Path, folder: Path) -> int:
-    """The rows of all parquet files below a folder."""
+    """The number of rows in all parquet files below a folder."""
     return int(asked(python, COUNT_SCRIPT, str(folder)))
 
 
 def as_record(measurement: Measurement) -> dict[str, float]:
-    """For JSON, rounded to what means something."""
+    """The figures for JSON, rounded to three decimals."""
     return {name: round(value, 3) for name, value in asdict(measurement).items()}

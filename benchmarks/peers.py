@@ -1,6 +1,6 @@
-"""What the benchmarks share: peers in turns, stage by stage, into one record.
+"""Common parts of the benchmarks: runs the stages of peers in turns and collects the results in one record.
 
-A benchmark says which stages there are, what each is told, and what it reads; everything else is here.
+A benchmark defines its stages, their arguments and their input; everything else is here.
 """
 
 import argparse
@@ -22,11 +22,11 @@ READ_BYTES = 2**22
 Peers = dict[str, Path]
 Record = dict[str, object]
 Commands = Callable[[argparse.Namespace, Path, Path], Mapping[str, list[str]]]
-"""From the command line, a peer's folder and a cohort's folder: the command of each stage."""
+"""Makes the command of each stage from the arguments, a peer's folder and a cohort's folder."""
 
 
 def in_turns(peers: Peers, n: int) -> Iterator[tuple[int, str]]:
-    """Who runs when: each peer once per turn, every second turn in reverse.
+    """The order of runs: each peer once per turn, every second turn in reverse.
 
     >>> list(in_turns({"a": Path(), "b": Path()}, 2))
     [(0, 'a'), (0, 'b'), (1, 'b'), (1, 'a')]
@@ -37,21 +37,21 @@ def in_turns(peers: Peers, n: int) -> Iterator[tuple[int, str]]:
 
 
 def overrides_for_workers(args: argparse.Namespace, stage: str) -> list[str]:
-    """What makes a stage's script start several workers; nothing for one."""
+    """The overrides that make a stage's script start several workers; none for one worker."""
     if args.workers == 1:
         return []
-    # Before all else: Hydra takes no overrides on both sides of an option.
+    # These go first: Hydra does not accept overrides on both sides of an option.
     launcher = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={args.workers}"]
-    # A reducer may look again only after `polling_time`: minutes by default, and nothing else would show.
+    # A reducer may pause for `polling_time`, minutes by default, which would hide everything else.
     return ["--multirun", f"stage={stage}", f"worker=range(0,{args.workers})", *launcher, "polling_time=1"]
 
 
 def staged_run(args: argparse.Namespace, name: str, turn: int, commands: Commands, counted: str) -> Record:
-    """One run of all stages into a new cohort folder; `counted` is where in it the resulting rows are counted."""
+    """One run of all stages into a new cohort folder; rows are counted in its subfolder `counted`."""
     folder = args.work / f"cohort-{name}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    os.sync()  # or else this run would wait for the disk on behalf of the one before
+    os.sync()  # otherwise this run would wait for data that the previous one has written
     stages = {}
     for stage, command in commands(args, args.peer[name], folder / "cohort").items():
         stages[stage] = as_record(measured(command, folder / f"{stage}.log"))
@@ -63,7 +63,7 @@ def staged_run(args: argparse.Namespace, name: str, turn: int, commands: Command
 
 
 def read_tables(folder: Path) -> dict[str, int]:
-    """The tables below a folder and their sizes in bytes; reads them all, so that they are in memory for every peer."""
+    """The tables below a folder and their sizes in bytes; reads them all, so that every peer finds them in memory."""
     sizes = {}
     for file in sorted(file for file in folder.rglob("*") if file.name.endswith(TABLE_SUFFIXES)):
         sizes[str(file.relative_to(folder))] = file.stat().st_size
@@ -74,7 +74,7 @@ def read_tables(folder: Path) -> dict[str, int]:
 
 
 def record(args: argparse.Namespace, settings: tuple[str, ...], tables: Path) -> Record:
-    """What is known before the first run: machine, versions, settings, input."""
+    """The record before the first run: machine, versions, settings, input."""
     return {
         "name": args.name,
         "date": date.today().isoformat(),
@@ -89,7 +89,7 @@ def record(args: argparse.Namespace, settings: tuple[str, ...], tables: Path) ->
 
 
 def peer_with(scripts: list[str]) -> Callable[[str], tuple[str, Path]]:
-    """The reader of `NAME=DIR`: an installation under a name, whose scripts and Python must be there."""
+    """A parser of `NAME=DIR`, an installation and its name, which checks that its Python and scripts exist."""
 
     def peer(text: str) -> tuple[str, Path]:
         name, _, folder = text.partition("=")
@@ -105,7 +105,7 @@ def peer_with(scripts: list[str]) -> Callable[[str], tuple[str, Path]]:
 
 
 def argument_parser(description: str | None, name: str) -> argparse.ArgumentParser:
-    """A command line with what every benchmark is told."""
+    """A parser with the arguments of every benchmark."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -120,14 +120,14 @@ def argument_parser(description: str | None, name: str) -> argparse.ArgumentPars
 
 
 def add_peers(parser: argparse.ArgumentParser, scripts: list[str]) -> None:
-    """Adds what a benchmark is told that compares installations."""
+    """Adds the arguments of a benchmark that compares installations."""
     add, peer = parser.add_argument, peer_with(scripts)
     add("--peer", type=peer, action="append", required=True, metavar="NAME=DIR", help="folder with its scripts")
     add("--workers", type=int, default=1, help="above 1: with the joblib launcher [1]")
 
 
 def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """The command line, with `peer` as a mapping and the folder of runs absolute."""
+    """The arguments, with `peer` as a mapping and the folder of runs as an absolute path."""
     args = parser.parse_args()
     args.peer = dict(args.peer)
     args.work = args.work.absolute()
@@ -138,7 +138,7 @@ def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def conclude(args: argparse.Namespace, measure: Callable[[], Record]) -> None:
-    """Measures, prints and writes."""
+    """Measures, then prints and writes the results."""
     try:
         found = measure()
     except CommandError as error:

@@ -1,10 +1,10 @@
-r"""Runs eleven pre-processing stages with one or several installations side by side, and measures every stage.
+r"""Runs eleven pre-processing stages with one or more installations in turns, and measures every stage.
 
     python benchmarks/preprocessing.py --cohort benchmarks/data/runs/cohort-new/cohort \
         --peer 0.1=/opt/meds-0.1/bin --peer new=.venv/bin --repeat 3 --name preprocessing
 
-The input is the folder of a finished MEDS dataset, for instance one that extraction.py left. The first peer is the
-baseline; turns, results and figures are those of extraction.py.
+The input is the folder of a finished MEDS dataset, for instance one that extraction.py has made. The first peer is the
+baseline; turns, results and figures are as in extraction.py.
 """
 
 import argparse
@@ -45,7 +45,7 @@ SETTINGS = (
     "stage_configs.filter_measurements.min_subjects_per_code=2",
     "stage_configs.filter_measurements.min_occurrences_per_code=3",
 )
-"""What every peer is told, so that the filters have something to do."""
+"""Overrides for every peer, which give the filters something to do."""
 
 
 def commands(args: argparse.Namespace, peer: Path, cohort: Path) -> dict[str, list[str]]:
@@ -59,7 +59,7 @@ def commands(args: argparse.Namespace, peer: Path, cohort: Path) -> dict[str, li
 
 
 def measure(args: argparse.Namespace) -> Record:
-    """Everything that one call of this benchmark found; the rows that are counted are those that become tensors."""
+    """The record of one call of this benchmark; counts the rows that become tensors."""
     found = record(args, (), args.cohort / "data")
     found["runs"] = [
         staged_run(args, name, turn, commands, "normalization") for turn, name in in_turns(args.peer, args.repeat)

@@ -18,14 +18,14 @@ Rows = list[list[str]]
 
 
 def whole(stages: dict[str, Stage]) -> Stage:
-    """A run as a whole: times add up, of the peaks of memory the largest counts."""
+    """The figures of a whole run: the sum of the times, and the largest peak of memory."""
     return {
         figure: (max if figure == "peak_mib" else sum)(stage[figure] for stage in stages.values()) for figure in FIGURES
     }
 
 
 def by_stage(record: Record) -> dict[str, dict[str, list[Stage]]]:
-    """Stage → peer → its measurements, in order of the turns."""
+    """Measurements by stage and peer, in order of the turns."""
     found: dict[str, dict[str, list[Stage]]] = {}
     for run in sorted(record["runs"], key=lambda run: run["turn"]):
         for stage, figures in {**run["stages"], WHOLE: whole(run["stages"])}.items():
@@ -62,13 +62,13 @@ def rows(record: Record, figure: str) -> Rows:
 
 
 def headings(record: Record) -> list[str]:
-    """What stands above the columns of `rows`."""
+    """The headings of the columns of `rows`."""
     baseline, *others = record["peers"]
     return ["stage", *record["peers"], *(f"{peer} / {baseline}" for peer in others)]
 
 
 def notes(record: Record) -> list[str]:
-    """What a reader must know beside the figures: machine, versions, settings, whether the peers agree."""
+    """What a reader needs besides the figures: machine, versions, settings, and whether the peers agree."""
     size = sum(record["tables_bytes"].values()) / 1e9
     settings = ", ".join(f"{key} {value}" for key, value in record["settings"].items() if value not in ([], None))
     lines = ["Machine: " + ", ".join(f"{key} {value}" for key, value in record["machine"].items())]
@@ -84,7 +84,7 @@ def notes(record: Record) -> list[str]:
 
 
 def markdown(record: Record) -> str:
-    """The summary as a page."""
+    """The summary as a markdown page."""
     head = headings(record)
     parts = [f"# {record['name']}, {record['date']}", "", *(f"- {note}" for note in notes(record))]
     for figure, (title, _) in FIGURES.items():
@@ -100,7 +100,7 @@ def markdown(record: Record) -> str:
 
 
 def show(record: Record) -> None:
-    """The summary on the terminal."""
+    """Prints the summary to the terminal."""
     console = Console()
     for figure, (title, _) in FIGURES.items():
         table = Table(title=title)

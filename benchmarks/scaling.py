@@ -1,4 +1,4 @@
-r"""Runs an extraction and a pre-processing through the runner with one worker and with several, and measures both.
+r"""Runs an extraction and a pre-processing with the runner, with one worker and with several, and measures both.
 
     python benchmarks/scaling.py --raw benchmarks/data/raw-csv-1 --bin .venv/bin --workers 1 2 --repeat 3
 
@@ -35,7 +35,7 @@ def commands(n_workers: int, args: argparse.Namespace, bin_folder: Path, cohort:
 
 
 def measure(args: argparse.Namespace) -> Record:
-    """Everything that one call of this benchmark found; the rows that are counted are those that become tensors."""
+    """The record of one call of this benchmark; counts the rows that become tensors."""
     found = record(args, ("row_chunksize", "n_subjects_per_shard"), args.raw)
     found["runs"] = [
         staged_run(args, name, turn, partial(commands, args.n_workers[name]), "tensors/normalization")
@@ -45,7 +45,7 @@ def measure(args: argparse.Namespace) -> Record:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line. What is compared is one installation under several names, `workers-<n>`."""
+    """The command line. Compares one installation under several names, `workers-<n>`."""
     parser = argument_parser(__doc__, "scaling")
     parser.add_argument("--bin", type=Path, required=True, help="folder with the installation's scripts")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="numbers of workers [1 2]")

@@ -1,17 +1,17 @@
-"""Makes the raw tables of a hospital that never was: patients, admissions, labs, vitals, medications.
+"""Makes the raw tables of a made-up hospital: patients, admissions, labs, vitals, medications.
 
-At scale 1 there are 50,000 subjects and about 15 million rows, two thirds of them labs; the event file lies
+At scale 1 there are 50,000 subjects and about 15 million rows, two thirds of them labs; the event file is copied
 beside the tables. Subjects come in blocks of 2,500, one block in memory at a time. Each block and table has
 its own random stream, so the values depend on seed and scale only, never on the format.
 
     python benchmarks/synthetic_tables.py --format csv --scale 0.01
 
-| table | rows at scale 1 | order of the rows | what is special |
+| table | rows at scale 1 | order of the rows | peculiarities |
 |---|---|---|---|
 | `hosp/patients` | 50 thousand | subject | static event, dates as text |
 | `hosp/admissions` | 150 thousand | subject, time | several events per row, subject column `mrn` |
 | `hosp/labs` | 10 million | subject, time | two time formats, number and text, repeated rows |
-| `hosp/medications` | 0.8 million | subject | two events per row, doses that are no number |
+| `hosp/medications` | 0.8 million | subject | two events per row, doses that are not numbers |
 | `icu/vitals` | 4 million | time, within a block | nearly all times distinct |
 | `hosp/d_labs`, `icu/d_vitals` | a few hundred | item | describe the codes |
 """
@@ -69,14 +69,14 @@ def generator(seed: int, *stream: int) -> np.random.Generator:
 
 
 def picked(rng: np.random.Generator, values: list[str | None], n: int) -> pl.Series:
-    """`n` of the values, each equally often."""
+    """`n` random values, all equally likely."""
     return pl.Series(values, dtype=pl.String).gather(rng.integers(len(values), size=n))
 
 
 def zipf(rng: np.random.Generator, n_items: int, n: int) -> np.ndarray:
-    """`n` positions below `n_items`, the first ones far more often, as with the codes of real hospitals."""
+    """`n` random positions below `n_items`, the first ones far more likely, like the codes of real hospitals."""
     shares = 1 / np.arange(1, n_items + 1)
-    # Clipped since the cumulative shares may round to a last bound below 1.
+    # Clipped because rounding may leave the last cumulative share below 1.
     return np.searchsorted(np.cumsum(shares / shares.sum()), rng.random(n)).clip(max=n_items - 1)
 
 
@@ -86,7 +86,7 @@ def time_text(column: str, time_format: str = SECONDS_FORMAT) -> pl.Expr:
 
 
 def catalogue(rng: np.random.Generator, first_item: int, n: int, units: list[str | None], kind: str) -> Catalogue:
-    """The items of labs or vitals: number, unit, names, and the mean that their values vary around."""
+    """The items of labs or vitals: number, unit, names, and the mean of their values."""
     number = pl.int_range(n, eager=True)
     return pl.DataFrame(
         {
@@ -145,7 +145,7 @@ def stays(rng: np.random.Generator, subjects: np.ndarray, first_id: int) -> pl.D
 
 
 def admissions(rng: np.random.Generator, stays: pl.DataFrame) -> pl.DataFrame:
-    """The admissions as the hospital writes them down, with an arrival at the emergency room for most."""
+    """The admissions as the hospital records them, most with an arrival at the emergency room."""
     n = stays.height
     return stays.with_columns(
         arrived=pl.col("start") - rng.integers(HOUR, 10 * HOUR, n),
@@ -199,7 +199,7 @@ def labs(rng: np.random.Generator, stays: pl.DataFrame, items: Catalogue, first_
 
 
 def lab_rows(results: pl.DataFrame, first_id: int) -> pl.DataFrame:
-    """Results of the laboratory as its table has them."""
+    """The table of laboratory results."""
     return results.with_row_index("labevent_id", offset=first_id).select(
         pl.col("labevent_id").cast(pl.Int64),
         "subject_id",
@@ -215,7 +215,7 @@ def lab_rows(results: pl.DataFrame, first_id: int) -> pl.DataFrame:
 
 
 def vitals(rng: np.random.Generator, stays: pl.DataFrame, items: Catalogue) -> pl.DataFrame:
-    """What monitors send, in order of time, so that a subject's rows lie apart."""
+    """Readings of monitors in order of time, so a subject's rows are scattered."""
     moments = during(rng, stays, VITALS_PER_ADMISSION)
     n = moments.height
     item = items[zipf(rng, items.height, n)]
@@ -257,7 +257,7 @@ def medications(rng: np.random.Generator, stays: pl.DataFrame) -> pl.DataFrame:
 
 
 def catalogues(seed: int) -> dict[str, Catalogue]:
-    """The code-description tables, with the mean of each item, which is not written."""
+    """The tables that describe codes, with the mean of each item, which is not written to the file."""
     return {
         "hosp/d_labs": catalogue(generator(seed, 0, 0), 50_000, N_LAB_ITEMS, LAB_UNITS, "Lab test"),
         "icu/d_vitals": catalogue(generator(seed, 0, 1), 220_000, N_VITAL_ITEMS, VITAL_UNITS, "Vital sign"),
@@ -287,11 +287,11 @@ def all_tables(seed: int, scale: float) -> Iterator[Tables]:
 
 
 class CsvTable:
-    """A csv file that grows block by block; compressed where its name ends in `.gz`."""
+    """A csv file that grows block by block; compressed if its name ends in `.gz`."""
 
     def __init__(self, file: Path) -> None:
         self.raw = file.open("wb")
-        # Neither name nor time go into the gzip header: the same tables are the same bytes.
+        # The gzip header gets neither name nor time, so that the same tables give the same bytes.
         compressed = gzip.GzipFile("", "wb", 6, self.raw, mtime=0) if file.suffix == ".gz" else None
         self.out = compressed or self.raw
         self.n_rows = 0
@@ -308,7 +308,7 @@ class CsvTable:
 
 
 class ParquetTable:
-    """A parquet file that is put together, in bounded memory, from one part per block."""
+    """A parquet file that is assembled from one part per block, in bounded memory."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -318,7 +318,7 @@ class ParquetTable:
         self.n_rows = 0
 
     def add(self, frame: pl.DataFrame) -> None:
-        """Keeps a block as a part."""
+        """Stores a block as a part."""
         self.part_files.append(self.parts / f"{len(self.part_files)}.parquet")
         frame.write_parquet(self.part_files[-1])
         self.n_rows += frame.height
@@ -363,7 +363,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Makes the tables and says how many rows they have."""
+    """Makes the tables and prints how many rows they have."""
     args = arguments()
     n_rows = write_tables(all_tables(args.seed, args.scale), args.output, args.format)
     shutil.copy(EVENT_FILE, args.output / EVENT_FILE.name)

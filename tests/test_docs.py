@@ -1,7 +1,7 @@
-"""What README and documentation show is true: commands run, files parse, outputs are what is printed.
+"""README and documentation are true: commands run, files parse, outputs are what is printed.
 
-CONTRIBUTING.md says how a block's title, or the comment before it, tells what it is. A page's blocks run in order, in a folder that
-has `configs/`, `examples/` and the demo's tables.
+CONTRIBUTING.md says what a block's title, or the comment before it, means. A page's blocks run in order, in a
+folder that has `configs/`, `examples/` and the demo's tables.
 """
 
 import os
@@ -124,7 +124,7 @@ def page_folder(tmp_path: Path, demo_raw: Path) -> Path:
 
 
 def run(block: Block, folder: Path, where: str) -> str:
-    """Runs a block of commands; gives what it printed."""
+    """Runs a block of commands; returns what it printed."""
     ran = bash(block.text, folder)
     if block.mark != "fails":
         assert ran.returncode == 0, f"{where} ended with {ran.returncode}:\n{ran.stdout}\n{ran.stderr}"
@@ -135,7 +135,7 @@ def run(block: Block, folder: Path, where: str) -> str:
 
 
 def act_on(block: Block, folder: Path, where: str, printed: str) -> str:
-    """Does what a block asks for; gives what was printed last."""
+    """Does what a block asks for; returns what was printed last."""
     if block.title is not None:
         path = folder / block.title
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -160,7 +160,10 @@ MALFORMED = [
     ({}, ["{}", "col, str, literal, extract", "0 keys"]),
     ({"col": "i", "str": "a"}, ["{'col': 'i', 'str': 'a'}", "one key", "2 keys"]),
     ({1: {}}, ["{1: {}}", "1 is not text"]),
-    ({"nope": 3}, ["{'nope': 3}", "col, str, literal, extract", "'nope' is no kind, 3 no matcher"]),
+    (
+        {"nope": 3},
+        ["{'nope': 3}", "col, str, literal, extract", "'nope' is not one of these keys, and 3 is not a matcher"],
+    ),
     ({"litral": 3}, ["did you mean 'literal'?"]),
     ({"col": 5}, ["at col", "found 5", "name of a column"]),
     ({"col": {"i": {}}}, ["at col", "{'i': {}}", "name of a column"]),

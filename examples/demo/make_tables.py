@@ -1,15 +1,15 @@
-"""Writes the raw tables of an invented hospital: the same seed gives the same bytes.
+"""Writes the raw tables of a made-up hospital; the same seed gives the same bytes.
 
-| table | format | a row is |
+| table | format | a row describes |
 |---|---|---|
 | `hosp/patients` | csv | a person |
 | `hosp/admissions` | parquet | a stay in hospital |
 | `hosp/labs` | csv.gz | a laboratory result |
-| `hosp/d_labs` | csv | a laboratory test in words |
+| `hosp/d_labs` | csv | a kind of laboratory test |
 | `icu/vitals` | parquet | a bedside observation |
 
-The tables are untidy on purpose, in the ways that real ones are: ids have another name in every table, times
-are text in two formats, some results are words, some cells are empty.
+The tables are deliberately as untidy as real ones: ids have another name in every table, times are text in two
+formats, some results are words, some cells are empty.
 """
 
 import argparse
@@ -79,7 +79,7 @@ def make_admissions(rng: np.random.Generator, patients: pl.Series) -> pl.DataFra
 
 
 def during(stays: pl.DataFrame, rng: np.random.Generator, mean: float) -> tuple[pl.DataFrame, pl.Series]:
-    """Stays repeated about `mean` times each, and a random time within each."""
+    """The stays, each repeated about `mean` times, and a random time within the stay for each repetition."""
     rows = stays[np.repeat(np.arange(len(stays)), rng.poisson(mean, len(stays)))]
     length = rows["discharged"] - rows["admitted"]
     share = pl.Series((rng.random(len(rows)) * 1000).astype("int64"))
@@ -126,7 +126,7 @@ def make_vitals(rng: np.random.Generator, stays: pl.DataFrame) -> pl.DataFrame:
 
 
 def make_tables(seed: int = 1, n_subjects: int = N_SUBJECTS) -> dict[str, pl.DataFrame]:
-    """All tables by the name of their file below the input folder."""
+    """All tables, by the path of their file below the input folder."""
     rng = np.random.default_rng(seed)
     patients = make_patients(rng, n_subjects)
     admissions = make_admissions(rng, patients["patient"])
@@ -140,10 +140,10 @@ def make_tables(seed: int = 1, n_subjects: int = N_SUBJECTS) -> dict[str, pl.Dat
 
 
 def write_table(table: pl.DataFrame, path: Path) -> None:
-    """Writes a table in the format that its name asks for."""
+    """Writes a table in the format that the file name implies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.name.endswith(".csv.gz"):
-        # NOTE: gzip puts the time of writing into the file unless told otherwise.
+        # NOTE: by default gzip puts the time of writing into the file.
         path.write_bytes(gzip.compress(table.write_csv().encode(), mtime=0))
     elif path.suffix == ".csv":
         table.write_csv(path)
@@ -152,7 +152,7 @@ def write_table(table: pl.DataFrame, path: Path) -> None:
 
 
 def main() -> None:
-    """The command line: where to write, and from which seed."""
+    """Writes the tables as the command line says."""
     parser = argparse.ArgumentParser(description="Write the raw tables of the demo.")
     parser.add_argument("folder", type=Path, help="where the tables go")
     parser.add_argument("--seed", type=int, default=1)

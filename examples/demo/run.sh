@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The demo: raw tables -> a MEDS dataset -> tensors, through the runner. `make demo` calls it; call it yourself with
-# another folder, and with overrides for the stages of the extraction behind it:
+# The demo: raw tables -> a MEDS dataset -> tensors, with the runner. `make demo` calls it. You can also call it with
+# another folder, followed by overrides for the extraction:
 #
 #   examples/demo/run.sh /tmp/demo seed=7
 set -euo pipefail
@@ -11,10 +11,10 @@ shift || true
 
 python examples/demo/make_tables.py "$folder/raw"
 
-# Everything anew each time: the runner would skip what an earlier call has done.
+# Start over each time: otherwise the runner would skip what an earlier call has done.
 rm -rf "$folder/cohort" "$folder/tensors"
 
-# NOTE: the inner quotes are for Hydra, to which some characters mean something.
+# NOTE: the inner quotes are for Hydra, in which some characters have a special meaning.
 MEDS_transform-runner \
     pipeline_config_fp=configs/extraction.yaml \
     "input_dir='$folder/raw'" \

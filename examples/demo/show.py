@@ -1,6 +1,6 @@
-"""Shows what is in a MEDS dataset: splits and shards, the commonest codes, a subject's rows, the files.
+"""Shows a MEDS dataset: splits and shards, the most common codes, the rows of a subject, the files.
 
-Given a pre-processed dataset too, shows the tensor of its first subject.
+Given a pre-processed dataset as well, shows the tensor of its first subject.
 """
 
 import argparse
@@ -18,7 +18,7 @@ FIRST_SHARD = "train/0"
 
 
 def read_shards(cohort: Path) -> pl.DataFrame:
-    """All measurements, with the `shard` and the `split` that each is in."""
+    """All measurements, with their `shard` and `split`."""
     data = cohort / "data"
     paths = sorted(data.rglob("*.parquet"))
     if not paths:
@@ -44,7 +44,7 @@ def count_by(rows: pl.DataFrame, key: str) -> pl.DataFrame:
 
 
 def count_codes(rows: pl.DataFrame, codes: pl.DataFrame) -> pl.DataFrame:
-    """Codes with their rows, subjects and description, the commonest first."""
+    """Codes with their rows, subjects and description, the most common first."""
     counts = rows.group_by("code").agg(
         pl.len().alias("rows"),
         pl.col("subject_id").n_unique().alias("subjects"),
@@ -55,7 +55,7 @@ def count_codes(rows: pl.DataFrame, codes: pl.DataFrame) -> pl.DataFrame:
 
 
 def as_text(cell: object) -> str:
-    """A cell for the screen: nothing where there is nothing."""
+    """A cell as text; empty for null."""
     match cell:
         case None:
             return ""
@@ -68,7 +68,7 @@ def as_text(cell: object) -> str:
 
 
 def as_table(frame: pl.DataFrame, title: str) -> Table:
-    """A frame for the screen, numbers to the right."""
+    """A frame as a table for the terminal, numbers right-aligned."""
     table = Table(title=title, title_justify="left")
     for name, dtype in frame.schema.items():
         table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
@@ -84,7 +84,7 @@ def show(cohort: Path, console: Console) -> None:
     by_code = count_codes(rows, codes)
     console.print(as_table(count_by(rows, "split"), "Splits"))
     console.print(as_table(count_by(rows, "shard"), "Shards: a file each"))
-    console.print(as_table(by_code.head(MAX_CODES), f"The commonest of {len(by_code)} codes"))
+    console.print(as_table(by_code.head(MAX_CODES), f"The most common of {len(by_code)} codes"))
     subject = rows.filter(pl.col("subject_id") == rows["subject_id"].min()).drop("shard", "split")
     subject = subject.with_columns(pl.selectors.integer().cast(pl.String))
     console.print(as_table(subject.head(MAX_ROWS), "The first rows of one subject"))
@@ -99,7 +99,7 @@ def show(cohort: Path, console: Console) -> None:
 
 
 def read_first_tensor(tensors: Path) -> tuple[int, pl.DataFrame]:
-    """The first subject of the first shard, and its tensor with a row per event, as text, padding cut off."""
+    """The first subject of the first shard, and its tensor as text, with a row per event and without padding."""
     event_seqs = pl.read_parquet(tensors / "tokenization" / "event_seqs" / f"{FIRST_SHARD}.parquet", glob=False)
     codes = pl.read_parquet(tensors / "metadata" / "codes.parquet", glob=False)
     words = dict(codes.select("code/vocab_index", "code").iter_rows())
@@ -129,7 +129,7 @@ def show_tensor(tensors: Path, console: Console) -> None:
 
 
 def main() -> None:
-    """The command line: which dataset."""
+    """Shows the datasets that the command line names."""
     parser = argparse.ArgumentParser(description="Show what is in a MEDS dataset.")
     parser.add_argument("cohort", type=Path, help="the dataset's folder, with data/ and metadata/ in it")
     parser.add_argument("tensors", type=Path, nargs="?", help="the folder of the pre-processed dataset")

@@ -1,4 +1,4 @@
-"""Values of a configuration become polars expressions: columns, text with columns in it, matchers.
+"""Turns values of a configuration into polars expressions: columns, text with columns in it, matchers.
 
 A **column expression** (`cfg_to_expr`) is one of
 
@@ -7,25 +7,24 @@ A **column expression** (`cfg_to_expr`) is one of
 | `"name"` | the column |
 | `"text {a} more {b}"` | text with the columns' values in place of the braces; null if any of them is null |
 | `{col: name}` | the column, whatever its name looks like |
-| `{str: "…{a}…"}` | text, also when no column is in it |
-| `{literal: value}` | the value as it is |
-| `{extract: {from: column, regex: pattern, group_index: 1}}` | that capture group of the column's text |
+| `{str: "…{a}…"}` | text, even without a column in it |
+| `{literal: value}` | the value itself |
+| `{extract: {from: column, regex: pattern, group_index: 1}}` | that capture group, from the column's text |
 | `[expression, …]` | the first that is not null, in the common type of all (text if any is text) |
 | `{output: expression, matcher: matcher}` | the expression on rows that match, null elsewhere |
-| `{"name or text {a}": matcher}` | the same in short |
+| `{"name or text {a}": matcher}` | short for the line above |
 
-A **matcher** (`matcher_to_expr`) maps columns to what their values must be, all at once: a single value,
-null, or `{regex: pattern}`, which is searched for in the column's text. Patterns are of Rust's dialect (no
-look-around). A matcher is true or false in every row, never null, so that `~` gives exactly the other rows.
+A **matcher** (`matcher_to_expr`) maps columns to what all of their values must be: a single value, null, or
+`{regex: pattern}`, which is searched for in the column's text. Patterns are in Rust's dialect (no look-around).
+A matcher is true or false in every row, never null, so `~` selects exactly the other rows.
 
-Values compare in the type that the column turns out to have when the data are read: `"9"`, `"09"`, `9` and
-`9.0` all are the number 9; a boolean equals `"true"` or `"false"` in any case, but never 0 or 1; dates and
-times equal their ISO 8601 text, to the microsecond, without a zone as the column's own clock shows them;
-text equals its own characters only. A value that the column's type cannot hold matches no row.
+Values are compared in the dtype that the column has in the data: `"9"`, `"09"`, `9` and `9.0` are all the number
+9; a boolean equals `"true"` or `"false"` in any case, but never 0 or 1; dates and times equal their ISO 8601
+text, to the microsecond (without a zone: the column's local time); text equals only itself. A value that
+the column's dtype cannot hold matches no row.
 
-Only `{name}` is replaced in a text; other braces stand for themselves: `"{{a}}"` puts braces round a value,
-and `{literal: "{a}"}` is those three characters. Functions return the columns that an expression reads,
-too.
+Only `{name}` is replaced in a text; other braces stand for themselves: `"{{a}}"` puts braces around a value,
+and `{literal: "{a}"}` is those three characters. Functions also return the columns that an expression reads.
 """
 
 import re
@@ -58,14 +57,17 @@ _COLUMN_IN_TEXT = re.compile(r"\{([^{}]+)\}")
 def cfg_to_expr(cfg: Any) -> Parsed:
     """The polars expression for a column expression, and the columns that it reads.
 
-    `cfg` has any form of the table above, plain or as OmegaConf's containers. Anything else is a ValueError
-    that quotes what was found, where in a nested form, and what is allowed there.
+    `cfg` has any form of the table above, in plain containers or those of OmegaConf.
 
-    >>> expression, columns = cfg_to_expr({"Lab {code}": {"flag": {"regex": "^abn"}}})
-    >>> sorted(columns)
-    ['code', 'flag']
-    >>> pl.DataFrame({"code": [7, 8], "flag": ["abnormal", None]}).select(expression).to_series().to_list()
-    ['Lab 7', None]
+    Raises:
+        ValueError: it has another form; the message quotes what was found, where, and what is allowed there.
+
+    Examples:
+        >>> expression, columns = cfg_to_expr({"Lab {code}": {"flag": {"regex": "^abn"}}})
+        >>> sorted(columns)
+        ['code', 'flag']
+        >>> pl.DataFrame({"code": [7, 8], "flag": ["abnormal", None]}).select(expression).to_series().to_list()
+        ['Lab 7', None]
     """
     return _expression(_plain(cfg), "")
 
@@ -73,23 +75,28 @@ def cfg_to_expr(cfg: Any) -> Parsed:
 def matcher_to_expr(cfg: Any) -> Parsed:
     """The polars expression that is true on the rows that match and false on all others, and its columns.
 
-    The empty matcher matches every row; its expression is the literal `true`, of length 1 until it meets a
-    frame. What is no matcher is a ValueError, as above.
+    The empty matcher matches every row; its expression is the literal `true`, which has length 1 unless it is
+    used beside columns of a frame.
 
-    >>> expression, columns = matcher_to_expr({"version": "9"})
-    >>> pl.DataFrame({"version": [9, 10, None]}).select(expression).to_series().to_list()
-    [True, False, False]
+    Raises:
+        ValueError: `cfg` is not a matcher; the message quotes what was found, where, and what is allowed there.
+
+    Examples:
+        >>> expression, columns = matcher_to_expr({"version": "9"})
+        >>> pl.DataFrame({"version": [9, 10, None]}).select(expression).to_series().to_list()
+        [True, False, False]
     """
     return _matcher(_plain(cfg), "")
 
 
 def is_matcher(cfg: Any) -> tuple[bool, str | None]:
-    """Whether the value is a matcher, and why not.
+    """Whether the value is a matcher, and if not, why.
 
-    >>> is_matcher({"code": None})
-    (True, None)
-    >>> is_matcher(["code"])
-    (False, "Matcher: found ['code']; allowed: a mapping from columns to values")
+    Examples:
+        >>> is_matcher({"code": None})
+        (True, None)
+        >>> is_matcher(["code"])
+        (False, "Matcher: found ['code']; allowed: a mapping from columns to values")
     """
     try:
         matcher_to_expr(cfg)
@@ -99,19 +106,24 @@ def is_matcher(cfg: Any) -> tuple[bool, str | None]:
 
 
 def is_col_field(text: str | None) -> bool:
-    """Whether the text has the form `col(name)` by which event files tell columns from literals.
+    """Whether the text has the form `col(name)`, which names a column in an event conversion file.
 
-    >>> is_col_field("col(ward)"), is_col_field("ward"), is_col_field(None)
-    (True, False, False)
+    Examples:
+        >>> is_col_field("col(ward)"), is_col_field("ward"), is_col_field(None)
+        (True, False, False)
     """
     return isinstance(text, str) and text.startswith("col(") and text.endswith(")")
 
 
 def parse_col_field(text: str) -> str:
-    """The name inside `col(name)`, as it is. A text of another form is a ValueError.
+    """The name inside `col(name)`.
 
-    >>> parse_col_field("col(ward)")
-    'ward'
+    Raises:
+        ValueError: the text has another form.
+
+    Examples:
+        >>> parse_col_field("col(ward)")
+        'ward'
     """
     if not is_col_field(text):
         raise ValueError(f"{text!r} does not name a column: write col(name)")
@@ -119,7 +131,7 @@ def parse_col_field(text: str) -> str:
 
 
 def _plain(cfg: Any) -> Any:
-    """The value without OmegaConf, whose containers may sit inside plain ones as well."""
+    """The value in plain containers; those of OmegaConf may also be nested in plain ones."""
     if OmegaConf.is_config(cfg):
         try:
             return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -133,7 +145,7 @@ def _plain(cfg: Any) -> Any:
 
 
 def _malformed(what: str, where: str, found: Any, allowed: str) -> ValueError:
-    """What to raise for something that is not allowed there."""
+    """The error for a value that is not allowed in its place."""
     place = f" at {where}" if where else ""
     return ValueError(f"{what}{place}: found {found!r}; allowed: {allowed}")
 
@@ -203,7 +215,7 @@ def _mapping(cfg: dict[Any, Any], where: str) -> Parsed:
         return _KINDS[kind](value, _below(where, kind))
     if isinstance(value, dict):
         return _where_matching(_name_or_text(kind), _matcher(value, _below(where, kind)))
-    why = f"{kind!r} is no kind{nearest(kind, _KINDS)}, {value!r} no matcher"
+    why = f"{kind!r} is not one of these keys{nearest(kind, _KINDS)}, and {value!r} is not a matcher"
     raise _malformed(_EXPRESSION, where, cfg, f"{_MAPPINGS}; {why}")
 
 
@@ -275,7 +287,7 @@ _MAPPINGS = "one key of col, str, literal, extract; `output` and `matcher`; or {
 
 
 def _pattern(what: str, pattern: Any, where: str) -> str:
-    """The pattern, if polars can compile it."""
+    """The pattern, after a check that polars can compile it."""
     if not isinstance(pattern, str):
         raise _malformed(what, where, pattern, "a regular expression as text")
     try:
@@ -330,13 +342,13 @@ def _as_text(value: str | int | float | date | time) -> str:
 def _equals(column: str, wanted: str) -> pl.Expr:
     """True where the column's value, in the column's type, is the wanted one, else false.
 
-    The type is not known before the data are read. So there is a comparison per type, each on a selector that
-    polars expands to the column if it has this type and to nothing if not: one comparison is left at most.
+    The type is not known before the data are read. So there is one comparison per type, each on a selector that
+    polars expands to the column if it has this type, and to nothing otherwise; at most one comparison remains.
     """
     cell = cs.by_name(column)
     text = (cell & (cs.string() | cs.categorical() | cs.enum())).cast(pl.String) == pl.lit(wanted)
     others = _boolean_equals(cell, wanted) + _number_equals(cell, wanted) + _time_equals(cell, wanted)
-    # Null where the value is, but also where a wider type's value does not fit the one that is compared.
+    # A comparison is null where the value is null, but also where the value does not fit the type of the comparison.
     return _column(column).is_not_null() & pl.any_horizontal(pl.lit(False), text, *others).fill_null(False)
 
 
@@ -348,7 +360,7 @@ def _boolean_equals(cell: cs.Selector, wanted: str) -> list[pl.Expr]:
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 _NO_NUMBER = re.compile(r"nan|[+-]?inf(inity)?", re.IGNORECASE)
 _LARGEST_FLOAT32 = 3.4028235677973366e38
-"""Halfway from the largest 32-bit float to the next power of two: from here on, casting gives infinity."""
+"""Halfway from the largest 32-bit float to the next power of two: numbers from here on become infinite when cast."""
 
 
 def _number_equals(cell: cs.Selector, wanted: str) -> list[pl.Expr]:
@@ -369,7 +381,7 @@ def _float_equals(cell: cs.Selector, number: float) -> list[pl.Expr]:
 
 
 def _integer_equals(cell: cs.Selector, number: Decimal) -> list[pl.Expr]:
-    """In 64-bit integers, never in floats, which are not exact beyond 2^53."""
+    """Compares as 64-bit integers, never as floats, which are not exact beyond 2^53."""
     if number != number.to_integral_value():
         return []
     equals = []
@@ -383,8 +395,8 @@ def _integer_equals(cell: cs.Selector, number: Decimal) -> list[pl.Expr]:
 
 
 def _decimal_equals(cell: cs.Selector, number: Decimal) -> list[pl.Expr]:
-    # NOTE: polars refuses or mistakes decimals of different scales where 38 digits are too few, so that their
-    # text is compared, apart from zeros at the end.
+    # NOTE: polars fails, or errs, on decimals of different scales for which 38 digits are too few. So their text is
+    # compared, without trailing zeros.
     whole, _, fraction = f"{number.copy_abs():f}".partition(".")
     sign = "-" if number < 0 else ""
     fraction = fraction.rstrip("0")
@@ -394,7 +406,7 @@ def _decimal_equals(cell: cs.Selector, number: Decimal) -> list[pl.Expr]:
 
 
 def _time_equals(cell: cs.Selector, wanted: str) -> list[pl.Expr]:
-    # Python reads "20200101" and "10" as a date and a time as well: here, only what looks like one is.
+    # Python also reads "20200101" as a date and "10" as a time; only text with the usual separators counts here.
     equals: list[pl.Expr] = []
     if "-" in wanted and (day := _parsed(date.fromisoformat, wanted)) is not None:
         equals.append((cell & cs.date()) == pl.lit(day))
@@ -411,7 +423,7 @@ def _instant(text: str) -> datetime:
 
 
 def _instant_equals(cell: cs.Selector, instant: datetime) -> pl.Expr:
-    """Without a zone, as the column's own clock shows it; with one, in columns that have a zone, too."""
+    """An instant without a zone is compared to the column's local time; one with a zone to columns with a zone only."""
     zoned = (cell & cs.datetime(time_zone="*")).dt.convert_time_zone("UTC")
     clock = zoned if instant.tzinfo else cell & cs.datetime(time_zone=[None, "*"])
     in_microseconds = clock.dt.replace_time_zone(None).cast(pl.Datetime("us"), strict=False)

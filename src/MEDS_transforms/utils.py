@@ -1,4 +1,4 @@
-"""The former public names of helpers that now live in `config`, `io`, `parser` and `mapreduce`."""
+"""Helpers of earlier releases, under their former names."""
 
 import logging
 import warnings
@@ -40,13 +40,14 @@ def stage_init(cfg: Mapping[str, Any]) -> tuple[Path, Path, Path]:
 def get_shard_prefix(base_path: Path, fp: Path) -> str:
     """The name of a shard: its path below `base_path`, without suffix.
 
-    >>> get_shard_prefix(Path("/a/b"), Path("/a/b/train/0.parquet"))
-    'train/0'
+    Examples:
+        >>> get_shard_prefix(Path("/a/b"), Path("/a/b/train/0.parquet"))
+        'train/0'
     """
     relative = Path(fp).relative_to(base_path)
     return (relative.parent / relative.name.split(".")[0]).as_posix()
 
 
 def hydra_loguru_init() -> None:
-    """Does nothing: logging is Python's own. Older scripts import it."""
+    """Does nothing, since Python's logging is used. Kept for older scripts that import it."""
     warnings.warn("hydra_loguru_init does nothing any more; remove the call.", DeprecationWarning, stacklevel=2)

@@ -101,7 +101,7 @@ def test_lookup_keeps_the_order_of_a_million_rows(tmp_path, modifiers, engine):
     ("metadata", "modifiers", "message"),
     [
         (codes(code=["A"]), None, r"code/n_subjects: run count_code_occurrences before this stage"),
-        (codes(**{"code/n_subjects": [1]}), None, r"code: this is no code metadata"),
+        (codes(**{"code/n_subjects": [1]}), None, r"code: this is not code metadata"),
         (codes(**{"code": ["A"], "code/n_subjects": [1]}), ["unit"], r"unit: correct code_modifiers"),
         (
             codes(**{"code": ["A", "A", "B"], "unit": ["x"] * 3, "code/n_subjects": [1, 2, 3]}),
@@ -161,7 +161,7 @@ def test_the_former_metadata_of_the_codes_seen_follow(caplog):
     got = join_former(new, former, None)
     want = codes(code=[None, "A", "B"], n=[1, 2, 3], x=["new", None, "new"], y=[3, None, 1], z=[[3], None, [1]])
     assert_frame_equal(got, want)
-    assert "1 of 3 codes of the former code metadata were not seen" in caplog.text
+    assert "1 of 3 codes of the former code metadata do not occur any more" in caplog.text
 
 
 def test_the_former_metadata_are_joined_by_the_modifiers_that_both_have():

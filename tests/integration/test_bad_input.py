@@ -175,11 +175,11 @@ AT_SHARD_EVENTS = {
     ),
     "a gzip is truncated": (
         lambda h: h.table("hosp/patients.csv.gz", GZIPPED[: len(GZIPPED) // 2]),
-        ["hosp/patients", "patients.csv.gz", "cannot be read", "get it again"],
+        ["hosp/patients", "patients.csv.gz", "cannot be read", "get a new copy"],
     ),
     "a file is no parquet": (
         lambda h: h.table("labs.parquet", labs().write_csv().encode()),
-        ["labs", "labs.parquet", "cannot be read", "get it again"],
+        ["labs", "labs.parquet", "cannot be read", "get a new copy"],
     ),
     "a later row does not fit": (
         lambda h: h.table("hosp/patients.csv.gz", PATIENTS + PATIENT * 100 + "x7,1950,F\n"),

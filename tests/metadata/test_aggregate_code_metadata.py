@@ -207,7 +207,7 @@ def test_the_former_metadata_of_the_codes_seen_follow(data, caplog):
     stage.main(cfg(data, aggregations=["values/sum"]))
     want = {"code": ["A"], "values/sum": [9.0], "description": ["y"], "parent_codes": [["q"]]}
     assert_frame_equal(codes(data), pl.DataFrame(want, schema_overrides={"values/sum": pl.Float32}))
-    assert "1 of 2 codes of the former code metadata were not seen" in caplog.text
+    assert "1 of 2 codes of the former code metadata do not occur any more" in caplog.text
 
 
 def test_the_same_bytes_whatever_the_number_of_workers(tmp_path):

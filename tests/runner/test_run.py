@@ -169,7 +169,7 @@ def test_a_stage_with_a_null_block_is_one_process(tmp_path):
             {"parallelize": {"launcher": "processes", "launcher_params": {"n_jobs": 1}}},
             ["a: the launcher processes takes no launcher_params"],
         ),
-        ("stages: [a]", {"parallelize": {"n_workers": 0}}, ["whole number from 1 on, not 0"]),
+        ("stages: [a]", {"parallelize": {"n_workers": 0}}, ["whole number, at least 1, not 0"]),
         ("stages: [a]", {"parallelize": {"n_workers": "two"}}, ["not 'two'"]),
         ("stages: [a]", {"parallelize": {"n_workers": True}}, ["not True"]),
         ("stages: [a]", {"a": {"parallelize": 3}}, ["a.parallelize: must be a block"]),

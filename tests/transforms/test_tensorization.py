@@ -174,7 +174,7 @@ def test_time_delta_in_another_unit() -> None:
 @pytest.mark.parametrize(
     ("seqs", "message"),
     [
-        (SEQS.drop("time_delta_days"), "one column time_delta_…, there are 0"),
+        (SEQS.drop("time_delta_days"), "one column time_delta_…, but there are 0"),
         (SEQS.with_columns(time_delta_hours="time_delta_days"), "there are 2.*time_delta_days, time_delta_hours"),
         (SEQS.drop("code", "numeric_value"), "code is missing.*\n.*numeric_value is missing"),
         (SEQS.cast({"code": pl.List(pl.List(pl.String))}), "code must be.*run fit_vocabulary_indices and normaliz"),
@@ -183,7 +183,7 @@ def test_time_delta_in_another_unit() -> None:
         (event_seqs((1, [NAN], [[None]], [[NAN]])), "1 measurements have no code"),
         (
             event_seqs((1, [NAN], [[-1]], [[NAN]]), code=pl.List(pl.List(pl.Int64))),
-            "-1 is no vocabulary index",
+            "-1 is not a vocabulary index",
         ),
         (event_seqs((1, [NAN], [[1], [2]], [[NAN], [NAN]])), "differ in length"),
         (event_seqs((1, [NAN], [[1]], [[NAN, NAN]])), "differ in length"),

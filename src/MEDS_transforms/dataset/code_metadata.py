@@ -1,4 +1,4 @@
-"""The table of codes, `codes.parquet`: how it is read, looked up, and how a stage's results join it."""
+"""The table of codes, `codes.parquet`: reading it, looking codes up, and adding a stage's results to it."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,7 +50,7 @@ def add_to_codes(new: pl.DataFrame, old: pl.DataFrame | None) -> pl.DataFrame:
 
 
 def code_key(code_modifiers: Sequence[str] | None) -> list[str]:
-    """The columns that tell codes apart: `code` and the modifiers."""
+    """The columns that identify a code: `code` and the modifiers."""
     return [CODE, *(code_modifiers or [])]
 
 
@@ -60,19 +60,19 @@ def lookup(
     code_modifiers: Sequence[str] | None,
     columns: Mapping[str, str],
 ) -> pl.LazyFrame:
-    """Adds to every row what the code metadata says about its code, or null where it says nothing.
+    """Adds columns of the code metadata to every row, by its code; null for codes that are not in the metadata.
 
-    Rows keep their order. Null modifiers are equal to each other; a null code, which in the metadata stands for
-    all codes together, is no code.
+    Rows keep their order. Null modifiers are equal to each other. A null code matches nothing: in the metadata it
+    stands for all codes together.
 
     Args:
         df: the measurements.
         code_metadata: a row per code and modifiers.
-        code_modifiers: the columns that join `code`, or None.
-        columns: what the metadata's columns are called in the result.
+        code_modifiers: the columns that identify a code together with `code`, or None.
+        columns: the metadata's columns to add, and their names in the result.
 
     Raises:
-        ValueError: columns are missing in the metadata (the message names the stage to run before) or in the
+        ValueError: columns are missing in the metadata (the message names the stage to run first) or in the
             data, or the metadata has several rows for one code and modifiers.
     """
     key = code_key(code_modifiers)
@@ -91,8 +91,8 @@ def lookup(
         rows = rows.join(known, on=key, how="left", nulls_equal=True, maintain_order="left")
         return rows.select(columns.values()).to_struct(keys.name)
 
-    # NOTE: as an expression of the key alone. A join of whole rows that keeps their order takes twice as long,
-    # and hides from polars which of the other columns are needed.
+    # NOTE: an expression of the key only. A join of whole rows that keeps their order takes twice as long, and
+    # polars cannot see through it which of the other columns are needed.
     said = pl.struct(key).map_batches(say, known.select(columns.values()).to_struct().dtype, is_elementwise=True)
     return df.with_columns(said.alias(_SAID)).unnest(_SAID)
 
@@ -101,18 +101,18 @@ _SAID = "__said"
 
 
 def check_data(there: Iterable[str], columns: Iterable[str]) -> None:
-    """Raises a ValueError, which lists them and what there is, if the data lacks columns."""
+    """Raises a ValueError if the data lacks columns; the message lists these, and the columns that there are."""
     there = list(there)
     if missing := [column for column in columns if column not in there]:
         raise ValueError(
             f"The data has no column {listed(missing)}{nearest(missing[0], there)}. It has: {listed(there)}. Correct "
-            "the data, or code_modifiers where that asks for the column."
+            "the data, or code_modifiers if that names the column."
         )
 
 
 def check_metadata(code_metadata: pl.DataFrame, columns: Iterable[str]) -> None:
-    """Raises a ValueError, which names the stage to run before, if the code metadata lacks columns."""
-    problems = Problems("The code metadata lacks what this stage needs")
+    """Raises a ValueError if the code metadata lacks columns; the message names the stage to run first."""
+    problems = Problems("The code metadata lacks columns that this stage needs")
     for column in columns:
         if column not in code_metadata.columns:
             problems.add(f"{column}: {_remedy(column)}")
@@ -121,7 +121,7 @@ def check_metadata(code_metadata: pl.DataFrame, columns: Iterable[str]) -> None:
 
 def _remedy(column: str) -> str:
     if column == CODE:
-        return "this is no code metadata; correct metadata_input_dir"
+        return "this is not code metadata; correct metadata_input_dir"
     if column == VOCAB_INDEX:
         return "run fit_vocabulary_indices before this stage"
     if "/" not in column:
@@ -131,25 +131,25 @@ def _remedy(column: str) -> str:
 
 
 def check_unique(code_metadata: pl.DataFrame, key: Sequence[str]) -> None:
-    """Raises a ValueError, which shows them with their counts, if rows of the metadata have the same key."""
+    """Raises a ValueError if rows of the metadata have the same key; the message shows these with their counts."""
     if code_metadata.height == code_metadata.select(pl.struct(key).n_unique()).item():
         return
     repeated = code_metadata.group_by(key).len("count").filter(pl.col("count") > 1).sort(key)
     shown = "\n".join(f"  {row}" for row in repeated.head(20).rows())
     raise ValueError(
         f"The code metadata has several rows for one ({', '.join(key)}); here with the number of rows:\n{shown}\n"
-        "Remove all but one, or add the columns that tell them apart to code_modifiers."
+        "Remove all but one, or add the columns in which they differ to code_modifiers."
     )
 
 
 def with_mean_and_std(code_metadata: pl.DataFrame) -> pl.DataFrame:
-    """The code metadata with the mean and deviation of every code's values, null for a code without values.
+    """The code metadata with mean and standard deviation of every code's values, null for a code without values.
 
-    They are `values/mean` and `values/std` as they stand, where the metadata has them, and else follow from
+    `values/mean` and `values/std` are used if the metadata has them; otherwise they are computed from
     `values/n_occurrences`, `values/sum` and `values/sum_sqd` in 32 bits, as in release 0.1.
 
     Raises:
-        ValueError: the metadata has neither; the message names the stage to run before.
+        ValueError: the metadata has neither; the message names the stage to run first.
 
     >>> with_mean_and_std(
     ...     pl.DataFrame({"code": ["a"], "values/n_occurrences": [2], "values/sum": [4.0], "values/sum_sqd": [10.0]})
@@ -173,10 +173,10 @@ def with_mean_and_std(code_metadata: pl.DataFrame) -> pl.DataFrame:
 
 
 def join_former(new: pl.DataFrame, former: pl.DataFrame | None, code_modifiers: Sequence[str] | None) -> pl.DataFrame:
-    """The codes of `new`, in its order, with what was known of them before; the log counts what is gone.
+    """The codes of `new`, in its order, with the columns of the former metadata; the log counts codes that are gone.
 
-    They are joined by `code` and those modifiers that both have. Columns: the key, the new ones, then the former
-    ones that are not computed anew.
+    They are joined by `code` and the modifiers that both have. Columns: the key, the new ones, then those former
+    ones that `new` does not have.
 
     Raises:
         ValueError: the former metadata has several rows for one code and those modifiers.
@@ -195,7 +195,7 @@ def join_former(new: pl.DataFrame, former: pl.DataFrame | None, code_modifiers: 
     )
     check_unique(former, on)
     if gone := former.join(new, on=on, how="anti", nulls_equal=True).height:
-        logger.info("%d of %d codes of the former code metadata were not seen, and are left out", gone, former.height)
+        logger.info("%d of %d codes of the former code metadata do not occur any more; left out", gone, former.height)
     return new.join(former, on=on, how="left", nulls_equal=True, maintain_order="left")
 
 

@@ -1,4 +1,4 @@
-"""The dtypes in which columns of several frames meet."""
+"""Common dtypes for columns of several frames."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ TEXT_DTYPES = (pl.String, pl.Categorical, pl.Enum)
 
 
 def concat_meeting(frames: list[pl.DataFrame]) -> pl.DataFrame:
-    """The frames one below the other; columns of one name meet in their common supertype, and text wins."""
+    """Concatenates the frames; columns of the same name get their common supertype, or text if any of them is text."""
     dtypes: dict[str, list[pl.DataType]] = {}
     for frame in frames:
         for name, dtype in frame.schema.items():
@@ -30,20 +30,21 @@ def _meeting_dtype(name: str, dtypes: list[pl.DataType]) -> pl.DataType:
     try:
         met = pl.concat(empty, how="vertical_relaxed").schema[name]
     except pl.exceptions.SchemaError:
-        raise ValueError(f"The column {name!r} has dtypes that cannot meet: {listed(dtypes)}.") from None
-    # Signed and unsigned 64-bit integers: some versions of polars go to 128 bits, which parquet cannot store.
+        raise ValueError(f"The column {name!r} has dtypes that cannot be combined: {listed(dtypes)}.") from None
+    # For signed and unsigned 64-bit integers some versions of polars choose 128 bits, which parquet cannot store.
     return pl.Float64() if met == pl.Int128 else met
 
 
 def meeting_types(
     key: Sequence[str], data: Mapping[str, pl.DataType], code_metadata: Mapping[str, pl.DataType]
 ) -> dict[str, pl.DataType]:
-    """The dtypes in which the key's columns in the data and in the code metadata hold the values of both.
+    """Dtypes for the key's columns that hold the values of both the data and the code metadata.
 
-    A column without a dtype takes the other's; numbers meet in a wider dtype, categories and numbers with text in text.
+    A column of dtype Null takes that of the other; numbers take a wider dtype; categories, and numbers with text,
+    become text.
 
     Raises:
-        ValueError: a column has dtypes that do not meet.
+        ValueError: a column has dtypes that cannot be combined.
     """
     types = {}
     for column in key:

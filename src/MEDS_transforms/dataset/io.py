@@ -26,16 +26,16 @@ __all__ = [
 Frame: TypeAlias = pl.DataFrame | pl.LazyFrame
 
 _ROW_GROUP_ROWS = 100_000
-"""Row groups are encoded side by side, on all cores, if there are several: polars' default of 262,144 is too large."""
+"""Rows per row group. Groups are encoded in parallel; polars' default of 262,144 leaves too few groups for that."""
 
 
 def scan_parquet(path: Path) -> pl.LazyFrame:
-    """A lazy scan of one file. NOTE: names such as `[0-10).parquet` are globs to polars unless told otherwise."""
+    """A lazy scan of one file. NOTE: by default polars takes names such as `[0-10).parquet` for globs."""
     return pl.scan_parquet(path, glob=False)
 
 
 def write_parquet(df: Frame, path: Path, fast: bool = False) -> None:
-    """Writes a frame to `path` as it is. `fast` is for files between stages: larger, and quicker to write."""
+    """Writes a frame to `path`. `fast` is for files between stages: they are larger, and quicker to write."""
     if isinstance(df, pl.LazyFrame):
         df = df.collect()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,21 +44,21 @@ def write_parquet(df: Frame, path: Path, fast: bool = False) -> None:
 
 
 def write_lazyframe(df: Frame, out_fp: Path) -> None:
-    """Writes a lazy or eager frame as parquet (zstd), making the folder where there is none."""
+    """Writes a lazy or eager frame as parquet (zstd); creates the folder if needed."""
     write_parquet(df, Path(out_fp))
 
 
 def write_arrow(df: pl.DataFrame, schema: "pa.Schema", path: Path) -> None:
     """Writes a frame as parquet (zstd) with exactly this arrow schema.
 
-    NOTE: polars alone writes every text column as large_string. The two types have the same bytes on disk; what
-    an arrow reader makes of them is said in the file's metadata. There pyarrow's own writer, which needs one core
-    alone and half as long again, stands in should polars ever not write what it is told.
+    NOTE: by itself polars writes every text column as large_string. Both types have the same bytes on disk; the
+    file's metadata tell an arrow reader which of them to use. If polars should ever not write these metadata as
+    given, pyarrow's writer is used instead; it uses one core only and takes half as long again.
     """
     import pyarrow.parquet as pq
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    # One chunk per column: how a frame lies in memory must not show in the bytes on disk.
+    # One chunk per column: the bytes on disk must not depend on how the frame is laid out in memory.
     df = df.select(schema.names).rechunk()
     metadata = {"ARROW:schema": b64encode(schema.serialize()).decode()}
     df.write_parquet(path, compression="zstd", row_group_size=_ROW_GROUP_ROWS, metadata=metadata)

@@ -1,4 +1,4 @@
-"""What stages ask of the measurements of a shard: that columns are there, rows in order, and where events begin."""
+"""Checks and orders the measurements of a shard, and finds where events begin."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 _STATIC = np.iinfo(np.int64).min
-"""What stands for the null time of static rows: before every time, as nulls come first in a shard."""
+"""Stands for the null time of static rows; it sorts before every time, as nulls come first in a shard."""
 
 _SUITABLE: dict[str, tuple[Callable[[pl.DataType], bool], str]] = {
     SUBJECT_ID: (lambda dtype: dtype.is_integer(), "an integer"),
@@ -25,17 +25,17 @@ _SUITABLE: dict[str, tuple[Callable[[pl.DataType], bool], str]] = {
 
 
 def checked(df: Frame, *columns: str) -> pl.LazyFrame:
-    """The measurements, if they have these columns of the MEDS schema in dtypes that can be worked with.
+    """The measurements, after a check that they have these columns of the MEDS schema in suitable dtypes.
 
-    NOTE: other writers than polars leave columns of dtype Null, where a shard has no value, and categorical codes;
-    these become the dtype of the schema.
+    NOTE: other writers than polars leave columns of dtype Null in shards without a value, and categorical codes;
+    these are cast to the dtype of the schema.
 
     Raises:
         ValueError: columns are missing or have another dtype; the message lists all of them.
     """
     df = df.lazy()
     schema = df.collect_schema()
-    problems, casts = Problems("The data cannot be used: run the stages on a MEDS dataset, or mend it"), {}
+    problems, casts = Problems("The data are not valid MEDS data; correct them, or input_dir"), {}
     for column in columns:
         is_suitable, must_be = _SUITABLE[column]
         if column not in schema:
@@ -49,20 +49,20 @@ def checked(df: Frame, *columns: str) -> pl.LazyFrame:
 
 
 def in_order(df: pl.DataFrame) -> pl.DataFrame:
-    """The rows sorted by subject and time, null first; ties keep their order. Costs next to nothing if they are.
+    """The rows sorted by subject and time, null first; ties keep their order. Fast if they are sorted already.
 
     Raises:
         ValueError: a row has no subject.
     """
     if n := df[SUBJECT_ID].null_count():
-        raise ValueError(f"{n} rows have no {SUBJECT_ID}. Mend the data.")
+        raise ValueError(f"{n} rows have no {SUBJECT_ID}. Correct the data.")
     subject, when = _keys(df)
     later = (subject[1:] > subject[:-1]) | ((subject[1:] == subject[:-1]) & (when[1:] >= when[:-1]))
     return df if later.all() else df.sort(SUBJECT_ID, TIME, nulls_last=False, maintain_order=True)
 
 
 def begins_event(df: pl.DataFrame) -> Bools:
-    """Which rows are the first of their subject and time, in a frame that is in order.
+    """Which rows are the first of their subject and time, in a sorted frame.
 
     >>> begins_event(pl.DataFrame({"subject_id": [1, 1, 1, 2], "time": [None, 5, 5, 5]})).tolist()
     [True, True, False, True]

@@ -2,24 +2,24 @@
 
 | column | dtype | meaning |
 |---|---|---|
-| `subject_id` | Int64 | whose measurement it is |
+| `subject_id` | Int64 | the subject that was measured |
 | `time` | Datetime[us] | when, without a zone (UTC where the source had one); null: static |
 | `code` | String | what was measured |
-| `numeric_value` | Float32 | its value, in the unit the code implies |
-| `categorical_value`, `text_value` | String | a value that is no number |
+| `numeric_value` | Float32 | its value, in the unit that the code implies |
+| `categorical_value`, `text_value` | String | a value that is not a number |
 | `description` | String | a code in words (code metadata) |
 | `parent_codes` | List(String) | more general codes (code metadata) |
-| `numeric_value/is_inlier` | Boolean | whether the value is near enough to its code's mean; null: nothing to compare |
+| `numeric_value/is_inlier` | Boolean | whether the value is near its code's mean; null: no value or no mean |
 | `code/n_subjects`, `code/n_occurrences` | unsigned | subjects with the code; rows (code metadata) |
 | `values/n_subjects`, `values/n_occurrences` | unsigned | the same over rows with a value, neither null nor NaN |
-| `values/n_ints` | unsigned | such values that are whole numbers |
-| `values/sum`, `values/sum_sqd`, `values/min`, `values/max` | Float32 | of those values |
-| `values/mean`, `values/std` | Float64 | of those values; the deviation is that of a population |
-| `values/quantiles` | Struct of Float32 | of those values: `values/quantile/<q>` each |
+| `values/n_ints` | unsigned | those of these values that are whole numbers |
+| `values/sum`, `values/sum_sqd`, `values/min`, `values/max` | Float32 | of these values |
+| `values/mean`, `values/std` | Float64 | of these values; `std` is that of a population |
+| `values/quantiles` | Struct of Float32 | of these values, each as `values/quantile/<q>` |
 | `code/vocab_index` | unsigned | the number of a code in the vocabulary, from 1 (code metadata) |
 | `split` | String | the split of a subject: `train`, `tuning`, `held_out` or a name of the user's |
 | `start_time` | Datetime[us] | the time of a subject's first event (tokenized data) |
-| `time_delta_days` | List(Float32) | days since the event before, NaN for the first (tokenized data) |
+| `time_delta_days` | List(Float32) | days since the previous event, NaN for the first (tokenized data) |
 """
 
 import polars as pl
@@ -70,7 +70,7 @@ MANDATORY_TYPES: dict[str, pl.DataType] = {
     CATEGORICAL_VALUE: pl.String(),
     TEXT_VALUE: pl.String(),
 }
-"""The dtypes that MEDS fixes: of the mandatory columns and of the optional values."""
+"""The dtypes that MEDS prescribes for the mandatory columns and the optional value columns."""
 
 CODE_METADATA_TYPES: dict[str, pl.DataType] = {
     CODE: pl.String(),
@@ -87,4 +87,4 @@ DEPRECATED_NAMES = {
     "timestamp": TIME,
     "patient_id": SUBJECT_ID,
 }
-"""Names that older MEDS data used, and what they are called now."""
+"""Column names of older MEDS data, and their successors."""

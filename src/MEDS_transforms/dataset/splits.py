@@ -1,4 +1,4 @@
-"""Subjects to splits, and splits to shards: pure functions of ids and a seed."""
+"""Assigns subjects to splits, and cuts splits into shards: pure functions of ids and a seed."""
 
 import logging
 import math
@@ -26,18 +26,19 @@ def shard_subjects(
 ) -> dict[str, list[int]]:
     """Assigns subjects at random to splits, and cuts each split into shards.
 
-    Subjects in external splits are not drawn; those splits follow the drawn ones as they are given. A subject in
-    two splits is in shards of both. The draw depends on the ids and the seed only, and is that of release 0.1.
+    External splits are taken as they are, after the random ones; their subjects are not assigned at random. A
+    subject in two external splits is in shards of both. The result depends on the ids and the seed only, and is that
+    of release 0.1.
 
     Args:
         subjects: ids, in any order, repeats allowed.
-        n_subjects_per_shard: most subjects in a shard.
+        n_subjects_per_shard: maximum number of subjects in a shard.
         external_splits: ids by split.
         split_fracs_dict: fraction of the remaining subjects by split; a null fraction drops the split.
         seed: of numpy's default generator.
 
     Returns:
-        ids by `<split>/<number>`; splits in the order in which they were drawn.
+        ids by `<split>/<number>`, splits in random order.
 
     Raises:
         ValueError: the fractions are missing or do not sum to 1, a split would be empty, or the shard size is not

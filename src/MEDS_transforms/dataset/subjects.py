@@ -1,4 +1,4 @@
-"""Subject ids of raw tables, in whatever dtype they come, as 64-bit integers."""
+"""Converts subject ids of raw tables, of any dtype, to 64-bit integers."""
 
 import polars as pl
 import polars.selectors as cs
@@ -16,7 +16,7 @@ def subject_ids(ids: pl.Series, where: str) -> pl.Series:
         where: the table and column, for messages.
 
     Raises:
-        ValueError: an id is no whole number, or is beyond 64 bits; the message shows it.
+        ValueError: an id is not a whole number of at most 64 bits; the message shows it.
     """
     dtype = ids.dtype
     if dtype in _ALWAYS_FIT or dtype == pl.Null:
@@ -32,8 +32,8 @@ def subject_ids(ids: pl.Series, where: str) -> pl.Series:
     if bad.any():
         raise ValueError(
             f"{where}: subject ids must be whole numbers of at most 64 bits, but {bad.sum()} are not, such as "
-            f"{ids.filter(bad)[0]!r}. Mend them, or name another column as subject_id_col, and run shard_events again, "
-            "with do_overwrite=True."
+            f"{ids.filter(bad)[0]!r}. Correct them, or name another column as subject_id_col, and run shard_events "
+            "again, with do_overwrite=True."
         )
     return numbers.alias(SUBJECT_ID)
 

@@ -29,28 +29,28 @@ class Chunk:
 
 
 def chunk_name(start: int, end: int) -> str:
-    """What the chunk with these rows is called. NOTE: to polars such a name is a glob unless told otherwise."""
+    """The name of the chunk with these rows. NOTE: by default polars takes such a name for a glob."""
     return f"[{start}-{end})"
 
 
 def find_chunks(folder: Path) -> list[Chunk]:
-    """The chunk files of one table, in row order; empty where there are none."""
+    """The chunk files of one table, in row order; empty if there are none."""
     found = ((_CHUNK_NAME.fullmatch(path.name), path) for path in folder.glob("[[]*.parquet"))
     return sorted(Chunk(int(m[1]), int(m[2]), path) for m, path in found if m)
 
 
 def complete_chunks(folder: Path) -> list[Chunk]:
-    """The chunk files of one table, if they hold all rows from the first on without a gap.
+    """The chunk files of one table, after a check that no rows are missing between them.
 
     Raises:
-        FileNotFoundError: there is no chunk, or rows are missing between two.
+        FileNotFoundError: there is no chunk, or rows are missing between two chunks.
     """
     chunks = find_chunks(folder)
     ends = [0, *(chunk.end for chunk in chunks)]
     for end, chunk in zip(ends, chunks, strict=False):
         if chunk.start != end:
             raise FileNotFoundError(
-                f"In {folder} the rows from {end} to {chunk.start} are missing. Run the stage that writes them again."
+                f"In {folder} the rows from {end} to {chunk.start} are missing. Run the stage again that writes them."
             )
     if not chunks:
         raise FileNotFoundError(
@@ -61,9 +61,9 @@ def complete_chunks(folder: Path) -> list[Chunk]:
 
 
 def list_chunks(folder: Path, names: Iterable[str]) -> None:
-    """Leaves the names of all chunks (`<table>/[<start>-<end>)`) in a folder that is to hold pieces of each.
+    """Writes the names of all chunks (`<table>/[<start>-<end>)`) to a folder that will hold pieces of each.
 
-    Whoever reads the pieces can tell then whether the stage that writes them came to its end.
+    From this list a later stage can tell whether all pieces are there.
     """
     (folder / CHUNK_LIST).write_text(json.dumps(sorted(names)), encoding="utf-8")
 
@@ -71,7 +71,7 @@ def list_chunks(folder: Path, names: Iterable[str]) -> None:
 def find_pieces(shard_dir: Path, tables: Iterable[str], chunk_list: Path) -> list[Path]:
     """The pieces of a shard, in the order of the tables and of their rows.
 
-    Where the chunks are listed just theirs count, so that pieces of an earlier run with chunks of another size do not.
+    If there is a list of chunks, only their pieces count, not those of an earlier run with another chunk size.
 
     Raises:
         FileNotFoundError: a table has no pieces, or some are missing.

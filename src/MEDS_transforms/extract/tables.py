@@ -1,4 +1,4 @@
-"""The raw tables: where they are, in which format, and how they are read."""
+"""Finds and reads the raw tables."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -27,15 +27,15 @@ READERS: dict[str, ScanFn] = {
     ".csv": scan_csv,
     ".csv.gz": scan_csv,
 }
-"""How each format is read; where a table exists in several, the first of these is taken."""
+"""The reader of each format; if a table exists in several, the first of these is read."""
 
 
 def get_supported_fp(root_dir: Path, file_prefix: str | Path) -> tuple[Path, ScanFn]:
     """The file of a table below `root_dir` and the function that scans it.
 
     Raises:
-        FileNotFoundError: the table is there in no supported format; the message names the folder searched and
-            the most similar table.
+        FileNotFoundError: there is no such table in a supported format; the message names the folder and the most
+            similar table.
     """
     root_dir = Path(root_dir)
     stem = root_dir / file_prefix
@@ -52,7 +52,7 @@ def get_supported_fp(root_dir: Path, file_prefix: str | Path) -> tuple[Path, Sca
 
 
 def find_tables(root_dir: Path, apart_from: Iterable[Path] = ()) -> set[str]:
-    """The names of all tables below a folder: their paths without suffix. Folders in `apart_from` are left out."""
+    """The names of all tables below a folder: their paths without suffix. Folders in `apart_from` are skipped."""
     names = set()
     for path in files_below(root_dir, apart_from):
         if suffix := next((s for s in READERS if path.name.endswith(s)), None):
@@ -61,13 +61,13 @@ def find_tables(root_dir: Path, apart_from: Iterable[Path] = ()) -> set[str]:
 
 
 def is_csv(path: Path) -> bool:
-    """Whether a table is text, so that its dtypes are guessed."""
+    """Whether a table is text, whose dtypes are inferred."""
     return READERS[next(s for s in READERS if path.name.endswith(s))] is scan_csv
 
 
 @contextmanager
 def reading(name: str, path: Path) -> Iterator[None]:
-    """Makes a ValueError that says what to do of what polars raises because a table cannot be read."""
+    """Turns what polars raises for an unreadable table into a ValueError that says what to do."""
     try:
         yield
     except pl.exceptions.NoDataError:
@@ -81,21 +81,21 @@ def reading(name: str, path: Path) -> Iterator[None]:
 
 
 def empty_table(name: str, path: Path) -> str:
-    """What to say of a table without rows, header or bytes."""
+    """The message for a table without rows, header or bytes."""
     return f"The table {name} ({path}) is empty. If that is intended, take it out of the event conversion file."
 
 
 def unreadable_table(name: str, path: Path, error: Exception) -> str:
-    """What to say of a table that polars cannot read.
+    """The message for a table that polars cannot read.
 
-    NOTE: polars raises a bare OSError for a compressed file that is cut short or whose checksum is wrong.
+    NOTE: polars raises a bare OSError for a compressed file that is truncated or has a wrong checksum.
     """
     first_line = str(error).split("\n")[0].rstrip(".")
-    remedy = "Quote fields that contain commas or line breaks, or mend the row."
+    remedy = "Quote fields that contain commas or line breaks, or correct the row."
     if path.stat().st_size == 0:
         return empty_table(name, path)
     if isinstance(error, OSError) or not is_csv(path):
-        remedy = "The file is damaged, cut short or of another format: get it again."
+        remedy = "The file is damaged, truncated or in another format: get a new copy."
     elif "utf-8" in first_line.lower():
         remedy = "Save the file as UTF-8."
     return f"The table {name} ({path}) cannot be read: {first_line}. {remedy}"

@@ -1,10 +1,10 @@
 """Drops measurements whose code is rare.
 
-Workers share the shards. Rows that stay keep their order.
+Workers share the shards. The remaining rows keep their order.
 
-Input: data shards with the column code (and the code modifiers), and the code metadata with code/n_subjects or
-code/n_occurrences, as far as there is a limit. Output: the shards, with the same columns; rows whose code the metadata
-does not have are dropped, unless there is no limit at all.
+Input: data shards with the column code (and the code modifiers), and code metadata with code/n_subjects or
+code/n_occurrences, if there is a limit for it. Output: the shards, with the same columns. With any limit, rows whose
+code is not in the metadata are dropped, too.
 
 Keys of stage_configs.filter_measurements:
   - min_subjects_per_code (int; default null, no limit): fewest subjects a code must have, by code/n_subjects.
@@ -26,7 +26,7 @@ from ..settings.packaged import PREPROCESS_CONFIG_YAML
 from .limits import read_limit
 
 LIMITED = {"min_subjects_per_code": CODE_N_SUBJECTS, "min_occurrences_per_code": CODE_N_OCCURRENCES}
-"""The column of the code metadata that each key limits."""
+"""The keys, and the column of the code metadata that each limits."""
 
 _IS_FREQUENT = "__is_frequent"
 
@@ -37,7 +37,7 @@ def filter_measurements(
     """The function of one shard that keeps the rows whose code is within the limits of a stage's block.
 
     Raises:
-        TypeError: a limit is no integer.
+        TypeError: a limit is not an integer.
         ValueError: the code metadata lacks a column that is limited, or has several rows for one code; when applied,
             the shard lacks a column.
     """
@@ -52,7 +52,7 @@ def filter_measurements(
         return lambda df: _keep_marked(lookup(checked(df, CODE), marked, code_modifiers, {_IS_FREQUENT: _IS_FREQUENT}))
     check_unique(code_metadata, [CODE])
     frequent = code_metadata.filter(is_frequent)[CODE].drop_nulls().implode()
-    # Half the time of a join, and it keeps the order of rows by itself.
+    # Takes half the time of a join, and keeps the order of rows.
     return lambda df: checked(df, CODE).filter(pl.col(CODE).is_in(frequent))
 
 

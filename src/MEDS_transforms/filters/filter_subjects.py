@@ -1,6 +1,6 @@
 """Drops subjects with too few measurements or too few events.
 
-Workers share the shards. Of the subjects that stay all rows stay, in their order.
+Workers share the shards. The remaining subjects keep all their rows, in order.
 
 Input: data shards with the columns subject_id and time. Output: the shards, with the same columns.
 
@@ -30,7 +30,7 @@ def filter_subjects(stage_cfg: Mapping[str, Any]) -> Callable[[Frame], Frame]:
     """The function of one shard that keeps the rows of subjects within the limits of a stage's block.
 
     Raises:
-        TypeError: a limit is no integer.
+        TypeError: a limit is not an integer.
     """
     min_measurements = read_limit(stage_cfg, "min_measurements_per_subject")
     min_events = read_limit(stage_cfg, "min_events_per_subject")
@@ -48,7 +48,7 @@ def filter_subjects(stage_cfg: Mapping[str, Any]) -> Callable[[Frame], Frame]:
 
 
 def count_per_subject(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows with a time (`measurements`) and the distinct times, null among them (`events`), of each subject.
+    """Per subject the number of rows with a time (`measurements`) and of distinct times, including null (`events`).
 
     >>> rows = pl.DataFrame({"subject_id": [1, 1, 1], "time": [None, 7, 7]})
     >>> count_per_subject(rows).row(0, named=True)

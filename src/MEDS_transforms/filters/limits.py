@@ -1,14 +1,14 @@
-"""The limits that the filter stages take: whole numbers, or null for none."""
+"""Limits of the filter stages: whole numbers, or null for no limit."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def read_limit(stage_cfg: Mapping[str, Any], key: str) -> int | None:
-    """The limit at a key of a stage's block; None where there is none.
+    """The limit at a key of a stage's block, or None.
 
     Raises:
-        TypeError: it is no integer.
+        TypeError: it is not an integer.
     """
     value = stage_cfg.get(key)
     if value is not None and (not isinstance(value, int) or isinstance(value, bool)):

@@ -1,4 +1,4 @@
-"""What a stage is asked to compute for every code: its `aggregations`, checked."""
+"""Reads and checks `aggregations`: the figures that a stage computes for every code."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ _EXAMPLE = f"{{name: {VALUES_QUANTILES}, quantiles: [0.25, 0.5, 0.75]}}"
 
 @dataclass(frozen=True)
 class Aggregations:
-    """The figures to compute, in the order of the result, and whether for all codes together too."""
+    """The figures to compute, in the order of the result, and whether also over all codes together."""
 
     names: tuple[str, ...]
     quantiles: tuple[float, ...] = ()
@@ -27,12 +27,12 @@ class Aggregations:
 
     @property
     def statistics(self) -> list[str]:
-        """The names but `values/quantiles`."""
+        """The names without `values/quantiles`."""
         return [name for name in self.names if name in STATISTICS]
 
     @property
     def parts(self) -> dict[str, pl.Expr]:
-        """The columns of a shard's part, quantiles apart."""
+        """The columns of a shard's part, without quantiles."""
         return {column: part for name in self.statistics for column, part in STATISTICS[name].parts.items()}
 
     def columns_with(self, key: Sequence[str]) -> list[str]:
@@ -42,7 +42,7 @@ class Aggregations:
         return list(dict.fromkeys([*key, *of_quantiles, *of_parts]))
 
     def only_subject_counts(self) -> "Aggregations":
-        """Those that are numbers of subjects."""
+        """Only the numbers of subjects."""
         return replace(
             self, names=tuple(n for n in self.names if n in (CODE_N_SUBJECTS, VALUES_N_SUBJECTS)), quantiles=()
         )
@@ -52,15 +52,15 @@ def read_aggregations(stage_cfg: Mapping[str, Any], stage: str | None = None) ->
     """The `aggregations` of a stage's block.
 
     Raises:
-        ValueError: they are not a list that names at least one, an entry is unknown or malformed, or a name occurs
-            twice. The message lists all of that.
+        ValueError: they are not a list with at least one entry, an entry is unknown or malformed, or a name occurs
+            twice. The message lists all problems.
     """
     where = f"stage_configs.{stage or '<stage>'}.aggregations"
     entries = stage_cfg.get("aggregations")
     entries = OmegaConf.to_container(entries, resolve=True) if OmegaConf.is_config(entries) else entries
     if not isinstance(entries, list) or not entries:
         raise ValueError(f"{where} must be a list of at least one of {listed(KNOWN)}, not {entries!r}.")
-    problems = Problems(f"{where} cannot be used")
+    problems = Problems(f"{where} is not valid")
     names: list[str] = []
     quantiles: tuple[float, ...] = ()
     for entry in entries:
@@ -73,7 +73,7 @@ def read_aggregations(stage_cfg: Mapping[str, Any], stage: str | None = None) ->
         elif name == VALUES_QUANTILES:
             quantiles = _read_quantiles(entry, settings, problems)
         elif settings:
-            problems.add(f"{entry!r}: {name} has no settings; write just the name")
+            problems.add(f"{entry!r}: {name} has no settings; write only its name")
         names.append(name)
     problems.raise_if_any()
     return Aggregations(tuple(names), quantiles, flag(stage_cfg, "do_summarize_over_all_codes"))

@@ -1,11 +1,11 @@
-"""Quantiles of a code's values: exact for few distinct values, else by a mergeable sketch.
+"""Quantiles of a code's values: exact for few distinct values, otherwise from a mergeable sketch.
 
-A shard's part of a code is its distinct values with their weights, how often they occur. With at most `CAPACITY`
-distinct values in each shard this is all there is to know, and quantiles are exact. Of more, `CAPACITY` of equal weight
-stay: values at evenly spaced ranks. This is the COLLAPSE of Manku, Rajagopalan and Lindsay ("Approximate Medians
-and other Quantiles in One Pass and with Limited Memory", SIGMOD 1998), applied once to each shard, whose parts merge
-by putting them together. A part's ranks are off by at most half of its weight / `CAPACITY`, so that the rank of a
-quantile among n values of all shards is off by at most n / (2 * `CAPACITY`), one hundred-thousandth, and one per shard.
+For each code, a shard's part has its distinct values with their weights, the numbers of their occurrences. With at most
+`CAPACITY` distinct values in each shard, quantiles are exact. Of more values, `CAPACITY` of equal weight are kept:
+those at evenly spaced ranks. This is the COLLAPSE of Manku, Rajagopalan and Lindsay ("Approximate Medians
+and other Quantiles in One Pass and with Limited Memory", SIGMOD 1998), applied once to each shard; parts are merged by
+concatenation. A part's ranks are off by at most half of its weight / `CAPACITY`, so the rank of a quantile among the n
+values of all shards is off by at most n / (2 * `CAPACITY`), which is n / 100,000, plus one per shard.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import polars as pl
 from ..dataset.schema import NUMERIC_VALUE, VALUES_QUANTILE, VALUES_QUANTILES
 
 CAPACITY = 50_000
-"""Most values of a code that a shard's part keeps."""
+"""How many values of a code a shard's part keeps at most."""
 
 _WEIGHT = "__weight"
 _UP_TO = "__up_to"
@@ -26,9 +26,9 @@ def quantile_part(rows: pl.DataFrame, key: Sequence[str], capacity: int = CAPACI
     """A shard's part: the key and `values/quantiles`, a list of values with their weights.
 
     Args:
-        rows: the key and `numeric_value` (Float32, null where there is none).
-        key: the columns that tell codes apart.
-        capacity: most values of a code to keep.
+        rows: the key and `numeric_value` (Float32, null if there is no value).
+        key: the columns that identify a code.
+        capacity: how many values of a code to keep at most.
     """
     weighted = (
         rows.select(*key, NUMERIC_VALUE)
@@ -42,10 +42,10 @@ def quantile_part(rows: pl.DataFrame, key: Sequence[str], capacity: int = CAPACI
 
 
 def _collapse(weighted: pl.DataFrame, key: Sequence[str], capacity: int) -> pl.DataFrame:
-    """Of codes with more than `capacity` distinct values, those at evenly spaced ranks, with equal weights.
+    """Reduces codes with more than `capacity` distinct values to those at evenly spaced ranks, with equal weights.
 
-    The ranks are cut into `capacity` pieces of equal length. A value stays if the middle of a piece lies in its
-    ranks, and its new weight is the length of those pieces.
+    The ranks are cut into `capacity` pieces of equal length. A value is kept if its ranks include the middle of a
+    piece, and its new weight is the total length of these pieces.
     """
     up_to, total = pl.col(_UP_TO), pl.col(_TOTAL)
 
@@ -61,7 +61,7 @@ def _collapse(weighted: pl.DataFrame, key: Sequence[str], capacity: int) -> pl.D
     if many.is_empty():
         return weighted
     few = weighted.filter(n_distinct <= capacity)
-    # Filtered first: what tells which values stay follows from their old weights.
+    # Filtered first, because the filter needs the old weights.
     collapsed = _ranked(many, key).filter(last > first).with_columns((start(last) - start(first)).alias(_WEIGHT))
     return pl.concat([few, collapsed.select(weighted.columns)]).sort(*key, NUMERIC_VALUE)
 
@@ -69,13 +69,13 @@ def _collapse(weighted: pl.DataFrame, key: Sequence[str], capacity: int) -> pl.D
 def merge_quantiles(parts: pl.DataFrame, key: Sequence[str], quantiles: Sequence[float]) -> pl.DataFrame:
     """The key and the struct `values/quantiles` of the codes that have values.
 
-    A quantile is the value at the rank nearest to `q * (n - 1)` of n values, counted from 0; of two that are equally
-    near the upper one.
+    A quantile is the value at the rank nearest to `q * (n - 1)` of n values, counted from 0; of two equally near ranks
+    the upper one.
 
     Args:
-        parts: the parts of all shards, one below the other.
-        key: the columns that tell codes apart.
-        quantiles: each at least 0 and at most 1.
+        parts: the concatenated parts of all shards.
+        key: the columns that identify a code.
+        quantiles: numbers from 0 to 1.
     """
     weighted = (
         parts.select(*key, VALUES_QUANTILES)
@@ -96,6 +96,6 @@ def merge_quantiles(parts: pl.DataFrame, key: Sequence[str], quantiles: Sequence
 
 
 def _ranked(weighted: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
-    """Adds how many values of the code there are, and how many up to each."""
+    """Adds the number of values of the code, and of those up to each value."""
     weight = pl.col(_WEIGHT)
     return weighted.with_columns(weight.cum_sum().over(key).alias(_UP_TO), weight.sum().over(key).alias(_TOTAL))

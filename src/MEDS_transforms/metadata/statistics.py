@@ -1,9 +1,9 @@
-"""What can be known of a code from its rows: from those of one shard, and from the parts of several shards.
+"""Statistics of codes: computed from the rows of one shard, and merged over several shards.
 
-A part is a row per code; the parts of several shards merge into what the rows of all of them would give. Counts
-and sums add in 64 bit, and mean and deviation follow by the pairwise method of Chan, Golub and LeVeque ("Updating
-Formulae and a Pairwise Algorithm for Computing Sample Variances", Stanford STAN-CS-79-773, 1979), which does not
-cancel: from n, mean and squared deviations of the parts.
+A shard's part has one row per code; merged, the parts of several shards give the statistics of all their rows. Counts
+and sums are added in 64 bits. Mean and standard deviation are merged by the pairwise method of Chan, Golub and LeVeque
+("Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", Stanford STAN-CS-79-773, 1979) from n,
+mean and squared deviations of the parts, which avoids cancellation.
 """
 
 from collections.abc import Mapping
@@ -34,16 +34,16 @@ _EXACT = VALUE.cast(pl.Float64)
 
 
 def value_or_null() -> pl.Expr:
-    """The value of a row as float32, null where it is NaN: a value that is missing."""
+    """The value of a row as float32; NaN becomes null, since it counts as missing."""
     return VALUE.cast(pl.Float32).fill_nan(None)
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """A figure of a code.
+    """A statistic of a code.
 
-    `parts` are the columns of a part, each an expression of rows whose `numeric_value` is `value_or_null`; `merged`
-    is an expression of the parts. A count is a number of rows or subjects.
+    `parts` has the columns of a shard's part, as expressions of rows whose `numeric_value` is `value_or_null`;
+    `merged` is an expression of the concatenated parts. A count is a number of rows or subjects.
     """
 
     parts: Mapping[str, pl.Expr]
@@ -87,4 +87,4 @@ STATISTICS: Mapping[str, Statistic] = {
     VALUES_MEAN: Statistic(_MEAN, _mean_of_parts()),
     VALUES_STD: Statistic(_DEVIATION, _deviation_of_parts()),
 }
-"""Every figure by its name, `values/quantiles` apart (see `quantiles`)."""
+"""Every statistic by its name, without `values/quantiles` (see `quantiles`)."""

@@ -1,4 +1,4 @@
-"""Runs programs: their output goes live to the screen and into a log, signals to the runner end them."""
+"""Runs programs: shows their output live, writes it to a log, and passes signals on to them."""
 
 import os
 import signal
@@ -13,35 +13,35 @@ from typing import Any
 from .screen import Sink
 
 GRACE_SECONDS = 10
-"""How long a program may take to end after a signal before it is killed."""
+"""How many seconds a program may take to end after a signal before it is killed."""
 DRAIN_SECONDS = 5
-"""How long to read on after a program has ended, since what it started may hold its output open for ever."""
+"""How many seconds to keep reading after a program has ended; its children may keep its output open for ever."""
 _KILLED_SECONDS = 1
-"""How long to wait for what was killed: a process that nobody asks for its status stays in the table for ever."""
+"""How many seconds to wait for killed processes; one whose parent does not wait for it stays in the process table."""
 _PAUSE = 0.05
 
 
 class Children:
-    """The programs that the runner starts, some at the same time, and the signal that ended their row.
+    """The programs that the runner has started, and the signal that stopped it, if any.
 
-    A signal to the runner ends the running programs with everything that they started (each leads a process group
-    of its own): politely first; after `GRACE_SECONDS`, or at a second signal, at once.
+    A signal to the runner stops the running programs and everything that they started (each leads a process group
+    of its own): first with SIGTERM; after `GRACE_SECONDS`, or at a second signal, with SIGKILL.
     """
 
     def __init__(self) -> None:
         self.processes: list[subprocess.Popen[str]] = []
         self.groups: set[int] = set()
-        """The process groups of which something may still run."""
+        """The process groups that may still have running processes."""
         self.stopped_by: signal.Signals | None = None
 
     def run(self, commands: Sequence[Sequence[str]], env: dict[str, str], sinks: Iterable[Sink]) -> int:
-        """Runs programs side by side, each to its end; after a signal to the end of all that they started, too.
+        """Runs programs in parallel and waits for them; after a signal, also for everything that they started.
 
         Returns:
-            The first exit status that is not 0 (negative: the signal that killed that program); else 0.
+            the first exit status that is not 0 (negative: the signal that killed that program), otherwise 0.
 
         Raises:
-            OSError: one of them cannot be started; the others are killed.
+            OSError: a program cannot be started; the others are killed.
         """
         self.processes, self.groups, readers = [], set(), []
         try:
@@ -80,16 +80,16 @@ class Children:
         return reader
 
     def _wait(self, process: subprocess.Popen[str]) -> int:
-        """Waits for a program. NOTE: the number of a group is forgotten with its last process; it may be given anew."""
+        """Waits for a program. NOTE: the system may reuse the id of a group once its last process has ended."""
         status = process.wait()
         if not _is_alive(process.pid):
             self.groups.discard(process.pid)
         return status
 
     def _outlive(self) -> None:
-        """After a signal, waits for what the programs have left running; see `_stop` for how long.
+        """After a signal, waits for processes that the programs have left running; `_stop` kills them in the end.
 
-        NOTE: submitit's local workers take no notice of a polite signal.
+        NOTE: submitit's local workers ignore SIGTERM.
         """
         deadline = time.monotonic() + GRACE_SECONDS + _KILLED_SECONDS
         while self.stopped_by and time.monotonic() < deadline:
@@ -100,7 +100,7 @@ class Children:
 
     @contextmanager
     def ended_by_signals(self) -> Iterator[None]:
-        """Passes interrupts, terminations and hang-ups on to the running programs instead of dying of them."""
+        """Passes SIGINT, SIGTERM and SIGHUP on to the running programs instead of being killed by them."""
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread receives signals
             return
@@ -128,7 +128,7 @@ class Children:
 
 
 def _is_alive(group: int) -> bool:
-    """Whether there is a process in a group."""
+    """Whether a process group has any process."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
@@ -137,10 +137,10 @@ def _is_alive(group: int) -> bool:
 
 
 def copy_lines(lines: Iterable[str], sinks: list[Sink]) -> None:
-    """Hands each line to every sink as soon as it is there.
+    """Passes each line to every sink as soon as it arrives.
 
-    A sink that fails (a closed terminal, a full disk) is given up: the lines must be read all the same, or
-    the program that writes them would wait for ever.
+    A sink that fails (a closed terminal, a full disk) is dropped. The lines must still be read, or the program
+    that writes them would block for ever.
     """
     for line in lines:
         for sink in [*sinks]:

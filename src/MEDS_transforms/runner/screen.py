@@ -1,4 +1,4 @@
-"""Where the user looks while a pipeline runs: a terminal with a line of progress, or plain lines."""
+"""What the user sees while a pipeline runs: a terminal with a progress line, or plain lines."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -19,10 +19,10 @@ Sink = Callable[[str], object]
 
 
 class Screen(Protocol):
-    """Where the user looks."""
+    """Shows the progress of a pipeline."""
 
     def begin(self, number: int, n_stages: int, name: str) -> None:
-        """Says which stage of how many runs now."""
+        """Shows which stage, of how many, runs now."""
 
     def line(self, text: str) -> None:
         """Shows a line of a stage's output."""
@@ -42,25 +42,25 @@ class PlainScreen:
 
 
 class LiveScreen:
-    """A terminal: the output scrolls above a line with the stage, its number and the time it has taken."""
+    """A terminal: the output scrolls above a line with the stage, its number and its running time."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.task = progress.add_task("", visible=False)
 
     def begin(self, number: int, n_stages: int, name: str) -> None:
-        """Shows the stage in the line at the bottom and starts its clock."""
+        """Shows the stage in the bottom line and starts its clock."""
         description = f"Stage {number} of {n_stages}: {name}"
         self.progress.reset(self.task, total=n_stages, completed=number - 1, visible=True, description=description)
 
     def line(self, text: str) -> None:
-        """Shows a line above the line at the bottom, as it is."""
+        """Shows a line above the bottom line, without markup."""
         self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def open_screen() -> Iterator[Screen]:
-    """A live screen on a terminal, else a plain one."""
+    """A live screen on a terminal, otherwise a plain one."""
     if not sys.stdout.isatty():
         yield PlainScreen()
         return
@@ -74,7 +74,7 @@ def open_screen() -> Iterator[Screen]:
 
 @contextmanager
 def _logging_above_the_display() -> Iterator[None]:
-    """Sends log lines to the `sys.stdout` that the display put in place; Hydra's handler has the old one."""
+    """Sends log lines to the `sys.stdout` that the display has installed; Hydra's handler still has the old one."""
     handlers = [h for h in getLogger().handlers if isinstance(h, StreamHandler) and h.stream is sys.__stdout__]
     for handler in handlers:
         handler.setStream(sys.stdout)

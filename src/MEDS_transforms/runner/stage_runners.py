@@ -1,4 +1,4 @@
-"""The stage-runner file: which script runs a stage, and how it is shared out among workers.
+"""The stage-runner file: which script runs a stage, and how workers share it.
 
 At the top of the file and in the block of a stage, `parallelize` has the keys `n_workers`, `launcher`,
 `launcher_params` and `max_retries`; a stage's own block overrides the one at the top, key by key.
@@ -17,31 +17,31 @@ PARALLELIZE = "parallelize"
 PARALLELIZE_KEYS = ("n_workers", "launcher", "launcher_params", "max_retries")
 STAGE_KEYS = ("script", PARALLELIZE)
 DEFAULT_RETRIES = 2
-"""How often a stage under a launcher is run again for what lost workers left undone."""
+"""How often a stage with a launcher is run again to make what lost workers left unfinished."""
 PROCESSES = "processes"
-"""In the place of one of Hydra's launchers: the runner itself starts a process per worker."""
+"""Instead of one of Hydra's launchers: the runner itself starts one process per worker."""
 
 Block = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Parallel:
-    """How a stage is shared out among workers; by default it is one process."""
+    """How workers share a stage; by default it runs as one process."""
 
     n_workers: int = 0
-    """How many workers the stage is to have; 0 where nobody says."""
+    """The number of workers; 0 if it is not set."""
     launcher: str | None = None
     launcher_params: Block = field(default_factory=dict)
     max_retries: int = 0
 
     @property
     def in_processes(self) -> bool:
-        """Whether the runner itself starts the workers; else one command starts all of them."""
+        """Whether the runner itself starts the workers; otherwise one command starts them all."""
         return self.launcher == PROCESSES
 
     @property
     def on_slurm(self) -> bool:
-        """Whether the workers are jobs of a Slurm cluster, which outlive whoever submitted them."""
+        """Whether the workers are Slurm jobs, which outlive the process that submitted them."""
         return self.launcher == "submitit_slurm"
 
     @property
@@ -53,7 +53,7 @@ class Parallel:
         return [f"hydra/launcher={self.launcher}", *params]
 
     def multirun_overrides(self, n_workers: int) -> list[str]:
-        """The overrides by which Hydra runs so many workers; none where it runs one process."""
+        """The overrides that make Hydra run this number of workers; none for a single process."""
         if not self.n_workers or self.in_processes:
             return []
         return [f"worker=range(0,{n_workers})", *self.launcher_overrides]
@@ -61,17 +61,17 @@ class Parallel:
 
 @dataclass(frozen=True)
 class StageRunners:
-    """The entries of a stage-runner file, by stage, and `parallelize` for all stages; `name` is for messages."""
+    """The entries of a stage-runner file by stage, and `parallelize` for all stages; `name` is used in messages."""
 
     entries: Block = field(default_factory=dict)
     name: str = "stage-runner file"
 
     def script(self, stage: str) -> Any:
-        """The script of a stage, unchecked; None where the file names none."""
+        """The script of a stage, unchecked; None if the file does not name one."""
         return self._block(stage).get("script")
 
     def parallel(self, stage: str, problems: Problems) -> Parallel:
-        """How a stage is parallelized; what is wrong with that is noted, and left out."""
+        """How workers share a stage; invalid settings are added to the problems and replaced by defaults."""
         block = self.parallelize_block(stage, problems)
         launcher, params = block.get("launcher"), block.get("launcher_params") or {}
         if launcher is not None and not isinstance(launcher, str):
@@ -81,7 +81,9 @@ class StageRunners:
             problems.add(f"{self.name}: {stage}: launcher_params must be a block of keys, not {params!r}")
             return Parallel()
         if params and not launcher:
-            problems.add(f"{self.name}: {stage}: launcher_params without a launcher; add `launcher: joblib`, say")
+            problems.add(
+                f"{self.name}: {stage}: launcher_params without a launcher; add `launcher: joblib`, for example"
+            )
         if params and launcher == PROCESSES:
             problems.add(f"{self.name}: {stage}: the launcher {PROCESSES} takes no launcher_params; leave them out")
 
@@ -90,7 +92,7 @@ class StageRunners:
             if value is None:
                 return default
             if not re.fullmatch("[0-9]+", str(value)) or int(value) < least:
-                problems.add(f"{self.name}: {stage}: {key} must be a whole number from {least} on, not {value!r}")
+                problems.add(f"{self.name}: {stage}: {key} must be a whole number, at least {least}, not {value!r}")
                 return default
             return int(value)
 
@@ -101,7 +103,7 @@ class StageRunners:
     def parallelize_block(self, stage: str, problems: Problems) -> Block:
         """The default block, overridden key by key by the stage's own one.
 
-        Empty for one process: where there is no block at all, or the stage's own one is null.
+        Empty, for one process, if there is no block at all or the stage's own block is null.
         """
         default = self.entries.get(PARALLELIZE)
         own = self._block(stage).get(PARALLELIZE, {})
@@ -117,7 +119,7 @@ class StageRunners:
         return {**default, **own}
 
     def problems(self, stages: Iterable[str]) -> list[str]:
-        """What is wrong with the form of the entries for these stages."""
+        """Messages for entries of these stages that are not blocks of keys."""
         return [
             f"{self.name}: {stage}: must be a block ({listed(STAGE_KEYS)}), not {entry!r}"
             for stage in stages
@@ -125,10 +127,10 @@ class StageRunners:
         ]
 
     def unknown_keys(self, stages: Sequence[str]) -> list[str]:
-        """A message for every entry that is no known stage, or no known key.
+        """Messages for entries of unknown stages, and for unknown keys.
 
-        Known are the stages of the pipeline and the packaged ones, so that one file can serve several pipelines.
-        Entries at the top whose names begin with `_` are passed over.
+        The stages of the pipeline and the packaged ones are known, so that one file can serve several pipelines.
+        Top-level entries whose names begin with `_` are ignored.
         """
 
         def unknown(where: str, block: Iterable[Any], known: Sequence[str], what: str = "key") -> list[str]:

@@ -1,21 +1,21 @@
 """Adds measurements that follow from the time: the subject's age, and the part of the day.
 
 Workers share the shards. New rows have the columns subject_id, time, code and, for the age, numeric_value; their other
-columns are null. Within a time they come before the rows that were there, those of a later block before those of an
+columns are null. At equal times they come before the existing rows, and those of a later block before those of an
 earlier one.
 
-Input: data shards with the columns subject_id, time, code, numeric_value. Rows that are not in the order of subject and
-time are brought into it. Output: the shards with the new rows, in order.
+Input: data shards with the columns subject_id, time, code, numeric_value. Rows that are not sorted by subject and time
+are sorted first. Output: the shards with the new rows, sorted.
 
 Keys of stage_configs.add_time_derived_measurements, each a block that adds rows, or null for none; in this order:
-  - age (block): a row at every distinct time of a subject after its birth.
-      - DOB_code (text; default MEDS_BIRTH): the code whose earliest row is the birth. Subjects without one get no rows.
+  - age (block): adds a row at every distinct time of a subject after its birth.
+      - DOB_code (text; default MEDS_BIRTH): the code whose earliest row is the birth. Subjects without it get no rows.
       - age_code (text; default AGE): the code of the new rows. Their numeric_value (Float32) is the time since birth.
       - age_unit (text; default years): the unit of that value: seconds, minutes, hours, days, weeks, months (30.436875
         days), years (365.2422 days), or a short form.
-  - time_of_day (block): a row at every distinct time of a subject.
+  - time_of_day (block): adds a row at every distinct time of a subject.
       - time_of_day_code (text; default TIME_OF_DAY): the new rows' code is `<time_of_day_code>//[HH,HH)`.
-      - endpoints (list of int; default [6, 12, 18, 24]): the hours, from 0 to 24, that cut the day into intervals.
+      - endpoints (list of int; default [6, 12, 18, 24]): the hours, from 0 to 24, at which the day is cut.
 """
 
 from collections.abc import Callable, Mapping
@@ -51,7 +51,7 @@ UNITS: dict[str, tuple[float, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class NewRows:
-    """Measurements to insert: each before a row of the shard, whose subject and time it takes."""
+    """Measurements to insert: each before a row of the shard, with the subject and time of that row."""
 
     before: Ints
     """The positions of these rows, ascending."""
@@ -61,14 +61,14 @@ class NewRows:
 
 
 Block = Callable[[pl.DataFrame, Ints], NewRows]
-"""Makes new rows of a shard, given the positions of the first row of every event."""
+"""Makes new rows for a shard, given the positions of the first row of every event."""
 
 
 def add_time_derived_measurements(stage_cfg: Mapping[str, Any]) -> Callable[[Frame], pl.DataFrame]:
     """The function of one shard that adds the rows of each block.
 
     Raises:
-        ValueError: a block is unknown, or has wrong or missing keys; the message lists all that is wrong.
+        ValueError: a block is unknown, or has wrong or missing keys; the message lists all problems.
     """
     blocks = read_blocks(stage_cfg)
 
@@ -82,7 +82,7 @@ def add_time_derived_measurements(stage_cfg: Mapping[str, Any]) -> Callable[[Fra
 
 def read_blocks(stage_cfg: Mapping[str, Any]) -> list[Block]:
     """The blocks of a stage's configuration as functions, in order; see `add_time_derived_measurements`."""
-    problems = Problems("add_time_derived_measurements cannot be configured so")
+    problems = Problems("The settings of add_time_derived_measurements are not valid")
     blocks = []
     for name, block in stage_cfg.items():
         if name in INFERRED_STAGE_KEYS or name == "description" or str(name).startswith("_") or block is None:
@@ -108,7 +108,7 @@ def age(DOB_code: str, age_code: str, age_unit: str) -> Block:  # noqa: N803
     """Rows with the time since a subject's earliest row with `DOB_code`, in `age_unit`, at every later event.
 
     Raises:
-        ValueError: the unit is unknown, or a code is no text.
+        ValueError: the unit is unknown, or a code is not text.
     """
     _check_code("DOB_code", DOB_code)
     _check_code("age_code", age_code)
@@ -129,7 +129,7 @@ def age(DOB_code: str, age_code: str, age_unit: str) -> Block:  # noqa: N803
 
 
 def seconds_per(unit: Any) -> float:
-    """How long a unit, or the short form of one, is in seconds.
+    """The length in seconds of a unit, given by name or short form.
 
     >>> seconds_per("hr")
     3600
@@ -145,7 +145,7 @@ def time_of_day(time_of_day_code: str, endpoints: list[int]) -> Block:
     """Rows with the interval of the hour among 0, the endpoints and 24, at every event.
 
     Raises:
-        ValueError: the endpoints are not whole numbers from 0 to 24, in ascending order, or the code is no text.
+        ValueError: the endpoints are not whole numbers from 0 to 24 in ascending order, or the code is not text.
     """
     _check_code("time_of_day_code", time_of_day_code)
     labels = pl.Series([f"{time_of_day_code}//{interval}" for interval in intervals_by_hour(endpoints)])
@@ -157,7 +157,7 @@ def time_of_day(time_of_day_code: str, endpoints: list[int]) -> Block:
 
 
 def intervals_by_hour(endpoints: Any) -> list[str]:
-    """For each hour of the day the interval it is in.
+    """For each hour of the day the interval that contains it.
 
     >>> intervals_by_hour([9, 18])[8:10]
     ['[00,09)', '[09,18)']
@@ -176,14 +176,14 @@ _BLOCKS: dict[str, tuple[tuple[str, ...], Callable[..., Block]]] = {
     "age": (("DOB_code", "age_code", "age_unit"), age),
     "time_of_day": (("time_of_day_code", "endpoints"), time_of_day),
 }
-"""The keys of each block, and what makes it a function."""
+"""The keys of each block, and the function that reads it."""
 
 
 def insert(rows: pl.DataFrame, blocks: list[NewRows]) -> pl.DataFrame:
-    """The shard with the new rows, each before its row; before one row those of a later block come first.
+    """The shard with the new rows, each before its row; if several precede one row, those of a later block come first.
 
-    Positions are counted and every column is gathered once; nothing is sorted, and only the columns that new rows
-    fill are ever copied together with theirs.
+    Positions are computed by counting, and every column is gathered once; nothing is sorted, and only the columns
+    that new rows fill are concatenated.
     """
     # The later block first, so that it stays first where both insert before the same row.
     blocks = [block for block in reversed(blocks) if len(block.before)]
@@ -199,7 +199,7 @@ def insert(rows: pl.DataFrame, blocks: list[NewRows]) -> pl.DataFrame:
     source[~is_old] = before[by_position]
     at = pl.Series(source)
     at_or_null = pl.select(pl.when(pl.Series(is_old)).then(at)).to_series()
-    # A copy: a polars series may look at the array that it was made of.
+    # A copy, because a polars series may share memory with the array that it was made from.
     with_new = source.copy()
     with_new[~is_old] = rows.height + by_position
     filled = {

@@ -1,16 +1,16 @@
 """Computes columns from other columns.
 
-Workers share the shards. All columns are computed from the shard as it was.
+Workers share the shards. All columns are computed from the original columns of the shard.
 
 Input: data shards with the columns that the expressions read.
-Output: the shards with the new columns behind the others; a column that is there already is replaced in its place. The
-columns of MEDS get their MEDS dtypes: subject_id Int64, time Datetime[us] (of text as in ISO 8601, UTC where there is
-a zone), code String, numeric_value Float32, categorical_value and text_value String. A value that does not fit is an
+Output: the shards with the new columns after the others; existing columns are replaced in place. The columns of MEDS
+get their MEDS dtypes: subject_id Int64, time Datetime[us] (text is read as ISO 8601; times with a zone are converted
+to UTC), code String, numeric_value Float32, categorical_value and text_value String. A value that does not fit is an
 error.
 
 Keys of stage_configs.extract_values: every key is the name of a column, its value a column expression: `name`,
 `"text {name}"`, {literal: value}, {extract: {from: column, regex: pattern, group_index: 1}}, [expression, ...] for the
-first that is not null, or {output: expression, matcher: {column: value}}. Keys that begin with `_` are no columns.
+first that is not null, or {output: expression, matcher: {column: value}}. Keys that begin with `_` are ignored.
 """
 
 import logging
@@ -78,18 +78,18 @@ def read_expressions(stage_cfg: Mapping[str, Any]) -> dict[str, Parsed]:
 
 
 def warn_of_names(columns: Mapping[str, Any]) -> None:
-    """Logs a warning for each output column that is better not written, or has a former name; or for none at all."""
+    """Warns of output columns that should not be replaced or have a former name, and if there is no column at all."""
     if not columns:
         logger.warning("extract_values computes no columns: its block has no expression")
     for column in columns:
         if column in (SUBJECT_ID, TIME):
-            logger.warning("extract_values replaces %s: measurements change their place in the data", column)
+            logger.warning("extract_values replaces %s: measurements may move to another subject or time", column)
         if column in DEPRECATED_NAMES:
             logger.warning("%s is a former name: MEDS calls the column %s now", column, DEPRECATED_NAMES[column])
 
 
 def check_columns(wanted: Mapping[str, set[str]], there: list[str]) -> None:
-    """Raises a ValueError that lists the columns which expressions read and the data do not have."""
+    """Raises a ValueError if expressions read columns that the data do not have; the message lists them."""
     problems = Problems(f"extract_values reads columns that the data do not have (they have {listed(there)})")
     for column, reads in wanted.items():
         for missing in sorted(reads - set(there)):
@@ -98,10 +98,10 @@ def check_columns(wanted: Mapping[str, set[str]], there: list[str]) -> None:
 
 
 def cast_strictly(df: pl.DataFrame, dtypes: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """The frame with columns of these dtypes.
+    """The frame with columns cast to these dtypes.
 
     Raises:
-        ValueError: values do not fit; the message has the column and examples.
+        ValueError: values do not fit; the message names the column and shows examples.
     """
     problems = Problems("extract_values made values that do not fit their columns; correct the expressions")
     for column, dtype in dtypes.items():
@@ -121,7 +121,7 @@ def cast_strictly(df: pl.DataFrame, dtypes: Mapping[str, pl.DataType]) -> pl.Dat
 
 
 def _as_dtype(values: pl.Series, column: str, dtype: pl.DataType) -> pl.Series:
-    """The values in the dtype, null where they do not fit. Text becomes a time where it is written as in ISO 8601."""
+    """The values in the dtype, null if they do not fit. Text in the form of ISO 8601 becomes a time."""
     if column == SUBJECT_ID:
         return subject_ids(values, "extract_values")
     if column == TIME and values.dtype == pl.String:

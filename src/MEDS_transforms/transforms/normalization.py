@@ -1,7 +1,7 @@
-"""Replaces codes by their numbers in the vocabulary, and values by their distance from the code's mean in deviations.
+"""Replaces codes by their numbers in the vocabulary, and values by their z-scores.
 
-`code` becomes `code/vocab_index`; `numeric_value` becomes (value - mean) / deviation. Mean and deviation are
-`values/mean` and `values/std` of the code metadata, or follow from `values/n_occurrences`, `values/sum` and
+`code` becomes `code/vocab_index`; `numeric_value` becomes (value - mean) / standard deviation. Mean and deviation are
+`values/mean` and `values/std` of the code metadata, or are computed from `values/n_occurrences`, `values/sum` and
 `values/sum_sqd`. Rows whose code is not in the metadata are dropped; the others keep their order.
 
 Input: data shards, code metadata with those columns (stages fit_normalization and fit_vocabulary_indices).

@@ -1,16 +1,16 @@
 """Removes values that are far from the mean of their code.
 
-A value further than `stddev_cutoff` standard deviations from the mean becomes null; NaN and infinities count as
-far. Mean and deviation are `values/mean` and `values/std` of the code metadata, or follow from
-`values/n_occurrences`, `values/sum` and `values/sum_sqd`. Rows and their order stay.
+A value more than `stddev_cutoff` standard deviations from the mean becomes null; NaN and infinities count as far.
+Mean and deviation are `values/mean` and `values/std` of the code metadata, or are computed from
+`values/n_occurrences`, `values/sum` and `values/sum_sqd`. Rows and their order do not change.
 
 Input: data shards, code metadata with those columns (stage fit_outlier_detection).
-Output: the same shards with `numeric_value/is_inlier` (bool): false where the value was removed; null where there is
-no value, or where nothing is known of its code's values, which then stay as they are.
+Output: the same shards with `numeric_value/is_inlier` (bool): false if the value was removed; null if there is no
+value, or if the metadata have no statistics of its code, in which case the value stays.
 
 Keys of stage_configs.occlude_outliers:
-  - stddev_cutoff (number; standard deviations; default 4.5): how far a value may be from the mean; null: nothing
-    changes.
+  - stddev_cutoff (number; standard deviations; default 4.5): how far a value may be from the mean; null: the stage
+    changes nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -58,10 +58,10 @@ def occlude_outliers_fntr(
 
 
 def is_inlier(cutoff: float) -> pl.Expr:
-    """Whether a value is near enough to its code's mean; null where one of them is missing.
+    """Whether a value is near its code's mean; null if one of them is missing.
 
-    NOTE: to polars NaN is larger than any number and equal to itself. So a value that is NaN is far from a mean,
-    and nothing is far where the deviation itself is NaN.
+    NOTE: in polars NaN is larger than any number and equal to itself. So a value that is NaN is far from any mean,
+    and no value is far if the deviation is NaN.
     """
     return (pl.col(NUMERIC_VALUE) - pl.col(_MEAN)).abs() <= pl.lit(cutoff) * pl.col(_STD)
 

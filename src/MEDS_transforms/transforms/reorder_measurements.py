@@ -1,10 +1,10 @@
 """Orders the measurements of each time by their codes.
 
-Workers share the shards. Within each subject and time, rows whose code matches an earlier pattern come first, rows
-whose code matches none last; rows of equal rank keep their order.
+Workers share the shards. Within each subject and time, rows whose code matches an earlier pattern come first, and rows
+whose code matches no pattern come last; rows of equal rank keep their order.
 
-Input: data shards with the columns subject_id, time, code. Rows that are not in the order of subject and time are
-brought into it. Output: the same rows.
+Input: data shards with the columns subject_id, time, code. Rows that are not sorted by subject and time are sorted
+first. Output: the same rows.
 
 Keys of stage_configs.reorder_measurements:
   - ordered_code_patterns (list of text; mandatory): regular expressions (Rust's dialect) that are searched for in the
@@ -33,7 +33,7 @@ def reorder_measurements(stage_cfg: Mapping[str, Any]) -> Callable[[Frame], pl.D
     """The function of one shard that orders the rows of each time.
 
     Raises:
-        ValueError: the patterns are no list of regular expressions.
+        ValueError: the patterns are not a list of regular expressions.
     """
     patterns = read_patterns(config_value(stage_cfg, "ordered_code_patterns"))
 
@@ -41,7 +41,7 @@ def reorder_measurements(stage_cfg: Mapping[str, Any]) -> Callable[[Frame], pl.D
         rows = in_order(checked(df, SUBJECT_ID, TIME, CODE).collect())
         event = np.cumsum(begins_event(rows))
         rank = ranks(rows[CODE], patterns).to_numpy()
-        # One number says both: events are in order already, so that few rows move and the sort is short.
+        # One number for event and rank: events are sorted already, so few rows move and sorting is fast.
         key = event * (len(patterns) + 1) + rank
         return rows if (key[1:] >= key[:-1]).all() else rows[np.argsort(key, kind="stable")]
 
@@ -51,7 +51,7 @@ def reorder_measurements(stage_cfg: Mapping[str, Any]) -> Callable[[Frame], pl.D
 def ranks(codes: pl.Series, patterns: list[pl.Expr]) -> pl.Series:
     """For each code the position of the first pattern that matches it, or else the number of patterns.
 
-    Each distinct code is looked at once.
+    Each distinct code is matched once.
     """
     distinct = codes.unique().to_frame()
     first = pl.coalesce(*(pl.when(pattern).then(i) for i, pattern in enumerate(patterns)), len(patterns))
@@ -60,10 +60,10 @@ def ranks(codes: pl.Series, patterns: list[pl.Expr]) -> pl.Series:
 
 
 def read_patterns(patterns: Any) -> list[pl.Expr]:
-    """For each pattern whether a code matches it.
+    """The patterns as expressions that are true where a code matches.
 
     Raises:
-        ValueError: it is no list of text, or a pattern cannot be compiled.
+        ValueError: they are not a list of text, or a pattern cannot be compiled.
     """
     if isinstance(patterns, str | Mapping) or not isinstance(patterns, Iterable):
         raise ValueError(f"ordered_code_patterns must be a list of text, not {patterns!r}.")

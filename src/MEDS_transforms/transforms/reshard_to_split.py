@@ -1,21 +1,21 @@
-"""Cuts the dataset anew, so that every shard holds subjects of one split.
+"""Re-shards the dataset so that every shard holds subjects of one split.
 
-The splits are those of `<input_dir>/metadata/subject_splits.parquet`, in the order in which they appear there; each is
-cut into shards at random (a seed gives the same shards). Subjects of the data that are in no split are left out with a
+The splits are those of `<input_dir>/metadata/subject_splits.parquet`, in the order in which they appear there. Each is
+cut into shards at random; the same seed gives the same shards. Subjects that are in no split are left out, with a
 warning.
 
-Workers share the old shards: each is read once and its rows are put apart by new shard, in a hidden file beside the
-output. Then they share the new shards, each of which is put together from its parts. A worker's memory holds one old
-or one new shard.
+Workers share the old shards: each is read once and its rows are grouped by new shard, in a hidden file beside the
+output. Then they share the new shards, each of which is put together from its parts. A worker holds one old or one new
+shard in memory.
 
 Input: data shards of any names with the columns subject_id and time, and the splits.
 Output: `<output_dir>/<split>/<n>.parquet`, rows sorted by subject and time; ties keep their order, those of an earlier
 old shard (by name) come first. `<output_dir>/.shards.json`, the subjects of every shard.
 
 Keys of stage_configs.reshard_to_split:
-  - n_subjects_per_shard (int; default 50000): most subjects in a shard.
+  - n_subjects_per_shard (int; default 50000): maximum number of subjects in a shard.
 
-It looks at all splits: train_only is an error.
+The stage reads all splits: train_only is an error.
 """
 
 import json
@@ -72,10 +72,10 @@ def run(cfg: Mapping[str, Any]) -> None:
 
 
 class Resharding:
-    """The work of the stage: old shards to put apart, then new shards to put together.
+    """The work of the stage: old shards to take apart, then new shards to put together.
 
-    NOTE: the parts of an old shard are removed once all new shards are there. A worker that comes late must not
-    make them again, so that an old shard counts as put apart also when all is done.
+    NOTE: the parts of an old shard are removed when all new shards are there. A late worker must not make them
+    again, so an old shard also counts as taken apart when all new shards are done.
     """
 
     @classmethod
@@ -119,7 +119,7 @@ class Resharding:
         return all(unit.is_done() for unit in self.together)
 
     def clear_away(self) -> None:
-        """Removes the parts, and what dead workers left beside them; only where all is done."""
+        """Removes the parts, and what dead workers left beside them. To be called only when all shards are done."""
         for parts in self.parts:
             if not any(path.exists() for path in (parts, scratch_path(parts), lock_path(parts))):
                 continue
@@ -157,10 +157,10 @@ class Resharding:
 
 
 def check_settings(stage_cfg: Mapping[str, Any]) -> None:
-    """Raises a ValueError where the block asks for what this stage cannot do."""
-    problems = Problems("reshard_to_split cannot be configured so")
+    """Raises a ValueError if the block asks for something that this stage cannot do."""
+    problems = Problems("The settings of reshard_to_split are not valid")
     if flag(stage_cfg, "train_only"):
-        problems.add("train_only: the stage looks at all splits; remove the key")
+        problems.add("train_only: the stage reads all splits; remove the key")
     if is_match_revise(stage_cfg):
         problems.add("_match_revise: the stage moves whole subjects and cannot match and revise; remove the key")
     problems.raise_if_any()
@@ -171,18 +171,18 @@ def read_splits(path: Path) -> dict[str, list[int]]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it lacks a column, an id is no integer, or no subject is in a split.
+        ValueError: it lacks a column, an id is not an integer, or no subject is in a split.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"There is no {path}. Put the splits there: the columns {SUBJECT_ID} and {SPLIT}.")
+        raise FileNotFoundError(f"There is no {path}. Put the splits there, in the columns {SUBJECT_ID} and {SPLIT}.")
     table = pl.read_parquet(path, glob=False)
     if missing := [column for column in (SUBJECT_ID, SPLIT) if column not in table.columns]:
-        raise ValueError(f"{path} has no column {listed(missing)}; it has {listed(table.columns)}. Mend it.")
+        raise ValueError(f"{path} has no column {listed(missing)}; it has {listed(table.columns)}. Correct the file.")
     if not table.schema[SUBJECT_ID].is_integer():
-        raise ValueError(f"{path}: {SUBJECT_ID} must be an integer; it is {table.schema[SUBJECT_ID]}. Mend it.")
+        raise ValueError(f"{path}: {SUBJECT_ID} must be an integer, not {table.schema[SUBJECT_ID]}. Correct the file.")
     known = table.select(pl.col(SUBJECT_ID).cast(pl.Int64), pl.col(SPLIT).cast(pl.String)).drop_nulls()
     if known.is_empty():
-        raise ValueError(f"{path}: no subject is in a split. Mend it.")
+        raise ValueError(f"{path}: no subject is in a split. Correct the file.")
     by_split = known.unique(maintain_order=True).partition_by(SPLIT, maintain_order=True, as_dict=True)
     return {str(key[0]): part[SUBJECT_ID].to_list() for key, part in by_split.items()}
 
@@ -190,7 +190,7 @@ def read_splits(path: Path) -> dict[str, list[int]]:
 def put_apart(df: pl.LazyFrame, shard_of: pl.DataFrame, where: str) -> pl.DataFrame:
     """The rows with the number of their new shard, sorted by it; rows of one new shard keep their order.
 
-    Rows of a subject that is in several shards are there once for each, those of a subject in none are left out.
+    Rows of a subject that is in several shards occur once for each; those of a subject in no shard are left out.
     """
     rows = checked(df, SUBJECT_ID, TIME).collect()
     ids = rows.select(pl.col(SUBJECT_ID).cast(pl.Int64)).with_row_index(_ROW)
@@ -211,12 +211,12 @@ def put_together(parts: list[pl.DataFrame]) -> pl.DataFrame:
     except pl.exceptions.SchemaError as error:
         raise ValueError(f"The old shards have columns whose dtypes cannot meet: {error}") from None
     parts.clear()
-    # Each part is in order and has subjects of its own, so that moving subjects is enough, and quicker than a sort.
+    # Each part is sorted, and no subject is in two parts, so sorting by subject is enough, and faster than by time too.
     return in_order(rows[np.argsort(rows[SUBJECT_ID].to_numpy(), kind="stable")])
 
 
 def _write_parts(rows: pl.DataFrame, path: Path, n_shards: int) -> None:
-    """Writes rows that are put apart in groups of about a part each, so that a part can be read by itself."""
+    """Writes grouped rows in row groups of about one part each, so that a part can be read by itself."""
     group = max(rows.height // n_shards, _SMALLEST_ROW_GROUP)
     rows.write_parquet(path, compression="lz4", statistics=True, row_group_size=group)
 

@@ -1,19 +1,19 @@
 """Writes the event sequences of each shard as nested ragged tensors, ready for a data loader.
 
-Workers share the shards. A file holds three tensors, of subjects × events (× measurements), each as long as it is:
-the days since the event before, the codes and the values. Row i of the tensors is row i of the shard's event sequences;
+Workers share the shards. A file holds three tensors of subjects × events (× measurements), without padding: the days
+since the previous event, the codes and the values. Row i of the tensors is row i of the shard's event sequences;
 subjects without an event have no row.
 
 Input: `event_seqs/<shard>.parquet` of tokenization, with the columns `time_delta_<unit>` (list), code (list of lists of
 vocabulary indices), numeric_value (list of lists).
 Output: `<output_dir>/<shard>.nrt`, which `JointNestedRaggedTensorDict(tensors_fp=Path(…))` of the package
 nested_ragged_tensors loads. In it, as safetensors:
-  - dim1/bounds (int64): for each subject the events up to its last;
-  - dim1/time_delta_days (float32): of each event, NaN for a subject's first;
-  - dim2/bounds (int64): for each event the measurements up to its last, counted over all subjects;
-  - dim2/code (the smallest unsigned integers that hold the codes), dim2/numeric_value (float32, NaN where missing): of
+  - dim1/bounds (int64): for each subject the number of events up to and including its last, over all subjects;
+  - dim1/time_delta_days (float32): for each event, NaN for a subject's first;
+  - dim2/bounds (int64): for each event the number of measurements up to and including its last, over all events;
+  - dim2/code (the smallest unsigned integers that hold the codes), dim2/numeric_value (float32, NaN if missing): for
     each measurement.
-A shard without events gives an empty file of that kind.
+A shard without events gives a file without tensors.
 
 Keys of stage_configs.tensorization: none.
 """
@@ -64,7 +64,7 @@ def event_seqs(cfg: Mapping[str, Any]) -> tuple[ShardPaths, bool]:
 def tensorize(df: Frame) -> Tensors:
     """The tensors of a shard's event sequences, under their names on disk; none for a shard without events.
 
-    Nothing is done subject by subject or event by event: bounds and values are those of the columns.
+    There is no loop over subjects or events: bounds and values are taken from the columns' buffers.
 
     Raises:
         ValueError: a column is missing, there are several time deltas, codes are not vocabulary indices, or the
@@ -94,17 +94,17 @@ def tensorize(df: Frame) -> Tensors:
 
 
 def check_columns(schema: pl.Schema) -> str:
-    """The one column that begins with `time_delta_`; raises a ValueError if the columns are not as they must be."""
+    """The name of the column that begins with `time_delta_`; raises a ValueError if the columns are not suitable."""
     found = [c for c in schema if c.startswith(TIME_DELTA_PREFIX)]
     if len(found) != 1:
         raise ValueError(
-            f"There must be one column {TIME_DELTA_PREFIX}…, there are {len(found)} ({listed(found)}) among "
-            f"{listed(schema)}. Run tokenization before, or drop the others."
+            f"There must be one column {TIME_DELTA_PREFIX}…, but there are {len(found)} ({listed(found)}) among "
+            f"{listed(schema)}. Run tokenization first, or drop the others."
         )
     problems = Problems("The event sequences cannot become tensors")
     for column, depth in {found[0]: 1, CODE: 2, NUMERIC_VALUE: 2}.items():
         if column not in schema:
-            problems.add(f"{column} is missing: run tokenization before")
+            problems.add(f"{column} is missing: run tokenization first")
             continue
         innermost = schema[column]
         for _ in range(depth):
@@ -119,7 +119,7 @@ def check_columns(schema: pl.Schema) -> str:
 
 
 def unnest(lists: pa.Array) -> tuple[Tensor, pa.Array]:
-    """For each list where it ends among all values, and the values. A null counts as an empty list."""
+    """The position among all values at which each list ends, and the values. A null counts as an empty list."""
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     return np.cumsum(lengths, dtype=np.int64), lists.flatten()
 
@@ -133,25 +133,25 @@ def unnest_twice(lists: pa.Array, subject_bounds: Tensor) -> tuple[Tensor, pa.Ar
 
 
 def as_float32(values: pa.Array) -> Tensor:
-    """The values with NaN where they are null."""
+    """The values as float32, with NaN instead of null."""
     filled: Tensor = pc.fill_null(values.cast(pa.float32()), float("nan")).to_numpy()
     return filled
 
 
 def as_indices(codes: pa.Array) -> Tensor:
-    """The codes in the smallest type of unsigned integers that holds them all."""
+    """The codes in the smallest unsigned integer type that holds them all."""
     if codes.null_count:
         raise ValueError(f"{codes.null_count} measurements have no {CODE}. Run normalization before tokenization.")
     indices: Tensor = codes.to_numpy()
     if indices.min(initial=0) < 0:
-        raise ValueError(f"{CODE} {indices.min()} is no vocabulary index: they begin at 0.")
+        raise ValueError(f"{CODE} {indices.min()} is not a vocabulary index: these begin at 0.")
     return indices.astype(np.min_scalar_type(indices.max(initial=0)))
 
 
 def write_tensors(tensors: Tensors, path: Path) -> None:
     """Saves tensors with the usual permissions.
 
-    NOTE: safetensors gives its files to their owner alone; what the umask grants is seen on an empty file.
+    NOTE: safetensors makes files that only their owner can read; the permissions of an empty file show the umask.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()

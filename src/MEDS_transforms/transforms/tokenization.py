@@ -1,21 +1,21 @@
-"""Gathers the measurements of each subject: static ones in one list, the others in a list per event.
+"""Gathers the measurements of each subject: static ones in one list, the others in one list per event.
 
-Workers share the shards; each becomes two files, one for what is said once per subject, one for the sequence of events.
+Workers share the shards. Each shard becomes two files, one with static data per subject, one with sequences of events.
 
-Input: shards with the columns subject_id, time, code, numeric_value, as normalization writes them. Rows that are not in
-the order of subject and time are brought into it.
+Input: shards with the columns subject_id, time, code, numeric_value, as normalization writes them. Rows that are not
+sorted by subject and time are sorted first.
 Output: `<output_dir>/schemas/<shard>.parquet`, a row per subject:
   - subject_id (Int64);
-  - code (list), numeric_value (list of Float32): the static measurements, as they are; null where there is none;
-  - start_time (Datetime[us]): the time of the first event; null where there is none;
+  - code (list), numeric_value (list of Float32): the static measurements, unchanged; null if there is none;
+  - start_time (Datetime[us]): the time of the first event; null if there is none;
   - time (list of Datetime[us]): the times of the events.
 and `<output_dir>/event_seqs/<shard>.parquet`, a row per subject that has an event:
   - subject_id (Int64);
-  - time_delta_days (list of Float32): days since the event before; NaN for the first;
-  - code (list of lists), numeric_value (list of lists of Float32; NaN where missing or infinite): the measurements
+  - time_delta_days (list of Float32): days since the previous event; NaN for the first;
+  - code (list of lists), numeric_value (list of lists of Float32; NaN if missing or infinite): the measurements
     of each event.
 
-Keys of stage_configs.tokenization: none. It looks at all splits; train_only is an error.
+Keys of stage_configs.tokenization: none. The stage reads all splits; train_only is an error.
 """
 
 import logging
@@ -52,7 +52,7 @@ def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     stage_cfg = cfg["stage_cfg"]
     if flag(stage_cfg, "train_only"):
-        raise ValueError("tokenization looks at all splits: train_only is not supported; remove it from its block.")
+        raise ValueError("tokenization reads all splits: train_only is not supported; remove it from its block.")
     if is_match_revise(stage_cfg):
         raise ValueError(
             "tokenization gathers whole subjects and cannot match and revise; remove _match_revise from its block."
@@ -66,7 +66,7 @@ def run(cfg: Mapping[str, Any]) -> None:
 
 
 def _shard_unit(in_fp: Path, output_dir: Path, name: Path, outputs: StageOutputs) -> Unit:
-    """The unit of work that makes the two files of a shard: done when both are there."""
+    """The unit of work that makes the two files of a shard; done when both are there."""
     schemas_fp, event_seqs_fp = output_dir / SCHEMAS_DIR / name, output_dir / EVENT_SEQS_DIR / name
     fast = output_dir.name != DATA_DIR
 
@@ -84,7 +84,7 @@ def _shard_unit(in_fp: Path, output_dir: Path, name: Path, outputs: StageOutputs
 
 
 def tokenize(df: Frame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The measurements gathered by subject: what is said once, and the events; columns as in the module's docstring.
+    """The measurements gathered by subject: static data, and event sequences; columns as in the module's docstring.
 
     Raises:
         ValueError: columns are missing, have other dtypes, or a row has no subject.
@@ -98,7 +98,7 @@ def tokenize(df: Frame) -> tuple[pl.DataFrame, pl.DataFrame]:
     df = checked(df, SUBJECT_ID, TIME, NUMERIC_VALUE)
     columns = df.collect_schema()
     if CODE not in columns:
-        raise ValueError(f"{CODE} is missing{nearest(CODE, columns)}; there are {listed(columns)}. Mend the data.")
+        raise ValueError(f"{CODE} is missing{nearest(CODE, columns)}; there are {listed(columns)}. Correct the data.")
     dtypes = {column: MANDATORY_TYPES[column] for column in (SUBJECT_ID, TIME, NUMERIC_VALUE)}
     rows = in_order(df.select(*(pl.col(c).cast(dtype) for c, dtype in dtypes.items()), CODE).collect()).rechunk()
     layout = Layout.of(rows)
@@ -107,29 +107,29 @@ def tokenize(df: Frame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the subjects and the events of a shard are among its rows."""
+    """The positions of subjects and events among the rows of a shard."""
 
     subject_ids: Ints
     """Every subject once."""
     n_static: Ints
-    """The static rows of each subject."""
+    """The number of static rows of each subject."""
     event_bounds: Ints
-    """For each subject its first event, as a position in `times`; then their number."""
+    """For each subject the position of its first event in `times`; at the end the number of events."""
     times: Ints
     """The time of every event, in microseconds since 1970."""
     row_bounds: Ints
-    """For each event its first row, as a position among the rows with a time; then the number of these rows."""
+    """For each event the position of its first row among the rows with a time; at the end the number of these rows."""
     is_timed: Bools
     """Whether a row has a time."""
 
     @property
     def n_events(self) -> Ints:
-        """The events of each subject."""
+        """The number of events of each subject."""
         return np.diff(self.event_bounds)
 
     @classmethod
     def of(cls, rows: pl.DataFrame) -> Self:
-        """The layout of rows that are in order. Neighbours are compared, a fraction of the time of a group-by."""
+        """The layout of sorted rows. Comparing neighbours takes a fraction of the time of a group-by."""
         subject, is_timed = rows[SUBJECT_ID].to_numpy(), rows[TIME].is_not_null().to_numpy()
         begins_subject = np.ones(len(subject), dtype=bool)
         begins_subject[1:] = subject[1:] != subject[:-1]
@@ -137,7 +137,7 @@ class Layout:
         subject_bounds = np.append(subject_starts, len(subject))
         event_starts = np.flatnonzero(begins_event(rows) & is_timed)
         event_bounds = np.searchsorted(event_starts, subject_bounds)
-        # Static rows come first: they end where the first event begins, or else where the subject ends.
+        # Static rows come first: they end where the first event begins, or, without events, where the subject ends.
         first_timed = np.append(event_starts, len(subject))[event_bounds[:-1]]
         n_static = np.minimum(first_timed, subject_bounds[1:]) - subject_starts
         static_before = np.repeat(np.cumsum(n_static), np.diff(event_bounds))
@@ -171,7 +171,7 @@ def subject_schemas(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
 
 
 def event_sequences(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
-    """A row per subject with any event: the days between its events, and the measurements of each."""
+    """A row per subject with at least one event: the days between its events, and the measurements of each."""
     value = pl.col(NUMERIC_VALUE)
     timed = rows.filter(pl.Series(layout.is_timed)).select(
         CODE, pl.when(value.is_finite()).then(value).otherwise(float("nan"))
