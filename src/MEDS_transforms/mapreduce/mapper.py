@@ -77,9 +77,10 @@ def map_over(
         FileNotFoundError: there is no input, or no `subject_splits.parquet` where one is needed.
         ValueError: the compute function, the match & revise block or a shard cannot be used.
 
-    >>> def drop_static(df):
-    ...     return df.filter(pl.col("time").is_not_null())
-    >>> map_over(cfg, compute_fn=drop_static)  # doctest: +SKIP
+    Examples:
+        >>> def drop_static(df):
+        ...     return df.filter(pl.col("time").is_not_null())
+        >>> map_over(cfg, compute_fn=drop_static)  # doctest: +SKIP
     """
     shards = Shards(cfg, shard_iterator_fntr)
     own_folder = Path(cfg["stage_cfg"]["output_dir"])

@@ -20,8 +20,9 @@ def shuffle_shards(shards: list[str], cfg: Mapping[str, Any]) -> list[str]:
 
     The order is that of the SHA-256 of worker and name; without a worker the clock makes one up.
 
-    >>> shuffle_shards(["a", "b", "c"], {"worker": 1})
-    ['b', 'c', 'a']
+    Examples:
+        >>> shuffle_shards(["a", "b", "c"], {"worker": 1})
+        ['b', 'c', 'a']
     """
     worker = cfg["worker"] if "worker" in cfg else time.time_ns()
     return sorted(shards, key=lambda shard: hashlib.sha256(f"{worker}{shard}".encode()).hexdigest())

@@ -50,11 +50,12 @@ def populate_stage(
         ValueError: the stage is not among `stages`, or a name occurs there twice.
         TypeError: an `is_metadata` is neither a boolean nor null.
 
-    >>> block = populate_stage("b", "in", "out", ["a", "b", "c"], {"b": {"x": 1}})
-    >>> block["x"], block["data_input_dir"], block["output_dir"]
-    (1, 'out/a', 'out/b')
-    >>> populate_stage("c", "in", "out", ["a", "b", "c"], {})["output_dir"]
-    'out/data'
+    Examples:
+        >>> block = populate_stage("b", "in", "out", ["a", "b", "c"], {"b": {"x": 1}})
+        >>> block["x"], block["data_input_dir"], block["output_dir"]
+        (1, 'out/a', 'out/b')
+        >>> populate_stage("c", "in", "out", ["a", "b", "c"], {})["output_dir"]
+        'out/data'
     """
     stages = list(stages)
     if stage_name not in stages:

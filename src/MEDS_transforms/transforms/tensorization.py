@@ -13,6 +13,7 @@ nested_ragged_tensors loads. In it, as safetensors:
   - dim2/bounds (int64): for each event the number of measurements up to and including its last, over all events;
   - dim2/code (the smallest unsigned integers that hold the codes), dim2/numeric_value (float32, NaN if missing): for
     each measurement.
+
 A shard without events gives a file without tensors.
 
 Keys of stage_configs.tensorization: none.

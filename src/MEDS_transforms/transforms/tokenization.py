@@ -4,12 +4,14 @@ Workers share the shards. Each shard becomes two files, one with static data per
 
 Input: shards with the columns subject_id, time, code, numeric_value, as normalization writes them. Rows that are not
 sorted by subject and time are sorted first.
-Output: `<output_dir>/schemas/<shard>.parquet`, a row per subject:
+
+Output: `<output_dir>/schemas/<shard>.parquet`, with a row per subject:
   - subject_id (Int64);
   - code (list), numeric_value (list of Float32): the static measurements, unchanged; null if there is none;
   - start_time (Datetime[us]): the time of the first event; null if there is none;
   - time (list of Datetime[us]): the times of the events.
-and `<output_dir>/event_seqs/<shard>.parquet`, a row per subject that has an event:
+
+And `<output_dir>/event_seqs/<shard>.parquet`, with a row per subject that has an event:
   - subject_id (Int64);
   - time_delta_days (list of Float32): days since the previous event; NaN for the first;
   - code (list of lists), numeric_value (list of lists of Float32; NaN if missing or infinite): the measurements
