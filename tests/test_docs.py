@@ -186,6 +186,16 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
     assert not missing
 
 
+def test_built_pages_work_from_disk() -> None:
+    config = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    assert config["use_directory_urls"] is False
+    assert {"search", "offline"} <= {plugin for plugin in config["plugins"] if isinstance(plugin, str)}
+    assert config["theme"]["font"] is False
+    [shim] = config["extra"]["polyfills"]
+    assert "iframe-worker" in shim
+    assert (ROOT / "docs" / shim).is_file()
+
+
 def test_readme_names_its_files_outside_of_titles() -> None:
     """The sites that show a README hide the titles of its blocks."""
     assert [block.line for block in blocks(ROOT / "README.md") if block.title] == []
