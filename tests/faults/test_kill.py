@@ -63,13 +63,13 @@ def test_workers_are_killed_while_they_overwrite(reference: Reference, tmp_path,
     assert min(path.stat().st_mtime for path in outputs) > started
 
 
-def test_what_a_killed_overwriting_run_left_goes_without_overwriting(reference: Reference, tmp_path):
+def test_what_a_killed_worker_left_goes_though_all_is_done(reference: Reference, tmp_path):
     """Files as they lie about after a kill at the worst moments, beside outputs that are there."""
     stage = "merge_to_MEDS_cohort"
     x = reference.before(stage, tmp_path)
     run_stage(x, stage)
-    for name in (".run.1.0@host.domain-1", ".run.clock@host.domain-1", "train/.0.parquet.lock", "train/.tmp.0.parquet"):
-        (x.cohort / stage / name).touch()
+    for name in ("train/.0.parquet.lock", "train/.tmp.0.parquet", f".provenance/.tmp.{stage}.run.0a1b2c3d"):
+        (x.cohort / stage / name).mkdir() if ".run" in name else (x.cohort / stage / name).touch()
     run_stage(x, stage)
     reference.check(x.cohort, stage)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from MEDS_transforms.work.claims import overwriting_run, publish_once
+from MEDS_transforms.work.outputs import Asked, StageOutputs
+from MEDS_transforms.work.provenance import Maker
 
 from .cohorts import EXTRACTION, PIPELINES, command, strays, written
 from .harness import SEEDS, Reference, Workers, at_random_moment, run_stage, workers
@@ -18,10 +19,10 @@ pytestmark = pytest.mark.slow
 N_OUTPUTS = {
     "shard_events": 3,
     "split_and_shard_subjects": 1,
-    "convert_to_sharded_events": 17,
+    "convert_to_sharded_events": 18,
     "merge_to_MEDS_cohort": 8,
     "extract_code_metadata": 3,
-    "finalize_MEDS_metadata": 0,
+    "finalize_MEDS_metadata": 1,
     "finalize_MEDS_data": 8,
     "filter_subjects": 8,
     "add_time_derived_measurements": 8,
@@ -34,7 +35,7 @@ N_OUTPUTS = {
     "normalization": 8,
     "tokenization": 8,
     "tensorization": 8,
-    "reshard_to_split": 17,
+    "reshard_to_split": 18,
 }
 """How many outputs, or chunks, the workers of each stage share out and log."""
 
@@ -145,24 +146,20 @@ def test_a_worker_that_comes_late_changes_nothing(reference: Reference, tmp_path
 N_RACERS, ROUNDS = 6, 25
 
 
-def begin_overwriting(folders, barrier, results) -> None:
-    """Takes part in a run in every folder, at the same time as the other processes."""
+def make_in_turn(folders, barrier, results) -> None:
+    """Takes part in an overwriting run in every folder, at the same time as the other processes."""
     for folder in folders:
+        outputs = StageOutputs(folder, "race", Asked(Maker("1", {}), overwrite=True), own_folder=folder)
         barrier.wait(60)
-        with overwriting_run(folder, True) as since:
-            results.put(since)
+        with outputs.being_made([unit := outputs.unit(folder / "a.json", make, "nothing")]):
+            assert outputs.generation is not None
+            results.put((outputs.generation.token, unit.compute_once()))
             barrier.wait(60)
 
 
-def publish_the_same(folders, barrier, results) -> None:
-    """Publishes a file in every folder, at the same time as the other processes."""
-    for folder in folders:
-        barrier.wait(60)
-        try:
-            publish_once(folder / "chunks.json", b"[]" * 1000)
-            results.put(None)
-        except OSError as error:
-            results.put(repr(error))
+def make(scratch: Path) -> dict[Path, Path]:
+    (scratch / "a.json").write_bytes(b"[]" * 1000)
+    return {scratch.parent / "a.json": scratch / "a.json"}
 
 
 def race(function, folders: list[Path]) -> list:
@@ -187,15 +184,12 @@ def folders(tmp_path) -> list[Path]:
     return folders
 
 
-def test_workers_that_start_at_once_do_not_go_on_with_a_dead_run(folders, tmp_path):
+def test_workers_that_start_at_once_are_one_run_and_make_each_output_once(folders, tmp_path):
     for folder in folders:
-        (folder / ".run.1.0@host.domain-1").touch()
-    starts = race(begin_overwriting, folders)
-    assert 1.0 not in starts
-    assert strays(tmp_path) == []
-
-
-def test_workers_that_publish_the_same_file_at_once_do_not_disturb_each_other(folders, tmp_path):
-    assert set(race(publish_the_same, folders)) == {None}
-    assert {(folder / "chunks.json").read_bytes() for folder in folders} == {b"[]" * 1000}
+        # What a worker left that was killed.
+        (folder / ".provenance" / "race.run").mkdir(parents=True)
+        (folder / ".provenance" / "race.run" / "worker.host.domain-1").touch()
+    got = race(make_in_turn, folders)
+    assert len({token for token, _ in got}) == sum(made for _, made in got) == ROUNDS
+    assert {(folder / "a.json").read_bytes() for folder in folders} == {b"[]" * 1000}
     assert strays(tmp_path) == []

@@ -40,7 +40,7 @@ def map_and_reduce(
         finish(units, cfg.get("polling_time", _LONGEST_PAUSE))
         merged = reduce_fn(sorted(unit.claim_fp for unit in units))
         write_parquet(merged, folder / CODES_FILE)
-        logger.info("%s: %d codes", out_fp, merged.height)
+        logger.info("%d codes from %d shards", merged.height, len(units))
         return {out_fp: folder / CODES_FILE}
 
     reduction = outputs.unit(out_fp, merge, "what was computed for each shard")

@@ -173,12 +173,12 @@ class Notes:
                     self._read_file(Path(entry.path), entry.name)
 
     def _read_file(self, path: Path, name: str) -> None:
-        start = self._read_to.get(name, 0)
+        start, lines = self._read_to.get(name, 0), b""
         with suppress(FileNotFoundError), path.open("rb") as file:
             file.seek(start)
             lines, _, _ = file.read().rpartition(b"\n")
             self._read_to[name] = start + len(lines) + bool(lines)
-        for line in lines.splitlines() if lines else []:
+        for line in lines.splitlines():
             with suppress(ValueError, TypeError):
                 unit, files, source = json.loads(line)
                 self.units.setdefault(unit, []).append(Noted(units_from_json({unit: files})[unit], source))
