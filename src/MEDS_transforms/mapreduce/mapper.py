@@ -133,9 +133,10 @@ def _source_of(paths: list[Path], folder: Path) -> Source:
     """Inputs as a source: all files below a folder, where they are that, so that one more or less is a change."""
     if any(path.suffix != PARQUET for path in paths):
         return Source(folder, PARQUET)  # folders, say
+    wanted = set(map(os.fspath, paths))
     for part in (folder, folder / TRAIN_SPLIT, Path(os.path.commonpath([path.parent for path in paths]))):
         whole = Source(part, PARQUET)
-        if {part / name for name in whole.files()} == set(paths):
+        if {f"{part}/{name}" for name in whole.files()} == wanted:
             return whole
     return Source.of_files(*paths)
 

@@ -6,6 +6,7 @@ gone.
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -93,7 +94,7 @@ class Unit:
 
     def _clear_away(self) -> None:
         """Removes what a dead worker left beside an output that is there; a live worker keeps what it holds."""
-        if not (scratch_path(self.claim_fp).exists() or lock_path(self.claim_fp).exists()):
+        if not any(map(os.path.exists, (scratch_path(self.claim_fp), lock_path(self.claim_fp)))):
             return
         with claim(self.claim_fp) as ours:
             if ours:

@@ -58,6 +58,17 @@ def is_claimed(path: Path) -> bool:
         return not ours
 
 
+def relative_name(path: Path, folder: Path) -> str:
+    """The path from a folder to a file, also to one outside of it; quick where it is below.
+
+    >>> relative_name(Path("/a/b/c"), Path("/a")), relative_name(Path("/a/b"), Path("/a/c"))
+    ('b/c', '../b')
+    """
+    text, prefix = os.fspath(path), f"{os.fspath(folder)}{os.sep}"
+    name = text[len(prefix) :] if text.startswith(prefix) else os.path.relpath(text, folder)
+    return name.replace(os.sep, "/")
+
+
 def files_below(folder: Path, apart_from: Iterable[Path] = ()) -> Iterator[Path]:
     """Every file below a folder, but for what is hidden (logs, locks, unfinished files) and for folders left out.
 

@@ -16,8 +16,8 @@ class Fingerprint(NamedTuple):
     check: str
 
 
-def fingerprint(path: Path) -> Fingerprint:
-    """The fingerprint of a file: of a parquet file by its footer, of any other by its first and last 16 KiB.
+def fingerprint(path: Path | str) -> Fingerprint:
+    """The fingerprint of a file: by its first and last 16 KiB, and of a parquet file by its whole footer.
 
     The footer of a parquet file has its schema, its rows, and the place and size of every column chunk: it changes
     with any of them. No time of the file matters. It takes some microseconds.
@@ -31,9 +31,8 @@ def fingerprint(path: Path) -> Fingerprint:
         tail = _read(file, max(0, size - _TAIL), _TAIL)
         footer = int.from_bytes(tail[-8:-4], "little") + 8
         if tail[-4:] == _PARQUET_MAGIC and footer <= size:
-            told = tail[-footer:] if footer <= len(tail) else _read(file, size - footer, footer)
-        else:
-            told = (_read(file, 0, _TAIL) if size > _TAIL else b"") + tail
+            tail = tail if footer <= len(tail) else _read(file, size - footer, footer)
+        told = (_read(file, 0, _TAIL) if size > _TAIL else b"") + tail
     finally:
         os.close(file)
     return Fingerprint(size, f"{crc32(told):08x}")
@@ -47,7 +46,7 @@ def _read(file: int, start: int, length: int) -> bytes:
     return read
 
 
-def fingerprint_or_none(path: Path) -> Fingerprint | None:
+def fingerprint_or_none(path: Path | str) -> Fingerprint | None:
     """The fingerprint of a file; None where there is none, or it cannot be read."""
     try:
         return fingerprint(path)

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import listed
 from .claims import Staged, Unit
 from .environment import RUN
-from .files import files_below, is_complete, lock_path, publish, try_lock
+from .files import files_below, is_complete, lock_path, publish, relative_name, try_lock
 from .fingerprints import fingerprint
 from .provenance import (
     PROVENANCE_DIR,
@@ -82,13 +82,14 @@ def decide(asked: Asked, found: Found) -> Generation:
         )
     if not found.made and not running.kept:  # it failed before it made anything
         return replace(_first_generation(asked, found), number=running.number + 1)
-    if is_same_for(running.made_by, asked.maker, [noted.source for noted in found.made.values()]):
-        kept = running.kept | {unit: noted.files for unit, noted in found.made.items()}
+    kept = running.kept | {unit: noted.files for unit, noted in found.made.items()}
+    sources = [noted.source for noted in found.made.values()]
+    if (running.overwrites or not asked.overwrite) and is_same_for(running.made_by, asked.maker, sources):
         return Generation(asked.maker, running.overwrites, kept, running.number + 1)
     if asked.overwrite:
         return Generation(asked.maker, overwrites=True, number=running.number + 1)
     if asked.keep:
-        return Generation(asked.maker, kept=found.unknown, number=running.number + 1)
+        return Generation(asked.maker, kept=found.unknown | kept, number=running.number + 1)
     raise FileExistsError(
         f"An interrupted run has left outputs there that were made otherwise:\n{_lines(running.made_by, asked.maker)}\n"
         f"{_WAYS_ON}"
@@ -161,13 +162,17 @@ class StageOutputs:
         there; by default the one at `claim_fp`.
         """
         name = self._name(claim_fp)
-        path = os.path.relpath(source.resolve(), self.folder.resolve()) if isinstance(source, Path) else ""
+
+        def note(staged: Staged) -> None:
+            path = os.path.relpath(source.resolve(), self.folder.resolve()) if isinstance(source, Path) else ""
+            self._note(name, staged, path)
+
         return Unit(
             claim_fp,
             is_done=lambda: self.is_done(name),
             make=make,
             source=source,
-            note=lambda staged: self._note(name, staged, path),
+            note=note,
             existing=existing or (lambda: [claim_fp] if is_complete(claim_fp) else []),
         )
 
@@ -175,7 +180,7 @@ class StageOutputs:
         """Whether the outputs of a unit are there as they were noted."""
         if unit not in self._done:
             for files in self._noted(unit):
-                if all(file.is_at(self.folder / name) for name, file in files.items()):
+                if all(file.is_at(self.folder, name) for name, file in files.items()):
                     self._done[unit] = files
         return unit in self._done
 
@@ -210,7 +215,7 @@ class StageOutputs:
         return self.generation is None
 
     def _name(self, path: Path) -> str:
-        return Path(os.path.relpath(path, self.folder)).as_posix()
+        return relative_name(path, self.folder)
 
     def _is_finished(self, names: Sequence[str]) -> bool:
         """Whether a finished run of the same maker has left all outputs as they must be."""
@@ -222,7 +227,7 @@ class StageOutputs:
         self._done = {
             unit: files
             for unit, files in record.outputs.items()
-            if all(file.is_at(self.folder / name) for name, file in files.items())
+            if all(file.is_at(self.folder, name) for name, file in files.items())
         }
         return self._done.keys() == set(names) and not self._files_there() - set(record.files)
 
@@ -246,7 +251,7 @@ class StageOutputs:
             unit: noted
             for unit, alternatives in self.run.notes(generation).units.items()
             for noted in alternatives
-            if all(file.is_at(self.folder / name) for name, file in noted.files.items())
+            if all(file.is_at(self.folder, name) for name, file in noted.files.items())
         }
 
     def _noted(self, unit: str) -> Iterator[dict[str, OutputFile]]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import listed
-from .files import files_below, publish
+from .files import files_below, publish, relative_name
 from .fingerprints import Fingerprint, fingerprint_or_none
 
 PROVENANCE_DIR = ".provenance"
@@ -37,9 +37,9 @@ class OutputFile(NamedTuple):
     check: str
     rows: int | None = None
 
-    def is_at(self, path: Path) -> bool:
+    def is_at(self, folder: Path, name: str) -> bool:
         """Whether the file that was made is still there, as it was made."""
-        return fingerprint_or_none(path) == Fingerprint(self.size, self.check)
+        return fingerprint_or_none(f"{folder}/{name}") == Fingerprint(self.size, self.check)
 
 
 Units = dict[str, dict[str, OutputFile]]
@@ -142,7 +142,7 @@ class Source:
         """The files that are there, from the folder, sorted."""
         if self.suffix is None:
             return sorted(name for name in self.names if (self.folder / name).is_file())
-        below = (path.relative_to(self.folder).as_posix() for path in files_below(self.folder))
+        below = (relative_name(path, self.folder) for path in files_below(self.folder))
         return sorted(name for name in below if name.endswith(self.suffix))
 
 
@@ -154,7 +154,7 @@ def describe_source(source: Source, seen_from: Path) -> Settings:
         ValueError: files are damaged, or are there that the stage did not make.
     """
     makers = list(_makers_of(source))
-    files = {name: fingerprint_or_none(source.folder / name) for name in source.files()}
+    files = {name: fingerprint_or_none(f"{source.folder}/{name}") for name in source.files()}
     for stage, record in makers:
         _check_against(source, files, stage, record)
     described: Settings = {"folder": os.path.relpath(source.folder.resolve(), seen_from.resolve())}
@@ -171,7 +171,7 @@ def is_as_recorded(folder: Path, stage: str) -> bool:
     record = read_record(folder, stage)
     if record is None or run_path(folder, stage).is_dir():
         return False
-    if not all(file.is_at(folder / name) for name, file in record.files.items()):
+    if not all(file.is_at(folder, name) for name, file in record.files.items()):
         return False
     if record.own_folder and (folder / record.own_folder).is_dir():
         own = folder / record.own_folder

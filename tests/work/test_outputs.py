@@ -1,0 +1,215 @@
+"""Which outputs count as done, and what becomes of those that something else made."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from helpers import files_below, write_table
+from MEDS_transforms.work.outputs import Asked, Found, StageOutputs, decide
+from MEDS_transforms.work.provenance import Maker, OutputFile, Record, read_record
+from MEDS_transforms.work.runs import Generation, Noted, Run
+
+A, B = Maker("1", {"cutoff": 1}), Maker("1", {"cutoff": 2})
+FILES = {"0.parquet": {"0.parquet": OutputFile(1, "x")}}
+MADE = {"0.parquet": Noted(FILES["0.parquet"], "in/0.parquet")}
+
+
+AT_WORK = r"(?s)is at work there with other settings:.*cutoff: 1 -> 2"
+ANOTHERS = r"what the stage stage made \(a\.parquet"
+
+
+def alive() -> list[str]:
+    return ["host-1"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "found", "expected"),
+    [
+        (Asked(A), Found(), (A, False, {}, 1)),
+        (Asked(A, overwrite=True), Found(Record(A, FILES)), (A, True, {}, 1)),
+        (Asked(A), Found(Record(A, FILES)), (A, False, FILES, 1)),
+        (Asked(A, keep=True), Found(Record(B, FILES)), (A, False, FILES, 1)),
+        (Asked(A, overwrite=True), Found(Record(B, FILES)), (A, True, {}, 1)),
+        (Asked(A, keep=True), Found(unknown=FILES), (A, False, FILES, 1)),
+        (Asked(A, overwrite=True), Found(unknown=FILES), (A, True, {}, 1)),
+        # An interrupted run, and workers at the same work.
+        (Asked(A), Found(generation=Generation(A), made=MADE), "joins"),
+        (Asked(A), Found(generation=Generation(A, overwrites=True), made=MADE), "joins"),
+        (Asked(A, overwrite=True), Found(generation=Generation(A, overwrites=True), made=MADE), "joins"),
+        (Asked(A), Found(generation=Generation(A), others=alive), "joins"),
+        # It is given up for another one.
+        (Asked(A, overwrite=True), Found(generation=Generation(A), made=MADE), (A, True, {}, 2)),
+        (Asked(A, overwrite=True), Found(generation=Generation(B, True), made=MADE), (A, True, {}, 2)),
+        (Asked(A), Found(generation=Generation(B)), (A, False, {}, 2)),
+        (Asked(A), Found(Record(A, FILES), Generation(B, True)), (A, False, FILES, 2)),
+        # Or refused.
+        (Asked(A), Found(Record(B, FILES)), "settings.cutoff: 2 -> 1"),
+        (Asked(A), Found(unknown=FILES), "no record says what made them: 0.parquet"),
+        (Asked(A), Found(generation=Generation(B), made=MADE), "interrupted run.*\n.*cutoff: 2 -> 1"),
+        (Asked(A), Found(generation=Generation(B), others=alive), "host-1.*is at work.*\n.*cutoff: 2 -> 1"),
+        (Asked(A, overwrite=True), Found(generation=Generation(B, True), others=alive), "host-1.*is at work"),
+        (
+            Asked(A, overwrite=True),
+            Found(generation=Generation(A), others=alive, made=MADE),
+            "is at work there already",
+        ),
+    ],
+)
+def test_what_is_decided(asked, found, expected):
+    if isinstance(expected, str) and expected != "joins":
+        with pytest.raises(FileExistsError, match=expected):
+            decide(asked, found)
+        return
+    got = decide(asked, found)
+    if expected == "joins":
+        assert got is found.generation
+    else:
+        assert (got.made_by, got.overwrites, got.kept, got.number) == expected
+
+
+def outputs(folder: Path, maker: Maker = A, **asked) -> StageOutputs:
+    return StageOutputs(folder, "stage", Asked(maker, **asked), own_folder=folder)
+
+
+def units(made_by: StageOutputs, *names: str):
+    def make_of(name):
+        def make(scratch: Path) -> dict[Path, Path]:
+            frame = pl.DataFrame({"cutoff": [made_by.asked.maker.settings["cutoff"]]})
+            write_table(scratch / name, frame)
+            return {made_by.folder / name: scratch / name}
+
+        return make
+
+    return [made_by.unit(made_by.folder / name, make_of(name), made_by.folder.parent / "in" / name) for name in names]
+
+
+NAMES = ("a.parquet", "b.parquet", "c.parquet")
+
+
+def run(folder: Path, maker: Maker = A, only: int = 3, names=NAMES, **asked) -> int:
+    """Makes the first units of a stage; returns how many it made."""
+    stage = outputs(folder, maker, **asked)
+    work = units(stage, *names)
+    with stage.being_made(work):
+        return sum(unit.compute_once() for unit in work[:only])
+
+
+def cutoffs(folder: Path) -> list[int]:
+    return [pl.read_parquet(path)["cutoff"].item() for path in sorted(folder.glob("*.parquet"))]
+
+
+def test_what_is_done_is_not_made_again_and_only_what_is_missing_or_damaged_is(tmp_path):
+    assert run(tmp_path) == 3
+    before = files_below(tmp_path, logs=True)
+    assert before == [".provenance/stage.json", *NAMES]
+    assert run(tmp_path) == 0
+    (tmp_path / "a.parquet").unlink()
+    write_table(tmp_path / "b.parquet", pl.DataFrame({"other": [1]}))
+    assert run(tmp_path) == 2
+    assert cutoffs(tmp_path) == [1, 1, 1]
+    assert files_below(tmp_path, logs=True) == before
+
+
+def test_other_settings_half_way_are_refused(tmp_path):
+    run(tmp_path, only=1)
+    with pytest.raises(FileExistsError, match=r"(?s)cutoff: 1 -> 2.*do_overwrite=True.*keep_existing=True"):
+        run(tmp_path, B)
+    assert cutoffs(tmp_path) == [1]
+    assert run(tmp_path, B, keep=True) == 2
+    assert cutoffs(tmp_path) == [1, 2, 2]
+
+
+def test_an_interrupted_overwriting_run_goes_on_also_when_run_plainly(tmp_path):
+    run(tmp_path)
+    assert run(tmp_path, B, only=1, overwrite=True) == 1
+    assert run(tmp_path, B) == 2
+    assert cutoffs(tmp_path) == [2, 2, 2]
+    run(tmp_path, A, only=2, overwrite=True)
+    assert run(tmp_path, A, overwrite=True) == 1
+    assert cutoffs(tmp_path) == [1, 1, 1]
+
+
+def test_outputs_that_are_not_made_any_more_are_removed(tmp_path):
+    run(tmp_path)
+    run(tmp_path, B, overwrite=True, names=("sub/d.parquet",))
+    assert files_below(tmp_path) == ["sub/d.parquet"]
+    run(tmp_path, A, overwrite=True, names=NAMES[:1])
+    assert files_below(tmp_path) == ["a.parquet"]
+    assert not (tmp_path / "sub").exists()
+
+
+def test_a_worker_with_other_settings_is_refused_while_another_is_at_work(tmp_path):
+    first = outputs(tmp_path)
+    with first.being_made(units(first, *NAMES)):
+        for more in ({}, {"overwrite": True}, {"keep": True}):
+            other = StageOutputs(tmp_path, "stage", Asked(B, **more), own_folder=tmp_path)
+            other.run.me = "elsewhere-1"  # this process is both workers
+            with pytest.raises(FileExistsError, match=AT_WORK), other.being_made(units(other, *NAMES)):
+                pytest.fail("takes part")
+
+
+def test_a_worker_of_an_older_run_adds_nothing_to_a_newer_one(tmp_path):
+    late = outputs(tmp_path)
+    work = units(late, *NAMES)
+    with late.being_made(work):
+        work[0].compute_once()
+        # As if it had stood still, and its mark were gone.
+        assert Run(tmp_path, "stage").begin(Generation(B, overwrites=True, number=2))
+        with pytest.raises(FileExistsError, match="another run has begun"):
+            work[1].compute_once()
+    assert run(tmp_path, B) == 3
+    assert cutoffs(tmp_path) == [2, 2, 2]
+
+
+def test_files_that_the_stage_did_not_make_stay(tmp_path):
+    write_table(tmp_path / "a.parquet", pl.DataFrame({"cutoff": [7]}))
+    with pytest.raises(FileExistsError, match=r"no record says what made them: a\.parquet"):
+        run(tmp_path)
+    assert run(tmp_path, keep=True) == 2
+    assert cutoffs(tmp_path) == [7, 1, 1]
+
+
+@pytest.mark.parametrize("asked", [{}, {"keep": True}])
+def test_files_that_later_stages_would_read_too_are_named(tmp_path, asked):
+    write_table(tmp_path / "mine.parquet", pl.DataFrame({"cutoff": [7]}))
+    with pytest.raises(FileExistsError, match=r"does not make: mine\.parquet"):
+        run(tmp_path, **asked)
+    with pytest.raises(FileExistsError, match=r"does not make: mine\.parquet"):
+        run(tmp_path, overwrite=True)
+    (tmp_path / "mine.parquet").unlink()
+    assert run(tmp_path) == 0  # it was all made, but for the record
+    assert files_below(tmp_path) == [*NAMES]
+
+
+@pytest.mark.parametrize("asked", [{}, {"keep": True}, {"overwrite": True}])
+def test_a_folder_of_another_stage_is_refused(tmp_path, asked):
+    run(tmp_path)
+    other = StageOutputs(tmp_path, "another", Asked(A, **asked), own_folder=tmp_path)
+    with pytest.raises(FileExistsError, match=ANOTHERS), other.being_made(units(other, "a.parquet")):
+        pytest.fail("takes part")
+    assert cutoffs(tmp_path) == [1, 1, 1]
+
+
+def test_a_run_that_made_nothing_leaves_nothing(tmp_path):
+    def fail(_):
+        raise ValueError("bad data")
+
+    stage = outputs(tmp_path)
+    unit = stage.unit(tmp_path / "a.parquet", fail, tmp_path / "in")
+    with pytest.raises(ValueError, match="bad data"), stage.being_made([unit]):
+        unit.compute_once()
+    assert [name for name in files_below(tmp_path) if not name.endswith(".lock")] == []
+    assert run(tmp_path, B) == 3
+
+
+def test_rows_are_noted_where_they_can_be_counted(tmp_path):
+    stage = StageOutputs(
+        tmp_path, "stage", Asked(A), own_folder=tmp_path, count_rows=lambda path: len(pl.read_parquet(path))
+    )
+    [unit] = units(stage, "a.parquet")
+    with stage.being_made([unit]):
+        unit.compute_once()
+    record = read_record(tmp_path, "stage")
+    assert record is not None
+    assert record.files["a.parquet"].rows == 1
