@@ -1,5 +1,6 @@
 """Merged shards to MEDS data files: columns, dtypes on disk, and files that comply already."""
 
+import shutil
 from datetime import date, datetime
 
 import numpy as np
@@ -232,3 +233,11 @@ def test_the_former_function(lazy):
     assert table.schema.remove_metadata().equals(MEDS)
     with pytest.raises(ValueError, match="numeric_value must be Float32"):
         get_and_validate_data_schema(MERGED, {"do_retype": False})
+
+
+def test_without_a_shard_map_every_merged_shard_counts(x, finalize):
+    finalize(train__0=MERGED)
+    (x.cohort / "metadata" / ".shards.json").unlink()
+    shutil.rmtree(x.cohort / "data")
+    x.run("finalize_MEDS_data")
+    assert files_below(x.cohort / "data") == ["train/0.parquet"]

@@ -147,6 +147,7 @@ def test_dataset(x, finalize):
     finalize()
     dataset = json.loads((x.cohort / "metadata" / "dataset.json").read_text())
     created = datetime.fromisoformat(dataset.pop("created_at"))
+    assert created.tzinfo is None
     assert dataset == {
         "dataset_name": "D",
         "dataset_version": "1.0",

@@ -56,11 +56,30 @@ def test_every_figure(shards):
     a = of_code(got, "A")
     assert [a[name] for name in counts] == [3, 5, 2, 3, 1]
     assert [of_code(got, "B.*(")[name] for name in counts] == [1, 1, 0, 0, 0]
-    assert [of_code(got, "C")[name] for name in counts] == [1, 2, 1, 2, 2]  # an infinity is whole
-    assert [of_code(got, None)[name] for name in counts] == [3, 8, 3, 5, 3]
+    assert [of_code(got, "C")[name] for name in counts] == [1, 2, 1, 1, 1]  # an infinity is no value
+    assert of_code(got, "C")["values/max"] == of_code(got, "C")["values/mean"] == 2.0
+    assert [of_code(got, None)[name] for name in counts] == [3, 8, 3, 4, 2]
     assert (a["values/sum"], a["values/sum_sqd"], a["values/min"], a["values/max"]) == (9.0, 37.5, 1.0, 5.5)
     assert (a["values/mean"], a["values/std"]) == (3.0, pytest.approx(math.sqrt(37.5 / 3 - 9)))
     assert a["values/quantiles"] == {"values/quantile/0.25": 2.5, "values/quantile/0.5": 2.5, "values/quantile/1": 5.5}
+
+
+def test_sums_are_added_in_float32_in_the_order_of_the_rows():
+    """As in release 0.1; in another order, or in 64 bits, 1 would not be lost."""
+    df = measurements(*((1, T, "A", value) for value in (2.0**24, 1.0, 1.0, -(2.0**24))))
+    got = of_code(aggregate([df]), "A")
+    assert (got["values/sum"], got["values/mean"]) == (0.0, 0.5)
+    parts = [stage.summarize(df[i : i + 1], ["code"], EVERYTHING) for i in range(4)]
+    assert (
+        of_code(stage.merge(pl.concat(parts, how="vertical_relaxed"), ["code"], EVERYTHING), "A")["values/sum"] == 0.0
+    )
+
+
+def test_data_without_values():
+    got = aggregate([ROWS.drop("numeric_value")])
+    assert of_code(got, "A")["code/n_occurrences"] == 5
+    assert (of_code(got, "A")["values/n_occurrences"], of_code(got, "A")["values/sum"]) == (0, 0.0)
+    assert of_code(got, "A")["values/mean"] is None
 
 
 def test_counts_beyond_32_bits():
@@ -227,8 +246,8 @@ def test_the_same_bytes_whatever_the_number_of_workers(tmp_path):
 
 
 def test_missing_columns(data):
-    data.write({"train/1": ROWS.drop("numeric_value")})
-    with pytest.raises(ValueError, match="numeric_value is missing"):
+    data.write({"train/1": ROWS.rename({"numeric_value": "numerical_value"})})
+    with pytest.raises(ValueError, match=r"numeric_value is missing \(did you mean 'numerical_value'"):
         stage.main(cfg(data))
     with pytest.raises(ValueError, match="The data has no column unit"):
         stage.main(cfg(data, aggregations=["code/n_subjects"], cfg_code_modifiers=["unit"]))

@@ -176,12 +176,13 @@ def test_an_unordered_shard_is_brought_into_order():
     assert added(df, time_of_day=TIME_OF_DAY)["code"].to_list() == ["C", "TOD//[06,12)", "B", "D", "TOD//[06,12)", "A"]
 
 
-def test_wide_values_stay_and_missing_columns_are_an_error():
+def test_wide_values_stay_and_data_without_values_get_the_column():
     df = measurements((1, BIRTH, "MEDS_BIRTH", 0.1), (1, after(days=1), "A", 0.1)).cast({"numeric_value": pl.Float64})
     got = added(df.with_columns(numeric_value=pl.lit(0.1)), age=AGE)
     assert got["numeric_value"].to_list() == [0.1, 1.0, 0.1]
-    with pytest.raises(ValueError, match="numeric_value is missing"):
-        added(df.drop("numeric_value"))
+    without = added(df.drop("numeric_value"), age=AGE)
+    assert without["numeric_value"].to_list() == [None, 1.0, None]
+    assert without.schema["numeric_value"] == pl.Float32
 
 
 def by_sorting(df, blocks):

@@ -101,7 +101,7 @@ def test_metadata_that_lack_what_is_needed(column, message):
 
 def test_data_that_lack_columns():
     with pytest.raises(ValueError, match="numeric_value is missing"):
-        normalize(measurements().drop("numeric_value"))
+        normalize(measurements().rename({"numeric_value": "numerical_value"}))
     with pytest.raises(ValueError, match="The data has no column unit"):
         normalize(measurements(), METADATA.with_columns(unit=pl.lit("x")), ["unit"])
 

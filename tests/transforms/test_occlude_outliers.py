@@ -126,7 +126,7 @@ def test_a_cutoff_that_is_none(cutoff, kind):
 
 def test_missing_columns():
     with pytest.raises(ValueError, match="numeric_value is missing"):
-        occlude(measurements().drop("numeric_value"), STANDARD[0])
+        occlude(measurements().rename({"numeric_value": "numerical_value"}), STANDARD[0])
     with pytest.raises(ValueError, match=r"values/sum: run fit_normalization before this stage"):
         occlude(measurements(), STANDARD[0].drop("values/sum"))
 

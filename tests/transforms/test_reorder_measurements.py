@@ -52,7 +52,7 @@ def test_codes_without_metadata_obey_the_patterns(tmp_path):
     assert shards["tuning/0"].equals(df.clear())
 
 
-@pytest.mark.parametrize("patterns", ["A", None, 5, {"A": 1}, ["A", 5], [None], [["A"]], ["A("], ["(?=A)"]])
+@pytest.mark.parametrize("patterns", ["A", 5, {"A": 1}, ["A", 5], [None], [["A"]], ["A("], ["(?=A)"]])
 def test_what_is_no_list_of_patterns_is_an_error(patterns):
     with pytest.raises(ValueError, match="ordered_code_patterns"):
         reorder_measurements({"ordered_code_patterns": patterns})
@@ -103,12 +103,15 @@ def test_match_and_revise_orders_among_the_rows_of_one_kind(tmp_path):
     assert shards["0"]["code"].to_list() == ["B2", "B1", "A1", "A2"]
 
 
-def test_a_missing_list_is_an_error_that_names_the_key(tmp_path):
+def test_without_a_list_nothing_is_reordered_with_a_warning(tmp_path):
     x = Preprocessing(tmp_path)
-    x.write({"0": measurements((1, T[0], "A"))})
+    rows = measurements((1, T[0], "B"), (1, T[0], "A"))
+    x.write({"0": rows})
     done = x.script("reorder_measurements")
-    assert done.returncode == 1
-    assert "stage_configs.reorder_measurements.ordered_code_patterns is not set" in done.stderr
+    assert done.returncode == 0
+    assert "WARNING" in done.stdout
+    assert "ordered_code_patterns is not set" in done.stdout
+    assert x.shards(x.cohort / "data")["0"].equals(rows)
 
 
 def test_each_entry_of_match_and_revise_may_have_its_own_list(tmp_path):

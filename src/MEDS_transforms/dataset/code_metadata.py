@@ -23,6 +23,7 @@ from .schema import (
 logger = logging.getLogger(__name__)
 
 CODES_FILE = "codes.parquet"
+METADATA_DIR = "metadata"
 
 
 def read_codes(folder: Path | str) -> pl.DataFrame | None:

@@ -8,7 +8,9 @@ import polars as pl
 
 from ..errors import Problems, listed, nearest
 from .io import Frame
-from .schema import CODE, MANDATORY_TYPES, NUMERIC_VALUE, SUBJECT_ID, TIME
+from .schema import CODE, DEPRECATED_NAMES, MANDATORY_TYPES, NUMERIC_VALUE, SUBJECT_ID, TIME
+
+_FORMER_NAMES = {former for former, name in DEPRECATED_NAMES.items() if name == NUMERIC_VALUE}
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -27,6 +29,8 @@ _SUITABLE: dict[str, tuple[Callable[[pl.DataType], bool], str]] = {
 def checked(df: Frame, *columns: str) -> pl.LazyFrame:
     """The measurements, after a check that they have these columns of the MEDS schema in suitable dtypes.
 
+    Data without `numeric_value` are data without values: the column is added, all null.
+
     NOTE: other writers than polars leave columns of dtype Null in shards without a value, and categorical codes;
     these are cast to the dtype of the schema.
 
@@ -38,7 +42,9 @@ def checked(df: Frame, *columns: str) -> pl.LazyFrame:
     problems, casts = Problems("The data are not valid MEDS data; correct them, or input_dir"), {}
     for column in columns:
         is_suitable, must_be = _SUITABLE[column]
-        if column not in schema:
+        if column == NUMERIC_VALUE and not {NUMERIC_VALUE, *_FORMER_NAMES} & {*schema}:
+            df = df.with_columns(pl.lit(None, dtype=pl.Float32).alias(NUMERIC_VALUE))
+        elif column not in schema:
             problems.add(f"{column} is missing{nearest(column, schema)}; there are {listed(schema)}")
         elif schema[column] in (pl.Null, pl.Categorical, pl.Enum):
             casts[column] = MANDATORY_TYPES[column]

@@ -2,7 +2,7 @@
 
 Workers share the shards. A shard that complies already is passed on as it is.
 
-Input: the merged shards, the shard map.
+Input: the merged shards; those of the shard map, where there is one, else all that are there.
 Output: `<output_dir>/<split>/<n>.parquet` with the columns subject_id (int64), time (timestamp[us]; null: static), code
 (string), numeric_value (float32), then the others, text among them as large_string; rows sorted as they were, by
 subject and time.
@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..cli.script import stage_script
+from ..dataset.arrow import meds_schema
 from ..dataset.io import Frame, scan_parquet, write_arrow
 from ..dataset.schema import MANDATORY_COLUMNS, MANDATORY_TYPES, NUMERIC_VALUE, TIME
 from ..errors import Problems
@@ -39,14 +40,12 @@ from .cohort import cohort_shards
 
 logger = logging.getLogger(__name__)
 
-_ARROW_TYPES = dict(zip(MANDATORY_COLUMNS, (pa.int64(), pa.timestamp("us"), pa.string(), pa.float32()), strict=True))
-
 
 def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     stage_cfg = cfg["stage_cfg"]
     output_dir = Path(stage_cfg["output_dir"])
-    paths = cohort_shards(cfg)
+    paths = cohort_shards(cfg, needs_map=False)
     sources = {"data": Source(Path(stage_cfg["data_input_dir"]), ".parquet")}
     outputs = stage_outputs(cfg, sources, own_folder=output_dir)
     finalize = partial(_finalize, stage_cfg=stage_cfg)
@@ -85,12 +84,6 @@ def to_meds_data(df: Frame, do_retype: bool) -> pl.DataFrame:
     df = df.with_columns(pl.lit(None).alias(column) for column in MANDATORY_COLUMNS if column not in df.columns)
     df = df.with_columns(pl.col(c).cast(dtype) for c, dtype in MANDATORY_TYPES.items() if c in df.columns)
     return df.select(*MANDATORY_COLUMNS, *(c for c in df.columns if c not in MANDATORY_COLUMNS))
-
-
-def meds_schema(schema: pa.Schema) -> pa.Schema:
-    """The arrow schema on disk for a table with these columns."""
-    types = {f.name: pa.large_string() if f.type == pa.string() else f.type for f in schema} | _ARROW_TYPES
-    return pa.schema([(name, types[name]) for name in schema.names])
 
 
 def _finalize(path: Path, stage_cfg: Mapping[str, Any]) -> Path | pl.DataFrame:

@@ -6,7 +6,8 @@ Input: the `codes.parquet` of extract_code_metadata (none: no code has metadata)
 Output, in `reducer_output_dir`, which must be called `metadata`:
   - `codes.parquet`: `code` (string), `description` (string), `parent_codes` (list of string), then the other
     columns; sorted by code;
-  - `dataset.json`: dataset_name, dataset_version, etl_name, etl_version, meds_version, created_at (ISO 8601);
+  - `dataset.json`: dataset_name, dataset_version, etl_name, etl_version, meds_version, created_at (ISO 8601; UTC,
+    without a zone);
   - `subject_splits.parquet`: `subject_id` (int64), `split` (string), in the order of the shard map.
 
 Keys of stage_configs.finalize_MEDS_metadata:
@@ -27,10 +28,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 
 from ..cli.script import stage_script
-from ..dataset.code_metadata import CODES_FILE, add_to_codes, read_codes
+from ..dataset.arrow import SPLITS_SCHEMA, write_codes
+from ..dataset.code_metadata import CODES_FILE, METADATA_DIR, add_to_codes, read_codes
 from ..dataset.io import write_arrow
 from ..dataset.schema import CODE, CODE_METADATA_TYPES, PARENT_CODES, SPLIT, SUBJECT_ID
 from ..errors import Problems, listed
@@ -45,8 +46,6 @@ from ..work.provenance import Source
 from .cohort import codes_of, cohort_shards
 
 logger = logging.getLogger(__name__)
-
-METADATA_DIR = "metadata"
 
 
 def run(cfg: Mapping[str, Any]) -> None:
@@ -97,13 +96,10 @@ def write_metadata(
         codes = add_to_codes(all_codes, codes)
     splits = subject_splits(read_shard_map(cfg))
     typed = to_meds_codes(codes, flag(stage_cfg, "do_retype", default=True))
-    write_arrow(typed, codes_schema(typed), codes_fp)
+    write_codes(typed, codes_fp)
     dataset_fp.write_text(json.dumps(dataset), encoding="utf-8")
     write_arrow(splits, SPLITS_SCHEMA, splits_fp)
     logger.info("%d codes, %d subjects in splits", typed.height, splits.height)
-
-
-SPLITS_SCHEMA = pa.schema([(SUBJECT_ID, pa.int64()), (SPLIT, pa.string())])
 
 
 def to_meds_codes(codes: pl.DataFrame | None, do_retype: bool) -> pl.DataFrame:
@@ -135,13 +131,6 @@ def _cast(codes: pl.DataFrame, column: str, dtype: pl.DataType) -> pl.Expr:
     return value.cast(dtype)
 
 
-def codes_schema(codes: pl.DataFrame) -> pa.Schema:
-    """The arrow schema on disk: string in the mandatory columns, polars' large_string in the others."""
-    mandatory = {CODE: pa.string(), "description": pa.string(), PARENT_CODES: pa.list_(pa.string())}
-    others = {field.name: field.type for field in codes.to_arrow().schema if field.name not in mandatory}
-    return pa.schema(list((mandatory | others).items()))
-
-
 def dataset_metadata(cfg: Mapping[str, Any]) -> dict[str, str]:
     """What the dataset is and what made it."""
     return {
@@ -150,7 +139,7 @@ def dataset_metadata(cfg: Mapping[str, Any]) -> dict[str, str]:
         "etl_name": str(config_value(cfg, "etl_metadata.package_name")),
         "etl_version": str(config_value(cfg, "etl_metadata.package_version")),
         "meds_version": version("meds"),
-        "created_at": datetime.now(UTC).isoformat(),
+        "created_at": datetime.now(UTC).replace(tzinfo=None).isoformat(),
     }
 
 

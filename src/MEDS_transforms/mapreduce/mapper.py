@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from ..dataset.arrow import write_measurements
 from ..dataset.code_metadata import CODES_FILE
 from ..dataset.io import Frame, scan_parquet, write_lazyframe, write_parquet
 from ..dataset.schema import SPLIT, SUBJECT_ID, TRAIN_SPLIT
@@ -82,8 +83,9 @@ def map_over(
         ...     return df.filter(pl.col("time").is_not_null())
         >>> map_over(cfg, compute_fn=drop_static)  # doctest: +SKIP
     """
-    shards = Shards(cfg, shard_iterator_fntr)
-    own_folder = Path(cfg["stage_cfg"]["output_dir"])
+    shards, own_folder = Shards(cfg, shard_iterator_fntr), Path(cfg["stage_cfg"]["output_dir"])
+    if write_fn is write_lazyframe and own_folder.name == DATA_DIR:
+        write_fn = write_measurements  # of the finished dataset
     outputs = stage_outputs(cfg, shards.sources(compute_fn), own_folder=own_folder, settings=code_of(compute_fn))
     units = shards.units(outputs, compute_fn, read_fn, write_fn)
     with outputs.being_made(units):
@@ -144,11 +146,12 @@ def _source_of(paths: list[Path], folder: Path) -> Source:
 def map_stage(compute_fn: ComputeFn, shard_iterator_fntr: ShardIteratorFntr = shard_iterator) -> Callable[[Any], None]:
     """The `run(cfg)` of a stage that applies `compute_fn` to every shard; see `map_over`.
 
-    Files between stages are written fast, those of the finished dataset (`data/`) small.
+    Files between stages are written fast, those of the finished dataset (`data/`) small and with MEDS's arrow types.
     """
 
     def run(cfg: Mapping[str, Any]) -> None:
-        write = partial(write_parquet, fast=Path(cfg["stage_cfg"]["output_dir"]).name != DATA_DIR)
+        is_final = Path(cfg["stage_cfg"]["output_dir"]).name == DATA_DIR
+        write = write_lazyframe if is_final else partial(write_parquet, fast=True)
         map_over(cfg, compute_fn, write_fn=write, shard_iterator_fntr=shard_iterator_fntr)
 
     return run

@@ -8,7 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from ..dataset.code_metadata import CODES_FILE
+from ..dataset.arrow import write_codes
+from ..dataset.code_metadata import CODES_FILE, METADATA_DIR
 from ..dataset.io import write_parquet
 from ..errors import listed
 from ..work.claims import Staged, Unit
@@ -39,7 +40,7 @@ def map_and_reduce(
     def merge(folder: Path) -> Staged:
         finish(units, cfg.get("polling_time", _LONGEST_PAUSE))
         merged = reduce_fn(sorted(unit.claim_fp for unit in units))
-        write_parquet(merged, folder / CODES_FILE)
+        (write_codes if out_fp.parent.name == METADATA_DIR else write_parquet)(merged, folder / CODES_FILE)
         logger.info("%d codes from %d shards", merged.height, len(units))
         return {out_fp: folder / CODES_FILE}
 

@@ -13,7 +13,7 @@ Rows without a code count only for all codes together.
 Keys of stage_configs.<stage>:
   - aggregations (list; mandatory): what to compute. Counts have the smallest unsigned type that holds them.
       code/n_subjects, code/n_occurrences: subjects with the code; rows.
-      values/n_subjects, values/n_occurrences: the same over rows with a value, neither null nor NaN.
+      values/n_subjects, values/n_occurrences: the same over rows with a value: not null, NaN or infinite.
       values/n_ints: such values that are whole numbers.
       values/sum, values/sum_sqd, values/min, values/max: of those values (float32).
       values/mean, values/std: of those values (float64); the deviation is that of a population.
@@ -44,7 +44,7 @@ from ..settings.packaged import PREPROCESS_CONFIG_YAML
 from ..work.provenance import Source
 from .aggregations import Aggregations, read_aggregations
 from .quantiles import merge_quantiles, quantile_part
-from .statistics import STATISTICS, value_or_null
+from .statistics import STATISTICS, summed, terms_of, value_or_null
 
 
 def run(cfg: Mapping[str, Any]) -> None:
@@ -87,11 +87,13 @@ def summarize(df: Frame, key: Sequence[str], aggregations: Aggregations) -> pl.D
     # NOTE: in memory, so that floats are added in the order of the rows: the same rows give the same bytes.
     rows = df.select(needed).with_columns(values).collect(engine="in-memory")
     coded = rows.filter(pl.col(CODE).is_not_null())
-    parts = [coded.lazy().group_by(key).agg(**aggregations.parts).collect(engine="in-memory")]
+    terms = terms_of(aggregations.parts, grouped=True)
+    parts = [summed(coded.lazy().group_by(key).agg(**terms).collect(engine="in-memory"))]
     if aggregations.over_all_codes:
         # NOTE: not grouped, since there is a row for all codes even where there is no row at all.
         no_key = [pl.lit(None, rows.schema[column]).alias(column) for column in key]
-        parts.append(rows.select(*no_key, **aggregations.parts).select(parts[0].columns))
+        of_all = rows.select(*no_key, **terms_of(aggregations.parts, grouped=False))
+        parts.append(summed(of_all).select(parts[0].columns))
     part = pl.concat(parts)
     if aggregations.quantiles:
         of_codes = [quantile_part(coded, key)]
@@ -126,7 +128,7 @@ def merge(parts: pl.DataFrame, key: Sequence[str], aggregations: Aggregations) -
         the key, then the aggregations in their order.
     """
     merged = {name: STATISTICS[name].merged for name in aggregations.statistics}
-    codes = parts.lazy().group_by(key).agg(**merged).collect(engine="in-memory")
+    codes = summed(parts.lazy().group_by(key).agg(**terms_of(merged, grouped=True)).collect(engine="in-memory"))
     codes = codes.with_columns(
         to_smallest_unsigned(codes[name]) for name in aggregations.statistics if STATISTICS[name].is_count
     )

@@ -27,6 +27,7 @@ from ..settings.keys import flag
 from ..settings.packaged import RUNNER_CONFIG_YAML
 from ..work.environment import JOURNAL, RESUMING, RUN
 from ..work.files import publish, try_lock
+from ..work.provenance import PROVENANCE_DIR, read_record
 from .done import ALL_DONE, Overwriting, settings_digest
 from .pipeline import Pipeline, load_pipeline
 from .plan import StageRun, plan, serial_workers, unknown_keys
@@ -41,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 RUNNER_LOCK = ".runner.lock"
 """In `log_dir`; held by the runner as long as it lives, since two would take each other's notes for theirs."""
-BROUGHT_ALONG = ("dataset.json", "subject_splits.parquet")
+BROUGHT_ALONG = ("dataset.json", "subject_splits.parquet", "codes.parquet")
 """Files of the input's `metadata/` that a pre-processed cohort needs as well."""
 
 
@@ -207,9 +208,13 @@ def _bring_along(pipeline: Pipeline) -> None:
     input_dir, cohort_dir = pipeline.value("input_dir"), pipeline.value("cohort_dir")
     if not input_dir or not cohort_dir:
         return
+    metadata_dir = Path(cohort_dir) / "metadata"
+    records = (read_record(metadata_dir, path.stem) for path in metadata_dir.glob(f"{PROVENANCE_DIR}/*.json"))
+    made = {name for record in records if record for name in record.files}
     for name in BROUGHT_ALONG:
         source, target = Path(input_dir) / "metadata" / name, Path(cohort_dir) / "metadata" / name
-        if source.is_file() and not target.exists():
+        is_replaced = target.exists() and pipeline.flag("do_overwrite") and name not in made
+        if source.is_file() and (is_replaced or not target.exists()):
             publish(target, partial(shutil.copyfile, source))
             logger.info(f"Copied {source} to {target}.")
 

@@ -7,10 +7,11 @@ Input: data shards with the columns subject_id, time, code. Rows that are not so
 first. Output: the same rows.
 
 Keys of stage_configs.reorder_measurements:
-  - ordered_code_patterns (list of text; mandatory): regular expressions (Rust's dialect) that are searched for in the
-    code; `^` and `$` tie them to its ends.
+  - ordered_code_patterns (list of text; default null: nothing is reordered, with a warning): regular expressions
+    (Rust's dialect) that are searched for in the code; `^` and `$` tie them to its ends.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -23,8 +24,9 @@ from ..dataset.measurements import begins_event, checked, in_order
 from ..dataset.schema import CODE, SUBJECT_ID, TIME
 from ..mapreduce.mapper import map_stage
 from ..parser import matcher_to_expr
-from ..settings.keys import config_value
 from ..settings.packaged import PREPROCESS_CONFIG_YAML
+
+logger = logging.getLogger(__name__)
 
 _RANK = "__rank"
 
@@ -35,7 +37,10 @@ def reorder_measurements(stage_cfg: Mapping[str, Any]) -> Callable[[Frame], pl.D
     Raises:
         ValueError: the patterns are not a list of regular expressions.
     """
-    patterns = read_patterns(config_value(stage_cfg, "ordered_code_patterns"))
+    if stage_cfg.get("ordered_code_patterns") is None:
+        logger.warning("ordered_code_patterns is not set: measurements keep their order")
+        return lambda df: df.lazy().collect()
+    patterns = read_patterns(stage_cfg["ordered_code_patterns"])
 
     def reorder(df: Frame) -> pl.DataFrame:
         rows = in_order(checked(df, SUBJECT_ID, TIME, CODE).collect())

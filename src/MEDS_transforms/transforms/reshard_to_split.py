@@ -31,6 +31,7 @@ import numpy as np
 import polars as pl
 
 from ..cli.script import stage_script
+from ..dataset.arrow import write_measurements
 from ..dataset.io import scan_parquet, scratch_path, write_parquet
 from ..dataset.measurements import checked, in_order
 from ..dataset.schema import SPLIT, SUBJECT_ID, TIME
@@ -143,7 +144,7 @@ class Resharding:
             scans = [scan_parquet(parts).filter(pl.col(_SHARD) == number).drop(_SHARD) for parts in self.parts]
             return pl.collect_all(scans)
 
-        write = partial(write_parquet, fast=self.output_dir.name != DATA_DIR)
+        write = write_measurements if self.output_dir.name == DATA_DIR else partial(write_parquet, fast=True)
         return self.outputs.unit(out_fp, staged_file(input_dir, out_fp, read, write, put_together), input_dir)
 
     def _shard_map(self, shards: ShardMap) -> Unit:

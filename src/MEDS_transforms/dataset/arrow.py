@@ -1,0 +1,64 @@
+"""The files of a MEDS dataset as other tools read them: with the arrow types that the MEDS schemas ask for.
+
+NOTE: polars alone writes every text column as large_string, where MEDS wants string for codes and descriptions.
+"""
+
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from .dtypes import TEXT_DTYPES
+from .io import Frame, write_arrow, write_parquet
+from .schema import (
+    CODE,
+    CODE_METADATA_TYPES,
+    DESCRIPTION,
+    MANDATORY_TYPES,
+    NUMERIC_VALUE,
+    PARENT_CODES,
+    SPLIT,
+    SUBJECT_ID,
+    TIME,
+)
+
+_MEASUREMENT_TYPES = {
+    SUBJECT_ID: pa.int64(),
+    TIME: pa.timestamp("us"),
+    CODE: pa.string(),
+    NUMERIC_VALUE: pa.float32(),
+}
+_CODE_TYPES = {CODE: pa.string(), DESCRIPTION: pa.string(), PARENT_CODES: pa.list_(pa.string())}
+
+SPLITS_SCHEMA = pa.schema([(SUBJECT_ID, pa.int64()), (SPLIT, pa.string())])
+"""The columns of `subject_splits.parquet`."""
+
+
+def meds_schema(schema: pa.Schema) -> pa.Schema:
+    """The arrow schema on disk for measurements with these columns."""
+    types = {f.name: pa.large_string() if f.type == pa.string() else f.type for f in schema} | _MEASUREMENT_TYPES
+    return pa.schema([(name, types[name]) for name in schema.names])
+
+
+def codes_schema(codes: pl.DataFrame) -> pa.Schema:
+    """The arrow schema on disk for code metadata: string in the columns of MEDS, large_string in the others."""
+    return pa.schema([(f.name, _CODE_TYPES.get(f.name, f.type)) for f in codes.head(0).to_arrow().schema])
+
+
+def write_measurements(df: Frame, path: Path) -> None:
+    """Writes a shard of a finished dataset: measurements with the types of MEDS, anything else as it is.
+
+    Numbers instead of codes, as after normalization, are no measurements in the sense of MEDS.
+    """
+    df = df.lazy().collect()
+    if not {SUBJECT_ID, TIME} <= {*df.columns} or df.schema.get(CODE) not in TEXT_DTYPES:
+        write_parquet(df, path)
+        return
+    df = df.cast({column: dtype for column, dtype in MANDATORY_TYPES.items() if column in df.columns})
+    write_arrow(df, meds_schema(df.head(0).to_arrow().schema), path)
+
+
+def write_codes(codes: pl.DataFrame, path: Path) -> None:
+    """Writes code metadata with the types of MEDS."""
+    codes = codes.cast({column: dtype for column, dtype in CODE_METADATA_TYPES.items() if column in codes.columns})
+    write_arrow(codes, codes_schema(codes), path)
