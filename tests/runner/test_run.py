@@ -155,7 +155,7 @@ def test_a_stage_with_a_null_block_is_one_process(tmp_path):
         ("x: 1", {}, ["the pipeline has no stages (found None)"]),
         ("stages: a", {}, ["the pipeline has no stages (found 'a')"]),
         ("stages: [a, b, a]", {}, ["repeated: a"]),
-        ("stages: [1]", {}, ["1 is not a name"]),
+        ("stages: [1]", {}, ["the name 1 of a stage cannot be a path below the cohort: it is no text"]),
         ("stages: [a]\nstage_configs: {a: 3}", {}, ["stage_configs.a: must be a block of keys, not 3"]),
         ('stages: [a]\nstage_configs: {a: {_script: "x \'y"}}', {}, ["a: its script cannot be read"]),
         ("stages: [a]\nstage_configs: {a: {_script: '${oc.env:NOT_SET_X}'}}", {}, ["NOT_SET_X"]),

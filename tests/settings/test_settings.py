@@ -280,8 +280,8 @@ def test_the_defaults_of_a_stage(stage):
     assert {key: block.get(key) for key in PACKAGED_STAGES[stage]} == PACKAGED_STAGES[stage]
 
 
-def test_the_patterns_of_reorder_measurements_are_mandatory():
-    assert OmegaConf.is_missing(config("_preprocess").stage_configs.reorder_measurements, "ordered_code_patterns")
+def test_without_patterns_reorder_measurements_has_none():
+    assert config("_preprocess").stage_configs.reorder_measurements["ordered_code_patterns"] is None
 
 
 def test_the_data_go_through_the_packaged_pipelines_from_stage_to_stage():

@@ -17,7 +17,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from ..settings.folders import overlap
 from ..settings.keys import flag, unknown_stage_blocks, unknown_stage_keys
+from ..settings.names import check_names
 from ..settings.resolvers import Script
 from ..work.environment import RESUMING
 from .boundary import hydra_script
@@ -58,6 +60,9 @@ def run_stage(module: str, cfg: DictConfig) -> None:
     flags = {key: flag(cfg, key) for key in ("strict", "do_overwrite")}
     if warnings and flags["strict"]:
         raise ValueError("\n".join(warnings))
+    if wrong := overlap(cfg.get("input_dir"), cfg.get("cohort_dir")):
+        raise ValueError(wrong)
+    check_names([stage], "stage", "The stage cannot run")
     _check_worker(cfg.get("worker", 0))
     _check_mandatory(stage, cfg.stage_cfg)
     for warning in warnings:

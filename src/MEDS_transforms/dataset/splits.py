@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..settings.names import check_names
 from .schema import TRAIN_SPLIT
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ def shard_subjects(
     """
     if not isinstance(n_subjects_per_shard, int) or n_subjects_per_shard < 1:
         raise ValueError(f"n_subjects_per_shard must be a positive number, not {n_subjects_per_shard!r}.")
+    check_names([*(split_fracs_dict or ()), *(external_splits or ())], "split", "The splits cannot be used")
     external = {split: np.array(ids, dtype=np.int64) for split, ids in (external_splits or {}).items()}
     drawn_from = np.unique(np.asarray(subjects))
     for ids in external.values():

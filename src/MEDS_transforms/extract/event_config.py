@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf import OmegaConf
-
 from ..dataset.schema import CODE, SUBJECT_ID, TIME
 from ..errors import Problems
 from ..parser import cfg_to_expr, is_col_field, parse_col_field
+from ..settings.names import wrong_names
+from ..settings.yaml_file import read_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -91,9 +90,9 @@ def read_event_config(path: str | Path) -> dict[str, Table]:
             "which rows become which events."
         )
     try:
-        raw = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except yaml.YAMLError as error:
-        raise ValueError(f"The event conversion file {path} is no valid YAML: {error}") from None
+        raw = read_yaml(path)
+    except ValueError as error:
+        raise ValueError(f"The event conversion file cannot be read: {error}") from None
     problems = Problems(f"The event conversion file {path} cannot be used")
     tables = _parse_file(raw, problems)
     problems.raise_if_any()
@@ -102,7 +101,7 @@ def read_event_config(path: str | Path) -> dict[str, Table]:
 
 def event_file_content(path: str | Path) -> Any:
     """What an event conversion file says, to compare with what it said before; comments do not matter."""
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return read_yaml(Path(path))
 
 
 def metadata_tables(tables: Mapping[str, Table]) -> dict[str, list[Event]]:
@@ -116,10 +115,12 @@ def metadata_tables(tables: Mapping[str, Table]) -> dict[str, list[Event]]:
 
 
 def _parse_file(raw: Any, problems: Problems) -> dict[str, Table]:
+    raw = {} if raw is None else raw
     if not isinstance(raw, dict):
         problems.add(f"it must be a mapping from tables to events, not {raw!r}")
         return {}
     default = _subject_id_col(raw, "", problems) or DEFAULT_SUBJECT_ID
+    problems.found += wrong_names((n for n, block in raw.items() if not _is_subject_key(n, block)), "table")
     tables = {
         str(name): _parse_table(str(name), block, default, problems)
         for name, block in raw.items()
@@ -237,6 +238,7 @@ def _parse_metadata(block: Any, where: str, problems: Problems) -> dict[str, dic
     if not isinstance(block, dict) or not all(isinstance(columns, dict) and columns for columns in block.values()):
         problems.add(f"{where}: must be a mapping from tables to mappings from columns to expressions, not {block!r}")
         return {}
+    problems.found += [f"{where}: {wrong}" for wrong in wrong_names(block, "metadata table")]
     for table, columns in block.items():
         if table == "codes":
             problems.add(f"{where}.codes: a metadata table of that name collides with the result; rename the file")

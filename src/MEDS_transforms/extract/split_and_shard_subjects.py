@@ -32,6 +32,7 @@ from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
 from ..settings.packaged import EXTRACT_CONFIG_YAML
 from ..work.claims import Staged
+from ..work.files import read_json
 from ..work.provenance import Source
 from .chunks import complete_chunks
 from .event_config import Table, read_event_config
@@ -104,7 +105,7 @@ def read_external_splits(path: str | None) -> dict[str, list[int]] | None:
         raise FileNotFoundError(f"There is no file {path} (external_splits_json_fp). Check the path.")
     must = f"The external splits {path} must be a JSON object of lists of integer subject ids"
     try:
-        splits = json.loads(Path(path).read_text(encoding="utf-8"))
+        splits = read_json(Path(path))
     except ValueError as error:
         raise ValueError(f"{must}: {error}") from None
     if not isinstance(splits, dict):

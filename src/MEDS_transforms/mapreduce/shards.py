@@ -1,7 +1,6 @@
 """Which files a stage reads and which it writes, and in which order a worker visits them."""
 
 import hashlib
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 from ..dataset.schema import TRAIN_SPLIT
 from ..errors import listed
 from ..settings.keys import flag
-from ..work.files import files_below
+from ..settings.names import check_names
+from ..work.files import files_below, read_json
 
 ShardPaths = list[tuple[Path, Path]]
 
@@ -92,13 +92,14 @@ def read_shard_map(cfg: Mapping[str, Any]) -> dict[str, list[int]]:
     if not path.is_file():
         raise FileNotFoundError(f"There is no shard map {path}. Run split_and_shard_subjects first.")
     try:
-        shards = json.loads(path.read_text(encoding="utf-8"))
+        shards = read_json(path)
     except ValueError as error:
         raise ValueError(
             f"The shard map {path} is no valid JSON ({error}). Run split_and_shard_subjects again."
         ) from None
     if not isinstance(shards, dict) or not shards:
         raise ValueError(f"The shard map {path} holds no shards. Run split_and_shard_subjects again.")
+    check_names(shards, "shard", f"The shard map {path} cannot be used")
     return shards
 
 

@@ -48,11 +48,24 @@ def stage_outputs(
     """
     stage_cfg = cfg["stage_cfg"]
     folder = folder or Path(stage_cfg["output_dir"])
+    for source in sources.values():
+        if own_folder and source.suffix is not None:
+            check_apart(source.folder, own_folder)
     found = {name: describe_source(source, folder) for name, source in sources.items()}
     maker = Maker(f"{PACKAGE} {get_package_version()}", _settings(cfg, settings or {}), found)
     asked = Asked(maker, flag(cfg, "do_overwrite"), flag(cfg, "keep_existing"))
     stage = str(cfg.get("stage") or "map_over")
     return StageOutputs(folder, stage, asked, own_folder, watched, count_rows)
+
+
+def check_apart(read: Path, written: Path) -> None:
+    """Raises a ValueError if a folder of which all files are read overlaps the one that is written."""
+    source, target = read.resolve(), written.resolve()
+    if source == target or source in target.parents or target in source.parents:
+        raise ValueError(
+            f"The stage reads all files of {read} and would write to {written}, so that it, or a later stage, "
+            "would read its own outputs. Choose another output_dir, or another data_input_dir."
+        )
 
 
 def _settings(cfg: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

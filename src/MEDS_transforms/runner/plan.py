@@ -9,13 +9,16 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
 from ..cli.overrides import hydra_value, override_key
 from ..errors import Problems, explain, listed, nearest
+from ..settings.folders import overlap
 from ..settings.keys import unknown_stage_blocks, unknown_stage_keys
+from ..settings.names import wrong_names
 from .done import DoneMark, done_mark
 from .pipeline import Pipeline, composed, searchpath_override
 from .stage_runners import PROCESSES, Parallel, StageRunners
@@ -133,9 +136,12 @@ def pipeline_problems(pipeline: Pipeline) -> list[str]:
     stages = pipeline.stages
     if not isinstance(stages, list) or not stages:
         return [f"stages: the pipeline has no stages (found {stages!r}); list at least one"]
-    problems = [f"stages: {stage!r} is not a name" for stage in stages if not isinstance(stage, str)]
+    problems = [f"stages: {message}" for message in wrong_names(stages, "stage")]
     if repeated := {str(stage) for stage in stages if stages.count(stage) > 1}:
         problems.append(f"stages: names must be unique; repeated: {listed(repeated)}")
+    with suppress(Exception):  # of a folder that is not set, which is said elsewhere
+        if wrong := overlap(pipeline.value("input_dir"), pipeline.value("cohort_dir")):
+            problems.append(wrong)
     for name in dict.fromkeys(map(str, stages)):
         if not isinstance(block := pipeline.block(name), dict):
             problems.append(f"stage_configs.{name}: must be a block of keys, not {block!r}")

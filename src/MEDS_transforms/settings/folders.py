@@ -1,6 +1,7 @@
 """Where each stage of a pipeline reads and writes."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -71,6 +72,25 @@ def populate_stage(
         known = (pre_parsed_stages or {}).get(stage)
         filled[stage] = dict(known) if known else _fill(stage, input_dir, cohort_dir, metadata, stage_configs, filled)
     return _plain(stage_configs.get(stage_name)) | filled[stage_name]
+
+
+def overlap(input_dir: str | Path | None, cohort_dir: str | Path | None) -> str | None:
+    """Why a cohort cannot be written to one folder from the other; None if it can.
+
+    What a stage reads from `input_dir`, or other stages from the cohort, must not change under their hands: the two
+    must not be the same folder, and neither may lie in the other's `data` or `metadata`. A cohort may lie beside the
+    raw tables, also below their folder. Links are followed.
+    """
+    if not input_dir or not cohort_dir:
+        return None
+    source, target = (Path(folder).expanduser().resolve() for folder in (input_dir, cohort_dir))
+    if source == target:
+        return f"input_dir and cohort_dir are the same folder, {source}. Give the cohort a folder of its own."
+    for outer, inner, what in ((source, target, "cohort_dir"), (target, source, "input_dir")):
+        for part in ("data", "metadata"):
+            if (outer / part) in (inner, *inner.parents):
+                return f"{what} ({inner}) lies in {outer / part}, which the pipeline reads or writes. Move one of them."
+    return None
 
 
 def _fill(

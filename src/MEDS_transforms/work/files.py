@@ -3,11 +3,13 @@
 NOTE: this module imports nothing heavy; the runner, which never needs polars, publishes files too.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -22,6 +24,8 @@ def scratch_path(path: Path) -> Path:
 
 def clear_scratch(path: Path) -> None:
     """Removes what a killed process left of an unfinished `path`, or a failed write did."""
+    if scratch_path(path).is_symlink():  # not ours, whatever it leads to
+        scratch_path(path).unlink()
     with suppress(FileNotFoundError, NotADirectoryError):
         shutil.rmtree(scratch_path(path))
     scratch_path(path).unlink(missing_ok=True)
@@ -72,13 +76,36 @@ def relative_name(path: Path, folder: Path) -> str:
 def files_below(folder: Path, apart_from: Iterable[Path] = ()) -> Iterator[Path]:
     """Every file below a folder, but for what is hidden (logs, locks, unfinished files) and for folders left out.
 
+    Links to folders are followed, each folder once.
+
     NOTE: other workers may remove folders meanwhile, over which `Path.rglob` stumbles.
     """
-    left_out = set(apart_from)
-    for at, subfolders, names in os.walk(folder):
+    left_out, visited = set(apart_from), {os.path.realpath(folder)}
+    for at, subfolders, names in os.walk(folder, followlinks=True):
         here = Path(at)
         subfolders[:] = [name for name in subfolders if not name.startswith(".") and here / name not in left_out]
+        for name in [name for name in subfolders if (here / name).is_symlink()]:
+            if (real := os.path.realpath(here / name)) in visited:
+                subfolders.remove(name)
+            visited.add(real)
         yield from (here / name for name in names if not name.startswith("."))
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file, which must be UTF-8.
+
+    Raises:
+        ValueError: it is no JSON, or a key of an object repeats.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if len(content) < len(pairs):
+            repeated = next(key for key in content if [k for k, _ in pairs].count(key) > 1)
+            raise ValueError(f"the key {repeated!r} repeats")
+        return content
+
+    return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
 
 
 @contextmanager
