@@ -9,7 +9,17 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from MEDS_transforms.errors import Problems, StageError, explain, listed, nearest, wants_trace
+from MEDS_transforms.errors import (
+    InputError,
+    MissingColumnError,
+    MissingInputError,
+    Problems,
+    StageError,
+    explain,
+    listed,
+    nearest,
+    wants_trace,
+)
 from MEDS_transforms.settings.packaged import CONFIG_DIR
 
 
@@ -57,10 +67,11 @@ def test_listed():
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (ValueError("what it says"), "what it says"),
-        (KeyError("what it says"), "what it says"),
+        (InputError("what it says"), "what it says"),
+        (ValueError("what it says"), "ValueError: what it says"),
+        (MissingColumnError("what it says"), "what it says"),
         (RuntimeError(), "RuntimeError"),
-        (FileNotFoundError("There is no file x."), "There is no file x."),
+        (MissingInputError("There is no file x."), "There is no file x."),
     ],
 )
 def test_an_exception_speaks_for_itself(error, message):
@@ -75,7 +86,7 @@ def test_an_error_of_the_system_has_the_path_and_a_remedy(number):
 
 
 def test_notes_belong_to_the_message():
-    error = ValueError("bad number")
+    error = InputError("bad number")
     error.add_note("This happened in train/0.parquet.")
     assert explain(error) == "bad number\nThis happened in train/0.parquet."
 

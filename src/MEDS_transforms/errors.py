@@ -15,7 +15,39 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 
-class StageError(RuntimeError):
+class UserError(Exception):
+    """A mistake that a user can correct: its text says what was found, where, and what to do.
+
+    Whatever is no such error is a fault of the program or of the machine. The subclasses are built-in exceptions as
+    well, so that who calls functions from Python can catch them as usual.
+    """
+
+
+class InputError(UserError, ValueError):
+    """Settings or data have values that cannot be used."""
+
+
+class WrongTypeError(UserError, TypeError):
+    """A setting has a value of another type."""
+
+
+class MissingInputError(UserError, FileNotFoundError):
+    """A file is not there."""
+
+
+class MissingColumnError(UserError, KeyError):
+    """A column is not there."""
+
+
+class OutputsExistError(UserError, FileExistsError):
+    """Outputs are there that must not be replaced unasked."""
+
+
+class NoLocksError(UserError, OSError):
+    """The file system cannot lock files."""
+
+
+class StageError(UserError, RuntimeError):
     """A stage failed, and the text is the whole message for the user."""
 
 
@@ -27,7 +59,7 @@ class Problems:
     >>> problems.raise_if_any()
     Traceback (most recent call last):
         ...
-    ValueError: The event file e.yaml cannot be used:
+    MEDS_transforms.errors.InputError: The event file e.yaml cannot be used:
       - labs.lab.time: no such key
     """
 
@@ -39,7 +71,7 @@ class Problems:
         """Notes one problem."""
         self.found.append(problem)
 
-    def raise_if_any(self, kind: type[Exception] = ValueError) -> None:
+    def raise_if_any(self, kind: type[Exception] = InputError) -> None:
         """Raises `kind` with every problem that was added, if any was."""
         if self.found:
             raise kind("\n  - ".join([f"{self.headline}:", *self.found]))
@@ -76,6 +108,10 @@ def explain(error: BaseException) -> str:
         return f"{missing[1]} is not set: give it in the pipeline file, or as {missing[1]}=… on the command line."
     error = _root(error)
     refused = _refused(error)
+    if not is_explained(error):
+        remedy = next((f". {words}" for name, words in _FAULTS.items() if name in _class_names(error)), "")
+        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return "\n".join([f"{text}{remedy}", *getattr(error, "__notes__", [])])
     text = _OMEGACONF_DETAILS.sub("", str(error)) or type(error).__name__
     if refused:
         where = f": {refused.filename}" if refused.filename else ""
@@ -85,6 +121,29 @@ def explain(error: BaseException) -> str:
     elif isinstance(error, HydraException) and error.__cause__ is not None:
         text = f"{text}: {explain(error.__cause__)}"
     return "\n".join([text, *getattr(error, "__notes__", [])])
+
+
+def is_explained(error: BaseException) -> bool:
+    """Whether the message of an exception is all that there is to say.
+
+    It is so for mistakes of the user's, in data or configuration, and where the system refuses something that the
+    user can change. Anything else is a fault of the program or of the machine, and wants its traceback.
+    """
+    root = _root(error)
+    configuration = HydraException | OmegaConfBaseException
+    return isinstance(root, UserError | configuration | KeyboardInterrupt) or _refused(root) is not None
+
+
+def _class_names(error: BaseException) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}
+
+
+_FAULTS = {
+    "MemoryError": "There was not enough memory: use fewer workers at a time, smaller shards (n_subjects_per_shard) or "
+    "smaller chunks (row_chunksize).",
+    "PanicException": "polars gave up over data that it cannot handle: look at the table or shard that is named here, "
+    "and take out or correct what is unusual in it.",
+}
 
 
 def first_line(message: str) -> str:
@@ -122,6 +181,7 @@ _REMEDIES = {
     errno.EACCES: "Change the permissions of that path, or choose another folder, and run the same command again.",
     errno.EPERM: "Change the permissions of that path, or choose another folder, and run the same command again.",
     errno.ENOTDIR: "A file is where a folder should be: move it away, or choose another folder.",
+    errno.EMFILE: "Too many files are open: raise the limit (ulimit -n 65536), then run the same command again.",
     errno.EROFS: "That file system is read-only: choose another folder, or mount it writable.",
 }
 

@@ -41,7 +41,7 @@ import polars.selectors as cs
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from .errors import listed, nearest
+from .errors import InputError, listed, nearest
 
 Parsed = tuple[pl.Expr, set[str]]
 """An expression and the columns that it reads."""
@@ -126,7 +126,7 @@ def parse_col_field(text: str) -> str:
         'ward'
     """
     if not is_col_field(text):
-        raise ValueError(f"{text!r} does not name a column: write col(name)")
+        raise InputError(f"{text!r} does not name a column: write col(name)")
     return text.removeprefix("col(").removesuffix(")")
 
 
@@ -136,7 +136,7 @@ def _plain(cfg: Any) -> Any:
         try:
             return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         except OmegaConfBaseException as error:
-            raise ValueError(f"Cannot resolve {cfg}: {error}") from error
+            raise InputError(f"Cannot resolve {cfg}: {error}") from error
     if isinstance(cfg, dict):
         return {key: _plain(value) for key, value in cfg.items()}
     if isinstance(cfg, list | tuple):
@@ -147,7 +147,7 @@ def _plain(cfg: Any) -> Any:
 def _malformed(what: str, where: str, found: Any, allowed: str) -> ValueError:
     """The error for a value that is not allowed in its place."""
     place = f" at {where}" if where else ""
-    return ValueError(f"{what}{place}: found {found!r}; allowed: {allowed}")
+    return InputError(f"{what}{place}: found {found!r}; allowed: {allowed}")
 
 
 def _below(where: str, key: Any) -> str:

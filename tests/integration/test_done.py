@@ -215,6 +215,25 @@ def test_a_file_of_the_users_own_is_not_replaced(data):
     assert own.read_bytes() == before
 
 
+def test_a_secret_of_the_environment_is_in_no_file(data, monkeypatch):
+    """Neither in the record nor in logs; another value of it counts all the same."""
+    pipeline = {
+        "defaults": ["_preprocess", "_self_"],
+        "input_dir": str(data.dataset),
+        "cohort_dir": str(data.cohort),
+        "stages": ["extract_values"],
+        "stage_configs": {"extract_values": {"secret": {"literal": "${oc.env:SECRET}"}}},
+    }
+    (data.folder / "pipe.yaml").write_text(yaml.safe_dump(pipeline))
+    for secret, status in (("xyzzy-1", 0), ("xyzzy-1", 0), ("xyzzy-2", 1)):
+        monkeypatch.setenv("SECRET", secret)
+        ran = run(data.folder, "pipeline_config_fp=pipe.yaml")
+        assert ran.returncode == status, ran.stderr
+        assert "xyzzy" not in ran.stdout + ran.stderr
+    for name in files_below(data.cohort, logs=True):
+        assert name.startswith("data/train") or b"xyzzy" not in (data.cohort / name).read_bytes(), name
+
+
 def test_the_code_of_ones_own_stage_counts(tmp_path, data):
     script = tmp_path / "double.py"
     text = """

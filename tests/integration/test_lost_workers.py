@@ -169,7 +169,7 @@ def test_a_bad_shard_is_named_with_its_error(pipeline):
     pipeline.make_deadly("train/1", lives=0)
     ran = pipeline.run(max_retries=1)
     assert ran.returncode == 1
-    assert "out/data/train/1.parquet: train/1 is bad" in ran.stderr
+    assert "out/data/train/1.parquet: ValueError: train/1 is bad" in ran.stderr
     assert "Traceback" not in ran.stderr
 
 

@@ -282,6 +282,7 @@ def test_metadata_comes_along_where_the_cohort_has_none(folder):
     assert {path.name: path.read_text() for path in own.parent.iterdir()} == {
         "dataset.json": "the cohort's",
         "subject_splits.parquet": "input's subject_splits.parquet",
+        "codes.parquet": "input's codes.parquet",
     }
 
 

@@ -1,4 +1,4 @@
-"""The runner's decisions: whose an override is, what is wrong with a pipeline, how its stages are called."""
+"""The runner's decisions: which overrides are whose, what is wrong with a pipeline, how its stages are called."""
 
 import os
 import re
@@ -381,7 +381,7 @@ def test_what_was_done_in_another_list_of_stages_is_not_done(tmp_path):
 )
 def test_the_message_about_a_failed_stage(status, said):
     message = failure_message("a", Failure(status, 0, Work()), "/out/a/.logs", Path("/out/.logs/runner.log"))
-    for part in ("stage a", said, "/out/a/.logs", "/out/.logs/runner.log", "run the same command again"):
+    for part in ("stage a", said, "/out/a/.logs", "/out/.logs/runner.log", "run the same command:"):
         assert part in message
 
 
@@ -398,7 +398,7 @@ def test_the_message_about_lost_work_says_what_is_missing_and_why():
     assert lines == [
         "  - /out/c: bad …",
         "  - /out/b: its worker was lost (process 7 on n1)",
-        "  - /out/a: nobody came to it",
+        "  - /out/a: no worker began it",
     ]
 
 

@@ -308,10 +308,10 @@ def test_a_later_stage_finds_both_folders(folder: Path) -> None:
 
 
 def test_script(folder: Path) -> None:
-    arguments = [f"input_dir={folder}", f"cohort_dir={folder}", "stages=[tokenization]"]
+    arguments = [f"input_dir={folder}", f"cohort_dir={folder}/cohort", "stages=[tokenization]"]
     more = [f"++stage_configs.tokenization.data_input_dir={folder}/in"]
     ran = subprocess.run(
         [SCRIPTS / "MEDS_transform-tokenization", *arguments, *more], capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stderr
-    assert files_below(folder / "data") == FILES
+    assert files_below(folder / "cohort" / "data") == FILES

@@ -1,4 +1,4 @@
-"""Hydra's command line: whose an override is, and values written so that Hydra reads them back."""
+"""Hydra's overrides: which are the runner's and which the stages', and values written so that Hydra reads them back."""
 
 import re
 from collections.abc import Mapping, Sequence

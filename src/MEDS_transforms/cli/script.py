@@ -17,6 +17,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from ..errors import InputError
 from ..settings.folders import overlap
 from ..settings.keys import flag, unknown_stage_blocks, unknown_stage_keys
 from ..settings.names import check_names
@@ -59,9 +60,9 @@ def run_stage(module: str, cfg: DictConfig) -> None:
         warnings += unknown_stage_blocks(cfg.get("stages") or [stage], cfg.stage_configs)
     flags = {key: flag(cfg, key) for key in ("strict", "do_overwrite")}
     if warnings and flags["strict"]:
-        raise ValueError("\n".join(warnings))
+        raise InputError("\n".join(warnings))
     if wrong := overlap(cfg.get("input_dir"), cfg.get("cohort_dir")):
-        raise ValueError(wrong)
+        raise InputError(wrong)
     check_names([stage], "stage", "The stage cannot run")
     _check_worker(cfg.get("worker", 0))
     _check_mandatory(stage, cfg.stage_cfg)
@@ -80,7 +81,7 @@ def run_stage(module: str, cfg: DictConfig) -> None:
 
 def _check_worker(worker: Any) -> None:
     if not isinstance(worker, int) or isinstance(worker, bool) or worker < 0:
-        raise ValueError(
+        raise InputError(
             f"worker must be a whole number from 0 on, not {worker!r}: workers differ in it, and worker 0 merges "
             "what a metadata stage computed."
         )
@@ -94,4 +95,4 @@ def _check_mandatory(stage: str, stage_cfg: DictConfig) -> None:
     missing = sorted(OmegaConf.missing_keys(stage_cfg))
     if missing and "_match_revise" not in stage_cfg:
         where = ", ".join(f"stage_configs.{stage}.{key}" for key in missing)
-        raise ValueError(f"{where} is not set: give it in the pipeline file, or as {where}=… on the command line.")
+        raise InputError(f"{where} is not set: give it in the pipeline file, or as {where}=… on the command line.")

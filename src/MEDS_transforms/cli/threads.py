@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 _LOCAL_LAUNCHERS = ("joblib", "submitit_local")
-_THREADS = "POLARS_MAX_THREADS"
+THREADS = "POLARS_MAX_THREADS"
 """NOTE: polars reads it once, when it is imported; workers inherit the environment of the process that starts them."""
 _ALLOTTED_CPUS = "SLURM_CPUS_PER_TASK"
 
@@ -12,7 +12,7 @@ _ALLOTTED_CPUS = "SLURM_CPUS_PER_TASK"
 def share_cores(argv: list[str], environ: Any = os.environ) -> None:
     """Gives each of several local workers its share of the cores, unless the user set the number of threads."""
     overrides = dict(arg.lstrip("+").split("=", 1) for arg in argv if "=" in arg)
-    if _THREADS in environ or overrides.get("hydra/launcher") not in _LOCAL_LAUNCHERS:
+    if THREADS in environ or overrides.get("hydra/launcher") not in _LOCAL_LAUNCHERS:
         return
     workers = len(_values(overrides.get("worker", "0")))
     n_jobs = str(_values(overrides.get("hydra.launcher.n_jobs", "-1"))[0])
@@ -25,7 +25,7 @@ def limit_threads(workers: int, environ: Any) -> None:
     """Gives each of several workers an equal share of the cores, unless the user set the number of threads."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cores = int(environ.get(_ALLOTTED_CPUS, cores))
-    environ.setdefault(_THREADS, str(max(1, cores // max(1, workers))))
+    environ.setdefault(THREADS, str(max(1, cores // max(1, workers))))
 
 
 def use_allotted_cpus() -> None:
@@ -35,7 +35,7 @@ def use_allotted_cpus() -> None:
     may be in a smaller job. Where Slurm does not bind a job to its CPUs, polars would use all that the node has.
     """
     if _ALLOTTED_CPUS in os.environ:
-        os.environ.setdefault(_THREADS, os.environ[_ALLOTTED_CPUS])
+        os.environ.setdefault(THREADS, os.environ[_ALLOTTED_CPUS])
 
 
 def _values(text: str) -> list[Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from ..errors import Problems, listed, nearest
+from ..errors import InputError, Problems, listed, nearest
 from .dtypes import meeting_types
 from .schema import (
     CODE,
@@ -105,7 +105,7 @@ def check_data(there: Iterable[str], columns: Iterable[str]) -> None:
     """Raises a ValueError if the data lacks columns; the message lists these, and the columns that there are."""
     there = list(there)
     if missing := [column for column in columns if column not in there]:
-        raise ValueError(
+        raise InputError(
             f"The data has no column {listed(missing)}{nearest(missing[0], there)}. It has: {listed(there)}. Correct "
             "the data, or code_modifiers if that names the column."
         )
@@ -137,7 +137,7 @@ def check_unique(code_metadata: pl.DataFrame, key: Sequence[str]) -> None:
         return
     repeated = code_metadata.group_by(key).len("count").filter(pl.col("count") > 1).sort(key)
     shown = "\n".join(f"  {row}" for row in repeated.head(20).rows())
-    raise ValueError(
+    raise InputError(
         f"The code metadata has several rows for one ({', '.join(key)}); here with the number of rows:\n{shown}\n"
         "Remove all but one, or add the columns in which they differ to code_modifiers."
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from ..errors import listed
+from ..errors import InputError, listed
 
 TEXT_DTYPES = (pl.String, pl.Categorical, pl.Enum)
 
@@ -30,7 +30,7 @@ def _meeting_dtype(name: str, dtypes: list[pl.DataType]) -> pl.DataType:
     try:
         met = pl.concat(empty, how="vertical_relaxed").schema[name]
     except pl.exceptions.SchemaError:
-        raise ValueError(f"The column {name!r} has dtypes that cannot be combined: {listed(dtypes)}.") from None
+        raise InputError(f"The column {name!r} has dtypes that cannot be combined: {listed(dtypes)}.") from None
     # For signed and unsigned 64-bit integers some versions of polars choose 128 bits, which parquet cannot store.
     return pl.Float64() if met == pl.Int128 else met
 
@@ -54,7 +54,7 @@ def meeting_types(
         try:
             types[column] = pl.concat(empty, how="vertical_relaxed").schema[column]
         except pl.exceptions.PolarsError as error:
-            raise ValueError(
+            raise InputError(
                 f"The column {column} is {found[0]} in the data and {found[1]} in the code metadata: give it the same "
                 "dtype in both."
             ) from error

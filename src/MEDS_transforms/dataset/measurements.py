@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ..errors import Problems, listed, nearest
+from ..errors import InputError, Problems, listed, nearest
 from .io import Frame
 from .schema import CODE, DEPRECATED_NAMES, MANDATORY_TYPES, NUMERIC_VALUE, SUBJECT_ID, TIME
 
@@ -61,7 +61,7 @@ def in_order(df: pl.DataFrame) -> pl.DataFrame:
         ValueError: a row has no subject.
     """
     if n := df[SUBJECT_ID].null_count():
-        raise ValueError(f"{n} rows have no {SUBJECT_ID}. Correct the data.")
+        raise InputError(f"{n} rows have no {SUBJECT_ID}. Correct the data.")
     subject, when = _keys(df)
     later = (subject[1:] > subject[:-1]) | ((subject[1:] == subject[:-1]) & (when[1:] >= when[:-1]))
     return df if later.all() else df.sort(SUBJECT_ID, TIME, nulls_last=False, maintain_order=True)

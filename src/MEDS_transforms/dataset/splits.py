@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from ..settings.names import check_names
 from .schema import TRAIN_SPLIT
 
@@ -49,7 +50,7 @@ def shard_subjects(
     [9, 4, 8]
     """
     if not isinstance(n_subjects_per_shard, int) or n_subjects_per_shard < 1:
-        raise ValueError(f"n_subjects_per_shard must be a positive number, not {n_subjects_per_shard!r}.")
+        raise InputError(f"n_subjects_per_shard must be a positive number, not {n_subjects_per_shard!r}.")
     check_names([*(split_fracs_dict or ()), *(external_splits or ())], "split", "The splits cannot be used")
     external = {split: np.array(ids, dtype=np.int64) for split, ids in (external_splits or {}).items()}
     drawn_from = np.unique(np.asarray(subjects))
@@ -75,7 +76,7 @@ def _draw_splits(ids: Ids, split_fracs: Mapping[str, float | None] | None, rng: 
     fracs = {split: frac for split, frac in (split_fracs or {}).items() if frac is not None}
     total = math.fsum(fracs.values())
     if not math.isclose(total, 1):
-        raise ValueError(
+        raise InputError(
             f"split_fracs must sum to 1, not {total:g}: {fracs}. {len(ids)} subjects are in no external split."
         )
     names = list(fracs)
@@ -86,7 +87,7 @@ def _draw_splits(ids: Ids, split_fracs: Mapping[str, float | None] | None, rng: 
         sizes[sizes.index(max(sizes))] -= 1
         sizes[sizes.index(min(sizes))] += 1
     if min(sizes) <= 0:
-        raise ValueError(
+        raise InputError(
             f"{len(ids)} subjects are too few for the splits {fracs}: one would be empty. Drop a split by setting "
             "its fraction to null."
         )

@@ -3,6 +3,7 @@
 import polars as pl
 import polars.selectors as cs
 
+from ..errors import InputError
 from .schema import SUBJECT_ID
 
 _ALWAYS_FIT = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
@@ -22,7 +23,7 @@ def subject_ids(ids: pl.Series, where: str) -> pl.Series:
     if dtype in _ALWAYS_FIT or dtype == pl.Null:
         return ids.cast(pl.Int64).alias(SUBJECT_ID)
     if not (dtype.is_numeric() or dtype in (pl.String, pl.Categorical, pl.Enum)):
-        raise ValueError(f"{where}: subject ids must be integers, not {dtype}.")
+        raise InputError(f"{where}: subject ids must be integers, not {dtype}.")
     if dtype in (pl.Categorical, pl.Enum):
         ids = ids.cast(pl.String)
     numbers = ids.cast(pl.Int64, strict=False)
@@ -30,7 +31,7 @@ def subject_ids(ids: pl.Series, where: str) -> pl.Series:
     if ids.dtype.is_float() or ids.dtype.is_decimal():
         bad |= (numbers.cast(ids.dtype, strict=False) != ids).fill_null(False)
     if bad.any():
-        raise ValueError(
+        raise InputError(
             f"{where}: subject ids must be whole numbers of at most 64 bits, but {bad.sum()} are not, such as "
             f"{ids.filter(bad)[0]!r}. Correct them, or name another column as subject_id_col, and run shard_events "
             "again, with do_overwrite=True."

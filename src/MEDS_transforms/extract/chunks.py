@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import listed
+from ..errors import MissingInputError, listed
 from ..work.files import is_complete_parquet_file
 
 CHUNK_LIST = "chunks.json"
@@ -49,11 +49,11 @@ def complete_chunks(folder: Path) -> list[Chunk]:
     ends = [0, *(chunk.end for chunk in chunks)]
     for end, chunk in zip(ends, chunks, strict=False):
         if chunk.start != end:
-            raise FileNotFoundError(
+            raise MissingInputError(
                 f"In {folder} the rows from {end} to {chunk.start} are missing. Run the stage again that writes them."
             )
     if not chunks:
-        raise FileNotFoundError(
+        raise MissingInputError(
             f"There are no chunks of the table in {folder}. Run the stage that writes them: shard_events for chunks of "
             "a raw table, convert_to_sharded_events for chunks of events."
         )
@@ -88,7 +88,7 @@ def find_pieces(shard_dir: Path, tables: Iterable[str], chunk_list: Path) -> lis
         if not names:
             missing.append(table)
     if missing:
-        raise FileNotFoundError(
+        raise MissingInputError(
             f"In {shard_dir} the pieces of {listed(missing)} are missing. Run convert_to_sharded_events to its end "
             "first."
         )

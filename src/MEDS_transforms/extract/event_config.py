@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..dataset.schema import CODE, SUBJECT_ID, TIME
-from ..errors import Problems
+from ..errors import InputError, MissingInputError, Problems
 from ..parser import cfg_to_expr, is_col_field, parse_col_field
 from ..settings.names import wrong_names
 from ..settings.yaml_file import read_yaml
@@ -85,14 +85,14 @@ def read_event_config(path: str | Path) -> dict[str, Table]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(
+        raise MissingInputError(
             f"There is no event conversion file {path}. Set event_conversion_config_fp to the YAML file that says "
             "which rows become which events."
         )
     try:
         raw = read_yaml(path)
     except ValueError as error:
-        raise ValueError(f"The event conversion file cannot be read: {error}") from None
+        raise InputError(f"The event conversion file cannot be read: {error}") from None
     problems = Problems(f"The event conversion file {path} cannot be used")
     tables = _parse_file(raw, problems)
     problems.raise_if_any()

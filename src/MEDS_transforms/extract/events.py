@@ -9,13 +9,16 @@ import polars as pl
 
 from ..dataset.dtypes import TEXT_DTYPES
 from ..dataset.schema import BOOLEAN_VALUE, CATEGORICAL_VALUE, CODE, NUMERIC_VALUE, SUBJECT_ID, TEXT_VALUE, TIME
-from ..errors import Problems, listed, nearest
+from ..errors import InputError, Problems, listed, nearest
 from .event_config import CodePart, Event
 
 logger = logging.getLogger(__name__)
 
 CODE_SEPARATOR = "//"
 UNKNOWN = "UNK"
+
+_FURTHEST = 2**63 // 1000 - 1
+"""Milliseconds since 1970, or before, that 64 bits of microseconds can hold."""
 
 _TRUE, _FALSE = ["true", "t", "yes", "y", "1"], ["false", "f", "no", "n", "0"]
 _ZONE = re.compile(r"%[:#]*z|%\+")
@@ -43,6 +46,7 @@ def extract_event(
         ValueError: a column is missing or has a dtype that its use does not allow.
     """
     _check_columns(rows, event)
+    _check_range(rows, event)
     columns = {
         **{name: pl.col(name) for name in keep},
         SUBJECT_ID: pl.col(ids),
@@ -94,9 +98,9 @@ def time_expr(event: Event, schema: pl.Schema) -> pl.Expr:
             logger.warning("%s.time: times with the zone %s are converted to UTC", event.path, dtype.time_zone)
         return _without_zone(column.cast(pl.Datetime("us", dtype.time_zone)), bool(dtype.time_zone))
     if dtype not in TEXT_DTYPES and not dtype.is_numeric():
-        raise ValueError(f"{event.path}.time: the column {event.time!r} has the dtype {dtype}, which is no time.")
+        raise InputError(f"{event.path}.time: the column {event.time!r} has the dtype {dtype}, which is no time.")
     if not event.time_formats:
-        raise ValueError(
+        raise InputError(
             f"{event.path}.time: the column {event.time!r} has the dtype {dtype}; say how to read it with a "
             'time_format such as "%Y-%m-%d %H:%M:%S".'
         )
@@ -165,7 +169,7 @@ def value_expr(event: Event, out: str, column: str, dtype: pl.DataType) -> pl.Ex
         return value.cast(pl.Boolean)
     if dtype.is_numeric() or dtype in TEXT_DTYPES or dtype in (pl.Boolean, pl.Null):
         return value
-    raise ValueError(
+    raise InputError(
         f"{event.path}.{out}: the column {column!r} has the dtype {dtype}; a value must be a number, text, "
         "categorical or boolean."
     )
@@ -181,11 +185,27 @@ def _check_columns(rows: pl.DataFrame, event: Event) -> None:
     for column, key in event.columns.items():
         if column not in rows.columns:
             there = [c for c in rows.columns if not c.startswith("__")]
-            raise ValueError(
+            raise InputError(
                 f"{event.path}.{key}: there is no column {column!r}{nearest(column, there)}. The chunks have: "
                 f"{listed(there)}. After a change of the event conversion file run shard_events again, with "
                 "do_overwrite=True."
             )
+
+
+def _check_range(rows: pl.DataFrame, event: Event) -> None:
+    """Raises an error if a time in milliseconds does not fit into 64 bits of microseconds; polars would panic."""
+    dtype = rows.schema[event.time] if event.time is not None else None
+    if event.time is None or not isinstance(dtype, pl.Datetime) or dtype.time_unit != "ms":
+        return
+    milliseconds = rows[event.time].to_physical()
+    too_far = (milliseconds.abs() > _FURTHEST).fill_null(False)
+    if too_far.any():
+        row = too_far.arg_true()[0]
+        raise InputError(
+            f"{event.path}.time: the column {event.time!r} has times beyond the years that MEDS can hold, the first in "
+            f"row {row + 1} of those read together: {milliseconds[row]} milliseconds since 1970. Correct the table, or "
+            "take these rows out."
+        )
 
 
 class TimeCheck:

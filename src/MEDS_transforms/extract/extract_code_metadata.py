@@ -27,7 +27,7 @@ from ..dataset.code_metadata import CODES_FILE, add_to_codes, read_codes
 from ..dataset.dtypes import concat_meeting
 from ..dataset.io import scan_parquet, write_parquet
 from ..dataset.schema import CODE, DESCRIPTION, PARENT_CODES
-from ..errors import Problems, listed, nearest
+from ..errors import InputError, MissingInputError, Problems, listed, nearest
 from ..mapreduce.reducer import map_and_reduce
 from ..mapreduce.stage_outputs import stage_outputs
 from ..parser import cfg_to_expr
@@ -89,7 +89,7 @@ def find_metadata_tables(names: Iterable[str], input_dir: Path) -> dict[str, Pat
             files[name] = get_supported_fp(input_dir, name)[0]
         except FileNotFoundError as error:
             missing.add(str(error))
-    missing.raise_if_any(FileNotFoundError)
+    missing.raise_if_any(MissingInputError)
     return files
 
 
@@ -156,7 +156,7 @@ def _check_columns(
     wanted = {part.text for part in event.code if part.is_column and part.text not in expressions}
     wanted.update(*(columns for _, columns in expressions.values()))
     if missing := wanted - set(there):
-        raise ValueError(
+        raise InputError(
             f"{where}: the metadata table has no column {listed(missing)}{nearest(min(missing), there)}. It has: "
             f"{listed(there)}. A code part of another name is mapped by its name: `{min(missing)}: <column>`."
         )

@@ -34,7 +34,7 @@ from ..dataset.arrow import SPLITS_SCHEMA, write_codes
 from ..dataset.code_metadata import CODES_FILE, METADATA_DIR, add_to_codes, read_codes
 from ..dataset.io import write_arrow
 from ..dataset.schema import CODE, CODE_METADATA_TYPES, PARENT_CODES, SPLIT, SUBJECT_ID
-from ..errors import Problems, listed
+from ..errors import InputError, OutputsExistError, Problems, listed
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import read_shard_map
 from ..mapreduce.stage_outputs import stage_outputs
@@ -56,7 +56,7 @@ def run(cfg: Mapping[str, Any]) -> None:
     stage_cfg = cfg["stage_cfg"]
     out_dir = Path(stage_cfg["reducer_output_dir"])
     if out_dir.name != METADATA_DIR:
-        raise ValueError(
+        raise InputError(
             f"reducer_output_dir must be a folder called {METADATA_DIR}, as MEDS wants it, not {out_dir}. Is "
             f"{cfg.get('stage')} the last metadata stage of the pipeline?"
         )
@@ -80,7 +80,7 @@ def run(cfg: Mapping[str, Any]) -> None:
         map_units([unit])
     # A stage that was interrupted goes on; one that has finished is not repeated unasked.
     if made.was_finished and RESUMING not in os.environ and not flag(cfg, "do_overwrite"):
-        raise FileExistsError(
+        raise OutputsExistError(
             f"The metadata are there already: {listed(outputs)}. Give do_overwrite=True to make them again."
         )
 

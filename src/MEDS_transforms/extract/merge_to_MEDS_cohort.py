@@ -27,6 +27,7 @@ from ..cli.script import stage_script
 from ..dataset.dtypes import concat_meeting
 from ..dataset.io import scan_parquet, write_parquet
 from ..dataset.schema import SUBJECT_ID, TIME
+from ..errors import InputError
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shard_iterator_by_shard_map
 from ..mapreduce.stage_outputs import stage_outputs
@@ -108,7 +109,7 @@ def _column_list(key: str, value: Any, otherwise: str = "") -> list[str] | None:
     if value is None:
         return None
     if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(c, str) for c in value):
-        raise ValueError(f"{key} must be {otherwise}a list of column names or null, not {value!r}.")
+        raise InputError(f"{key} must be {otherwise}a list of column names or null, not {value!r}.")
     return list(value)
 
 

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from ..cli.script import stage_script
 from ..dataset.io import is_complete_parquet_file, write_parquet
-from ..errors import Problems, listed, nearest
+from ..errors import InputError, MissingInputError, Problems, listed, nearest
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
@@ -52,7 +52,7 @@ def run(cfg: Mapping[str, Any]) -> None:
     stage_cfg = cfg["stage_cfg"]
     input_dir, output_dir = Path(stage_cfg["data_input_dir"]), Path(stage_cfg["output_dir"])
     if not isinstance(stage_cfg["row_chunksize"], int) or stage_cfg["row_chunksize"] < 1:
-        raise ValueError(f"row_chunksize must be a positive number of rows, not {stage_cfg['row_chunksize']!r}.")
+        raise InputError(f"row_chunksize must be a positive number of rows, not {stage_cfg['row_chunksize']!r}.")
     event_config_fp = Path(config_value(cfg, "event_conversion_config_fp"))
     tables = read_event_config(event_config_fp)
     frames = open_tables(tables, input_dir, Path(cfg["cohort_dir"]), stage_cfg["infer_schema_length"])
@@ -97,8 +97,8 @@ def open_tables(
         except (pl.exceptions.PolarsError, OSError) as error:
             problems.add(unreadable_table(name, path, error))
     if not there and not frames:
-        raise FileNotFoundError(f"There are no tables ({', '.join(READERS)}) below {input_dir}. Check input_dir.")
-    missing.raise_if_any(FileNotFoundError)
+        raise MissingInputError(f"There are no tables ({', '.join(READERS)}) below {input_dir}. Check input_dir.")
+    missing.raise_if_any(MissingInputError)
     problems.raise_if_any()
     return frames
 
@@ -130,7 +130,7 @@ def _table_unit(
     def make(scratch: Path) -> Staged:
         rows = write_chunks(_batches(name, frame, path), row_chunksize, scratch)
         if rows == 0:
-            raise ValueError(empty_table(name, path))
+            raise InputError(empty_table(name, path))
         logger.info("%s: %d rows", name, rows)
         return {folder / chunk.path.name: chunk.path for chunk in find_chunks(scratch)}
 
@@ -224,14 +224,14 @@ def _batches(name: str, frame: pl.LazyFrame, path: Path) -> Iterator[pl.DataFram
     try:
         yield from frame.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True)
     except pl.exceptions.NoDataError:
-        raise ValueError(empty_table(name, path)) from None
+        raise InputError(empty_table(name, path)) from None
     except pl.exceptions.PolarsError as error:
         misfit = _first_misfit(path, frame.collect_schema()) if is_csv(path) else None
-        raise ValueError(misfit or unreadable_table(name, path, error)) from None
+        raise InputError(misfit or unreadable_table(name, path, error)) from None
     except OSError as error:
         if error.errno is not None:
             raise
-        raise ValueError(unreadable_table(name, path, error)) from None
+        raise InputError(unreadable_table(name, path, error)) from None
 
 
 def _first_misfit(path: Path, schema: pl.Schema) -> str | None:

@@ -27,6 +27,7 @@ from ..cli.script import stage_script
 from ..dataset.io import scan_parquet
 from ..dataset.splits import shard_subjects
 from ..dataset.subjects import unique_subject_ids
+from ..errors import InputError, MissingInputError
 from ..mapreduce.mapper import map_units
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
@@ -88,7 +89,7 @@ def all_subjects(tables: Mapping[str, Table], chunks_dir: Path) -> pl.Series:
         ids.append(unique_subject_ids(pl.concat(frames), column, where))
     subjects = pl.concat(ids).unique().sort()
     if subjects.is_empty():
-        raise ValueError(f"No table has a subject id that is not null (chunks in {chunks_dir}).")
+        raise InputError(f"No table has a subject id that is not null (chunks in {chunks_dir}).")
     return subjects
 
 
@@ -102,17 +103,17 @@ def read_external_splits(path: str | None) -> dict[str, list[int]] | None:
     if path is None:
         return None
     if not Path(path).is_file():
-        raise FileNotFoundError(f"There is no file {path} (external_splits_json_fp). Check the path.")
+        raise MissingInputError(f"There is no file {path} (external_splits_json_fp). Check the path.")
     must = f"The external splits {path} must be a JSON object of lists of integer subject ids"
     try:
         splits = read_json(Path(path))
     except ValueError as error:
-        raise ValueError(f"{must}: {error}") from None
+        raise InputError(f"{must}: {error}") from None
     if not isinstance(splits, dict):
-        raise ValueError(f"{must}, not {type(splits).__name__}.")
+        raise InputError(f"{must}, not {type(splits).__name__}.")
     for split, ids in splits.items():
         if not isinstance(ids, list) or not all(isinstance(i, int) and not isinstance(i, bool) for i in ids):
-            raise ValueError(f"{must}; the split {split!r} is none.")
+            raise InputError(f"{must}; the split {split!r} is none.")
     return splits
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from ..dataset.io import scan_parquet
-from ..errors import listed, nearest
+from ..errors import InputError, MissingInputError, listed, nearest
 from ..work.files import files_below
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def get_supported_fp(root_dir: Path, file_prefix: str | Path) -> tuple[Path, Sca
     if not found:
         there = find_tables(root_dir)
         formats, near = ", ".join(READERS), nearest(str(file_prefix), there)
-        raise FileNotFoundError(
+        raise MissingInputError(
             f"There is no table {file_prefix} ({formats}) below {root_dir}{near}. Tables there: {listed(there)}."
         )
     if len(found) > 1:
@@ -71,13 +71,13 @@ def reading(name: str, path: Path) -> Iterator[None]:
     try:
         yield
     except pl.exceptions.NoDataError:
-        raise ValueError(empty_table(name, path)) from None
+        raise InputError(empty_table(name, path)) from None
     except pl.exceptions.ComputeError as error:
-        raise ValueError(unreadable_table(name, path, error)) from None
+        raise InputError(unreadable_table(name, path, error)) from None
     except OSError as error:
         if type(error) is not OSError or error.errno is not None:
             raise
-        raise ValueError(unreadable_table(name, path, error)) from None
+        raise InputError(unreadable_table(name, path, error)) from None
 
 
 def empty_table(name: str, path: Path) -> str:

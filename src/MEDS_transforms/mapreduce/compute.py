@@ -9,6 +9,7 @@ from typing import Any, get_origin, get_type_hints
 
 import polars as pl
 
+from ..errors import InputError, MissingInputError, WrongTypeError
 from ..settings.keys import code_modifiers
 
 ComputeFn = Callable[..., Any]
@@ -43,7 +44,7 @@ def compute_fn_type(compute_fn: ComputeFn) -> ComputeFnType:
         ValueError: it has another parameter, or a return annotation that contradicts its shape.
     """
     if not callable(compute_fn):
-        raise TypeError(f"A compute function must be callable, not {compute_fn!r}.")
+        raise WrongTypeError(f"A compute function must be callable, not {compute_fn!r}.")
     parameters = inspect.signature(compute_fn).parameters
     allowed = (FRAME, *PARAMETERS)
     if strange := [
@@ -51,7 +52,7 @@ def compute_fn_type(compute_fn: ComputeFn) -> ComputeFnType:
         for n, p in parameters.items()
         if n not in allowed or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD, p.POSITIONAL_ONLY)
     ]:
-        raise ValueError(
+        raise InputError(
             f"Invalid compute function {_name(compute_fn)}: its parameters may only be {', '.join(allowed)}, "
             f"by name, not {', '.join(strange)}."
         )
@@ -63,7 +64,7 @@ def compute_fn_type(compute_fn: ComputeFn) -> ComputeFnType:
             if is_functor
             else "with a parameter `df` it returns a frame, so its return annotation must not be Callable."
         )
-        raise ValueError(f"Invalid compute function {_name(compute_fn)}: {must}")
+        raise InputError(f"Invalid compute function {_name(compute_fn)}: {must}")
     if is_functor:
         return ComputeFnType.FUNCTOR
     return ComputeFnType.DIRECT if len(parameters) == 1 else ComputeFnType.UNBOUND
@@ -104,7 +105,7 @@ def wants(compute_fn: ComputeFn | None, parameter: str) -> bool:
 
 def _code_metadata(path: Path) -> pl.DataFrame:
     if not path.is_file():
-        raise FileNotFoundError(
+        raise MissingInputError(
             f"There is no code metadata {path}. Run the metadata stage that makes it first, or correct "
             "metadata_input_dir."
         )

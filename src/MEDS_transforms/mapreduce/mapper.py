@@ -13,6 +13,7 @@ from ..dataset.arrow import write_measurements
 from ..dataset.code_metadata import CODES_FILE
 from ..dataset.io import Frame, scan_parquet, write_lazyframe, write_parquet
 from ..dataset.schema import SPLIT, SUBJECT_ID, TRAIN_SPLIT
+from ..errors import MissingInputError
 from ..settings.keys import flag
 from ..work.claims import Unit, rwlock_wrap, staged_file
 from ..work.journal import note_plan
@@ -182,7 +183,7 @@ def read_and_filter_fntr(filter_expr: pl.Expr, read_fn: ReadFn) -> ReadFn:
 def _splits_fp(input_dir: Path) -> Path:
     path = input_dir / "metadata" / "subject_splits.parquet"
     if not path.is_file():
-        raise FileNotFoundError(
+        raise MissingInputError(
             f"There is no {path}: the stage looks at the train split only, and no shard is named after it. Put "
             "the splits there, or set train_only: false in the stage's block."
         )

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from ..dataset.io import Frame
 from ..dataset.schema import SUBJECT_ID, TIME
-from ..errors import listed
+from ..errors import InputError, listed
 from ..parser import is_matcher, matcher_to_expr
 from ..settings.folders import is_metadata_stage
 from .compute import ComputeFn, bind_compute_fn
@@ -39,23 +39,23 @@ def validate_match_revise(stage_cfg: Mapping[str, Any]) -> None:
             mapping, lacks its `_matcher` or has an invalid one.
     """
     if is_metadata_stage(stage_cfg):
-        raise ValueError(f"{MATCH_REVISE_KEY}: a metadata stage cannot match and revise; remove the key.")
+        raise InputError(f"{MATCH_REVISE_KEY}: a metadata stage cannot match and revise; remove the key.")
     modes = [mode.value for mode in MatchReviseMode]
     mode = stage_cfg.get(MATCH_REVISE_MODE_KEY, modes[0])
     if mode not in modes:
-        raise ValueError(f"{MATCH_REVISE_MODE_KEY}: {mode!r} is unknown; it must be one of {', '.join(modes)}.")
+        raise InputError(f"{MATCH_REVISE_MODE_KEY}: {mode!r} is unknown; it must be one of {', '.join(modes)}.")
     entries = _plain(stage_cfg[MATCH_REVISE_KEY])
     if not isinstance(entries, list):
-        raise ValueError(f"{MATCH_REVISE_KEY} must be a list, not {entries!r}.")
+        raise InputError(f"{MATCH_REVISE_KEY} must be a list, not {entries!r}.")
     for i, entry in enumerate(entries):
         where = f"{MATCH_REVISE_KEY}[{i}]"
         if not isinstance(entry, dict):
-            raise ValueError(f"{where} must be a mapping, not {entry!r}.")
+            raise InputError(f"{where} must be a mapping, not {entry!r}.")
         if MATCHER_KEY not in entry:
-            raise ValueError(f"{where} has no {MATCHER_KEY}: {entry!r}.")
+            raise InputError(f"{where} has no {MATCHER_KEY}: {entry!r}.")
         valid, why_not = is_matcher(entry[MATCHER_KEY])
         if not valid:
-            raise ValueError(f"{where}.{MATCHER_KEY} is no valid matcher: {why_not}")
+            raise InputError(f"{where}.{MATCHER_KEY} is no valid matcher: {why_not}")
 
 
 def match_revise_fntr(
@@ -103,7 +103,7 @@ def match_revise_fntr(
 def _check_columns(frame: pl.DataFrame, wanted: list[set[str]]) -> None:
     for i, columns in enumerate(wanted):
         if missing := columns - set(frame.columns):
-            raise ValueError(
+            raise InputError(
                 f"{MATCH_REVISE_KEY}[{i}].{MATCHER_KEY}: the data has no column {listed(missing)}. "
                 f"It has: {listed(frame.columns)}."
             )
@@ -118,7 +118,7 @@ def _together(parts: list[pl.DataFrame]) -> pl.DataFrame:
                 dtypes[column].append(dtype)
     for column, found in dtypes.items():
         if len(found) > 1 and not all(dtype.is_numeric() for dtype in found):
-            raise ValueError(
+            raise InputError(
                 f"{MATCH_REVISE_KEY}: the outputs have dtypes that cannot meet in {column}: {listed(found)}."
             )
     return pl.concat(parts, how="diagonal_relaxed").sort(SUBJECT_ID, TIME, maintain_order=True, nulls_last=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..dataset.schema import TRAIN_SPLIT
-from ..errors import listed
+from ..errors import InputError, MissingInputError, listed
 from ..settings.keys import flag
 from ..settings.names import check_names
 from ..work.files import files_below, read_json
@@ -61,7 +61,7 @@ def shard_iterator(
         if path.suffix == ".parquet"
     ]
     if not shards:
-        raise FileNotFoundError(
+        raise MissingInputError(
             f"There are no parquet files below {in_dir}. {_whats_there(root)} Run the stage that writes them "
             "first, or correct data_input_dir."
         )
@@ -87,18 +87,18 @@ def shard_iterator_by_shard_map(cfg: Mapping[str, Any]) -> tuple[ShardPaths, boo
 def read_shard_map(cfg: Mapping[str, Any]) -> dict[str, list[int]]:
     """The shards of the cohort and their subjects, from the JSON file at `shards_map_fp`."""
     if not cfg.get("shards_map_fp"):
-        raise ValueError("shards_map_fp is not set: it must name the JSON file of the shards' subjects.")
+        raise InputError("shards_map_fp is not set: it must name the JSON file of the shards' subjects.")
     path = Path(cfg["shards_map_fp"])
     if not path.is_file():
-        raise FileNotFoundError(f"There is no shard map {path}. Run split_and_shard_subjects first.")
+        raise MissingInputError(f"There is no shard map {path}. Run split_and_shard_subjects first.")
     try:
         shards = read_json(path)
     except ValueError as error:
-        raise ValueError(
+        raise InputError(
             f"The shard map {path} is no valid JSON ({error}). Run split_and_shard_subjects again."
         ) from None
     if not isinstance(shards, dict) or not shards:
-        raise ValueError(f"The shard map {path} holds no shards. Run split_and_shard_subjects again.")
+        raise InputError(f"The shard map {path} holds no shards. Run split_and_shard_subjects again.")
     check_names(shards, "shard", f"The shard map {path} cannot be used")
     return shards
 

@@ -1,5 +1,6 @@
 """The outputs of a stage, from its configuration: where they are recorded, and all that decides what they are."""
 
+import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ import polars as pl
 from omegaconf import OmegaConf
 
 from ..dataset.io import scan_parquet
+from ..errors import InputError
 from ..settings.folders import INFERRED_STAGE_KEYS
 from ..settings.keys import FORMER_CODE_MODIFIER_KEYS, flag
 from ..settings.packaged import PACKAGE
@@ -62,7 +64,7 @@ def check_apart(read: Path, written: Path) -> None:
     """Raises a ValueError if a folder of which all files are read overlaps the one that is written."""
     source, target = read.resolve(), written.resolve()
     if source == target or source in target.parents or target in source.parents:
-        raise ValueError(
+        raise InputError(
             f"The stage reads all files of {read} and would write to {written}, so that it, or a later stage, "
             "would read its own outputs. Choose another output_dir, or another data_input_dir."
         )
@@ -74,10 +76,31 @@ def _settings(cfg: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
         for key, value in _plain(cfg["stage_cfg"]).items()
         if key not in _NO_SETTINGS and (not key.startswith("_") or key.startswith("_match_revise"))
     }
+    block = _without_secrets(block, _unresolved(cfg))
     modifiers = {key: _plain(cfg[key]) for key in _CODE_MODIFIER_KEYS if cfg.get(key) is not None}
     # As it comes back from a file, so that what was written down and what is now compare.
     settings: dict[str, Any] = json.loads(json.dumps({**block, **modifiers, **more}, default=str))
     return settings
+
+
+def _unresolved(cfg: Mapping[str, Any]) -> Any:
+    """The stage's block as its author wrote it, where that is known."""
+    if not OmegaConf.is_config(cfg):
+        return {}
+    blocks = OmegaConf.to_container(cfg, resolve=False).get("stage_configs") or {}
+    return blocks.get(cfg.get("stage")) if isinstance(blocks, dict) else {}
+
+
+def _without_secrets(value: Any, written: Any) -> Any:
+    """The settings, in which a checksum stands for what comes from the environment."""
+    if isinstance(value, dict):
+        written = written if isinstance(written, dict) else {}
+        return {key: _without_secrets(item, written.get(key)) for key, item in value.items()}
+    if isinstance(value, list) and isinstance(written, list) and len(value) == len(written):
+        return [_without_secrets(*pair) for pair in zip(value, written, strict=True)]
+    if isinstance(written, str) and "oc.env" in written:
+        return f"{written} (checksum {hashlib.sha256(str(value).encode()).hexdigest()[:12]})"
+    return value
 
 
 def _plain(value: Any) -> Any:

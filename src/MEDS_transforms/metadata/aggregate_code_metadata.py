@@ -34,7 +34,7 @@ from ..dataset.code_metadata import CODES_FILE, check_data, code_key, join_forme
 from ..dataset.io import Frame, scan_parquet, write_parquet
 from ..dataset.measurements import checked
 from ..dataset.schema import CODE, MANDATORY_COLUMNS, NUMERIC_VALUE, SUBJECT_ID, VALUES_QUANTILES
-from ..errors import listed
+from ..errors import InputError, listed
 from ..mapreduce.mapper import Shards
 from ..mapreduce.reducer import map_and_reduce
 from ..mapreduce.shards import shard_iterator
@@ -113,7 +113,7 @@ def read_parts(paths: Sequence[Path], key: Sequence[str], aggregations: Aggregat
     parts = [scan_parquet(path) for path in paths]
     for path, part in zip(paths, parts, strict=True):
         if missing := [column for column in columns if column not in part.collect_schema()]:
-            raise ValueError(
+            raise InputError(
                 f"{path} has no column {listed(missing)}: it was made with other settings. Give do_overwrite=True to "
                 "make it again."
             )

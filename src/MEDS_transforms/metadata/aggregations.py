@@ -8,7 +8,7 @@ import polars as pl
 from omegaconf import OmegaConf
 
 from ..dataset.schema import CODE_N_SUBJECTS, NUMERIC_VALUE, VALUES_N_SUBJECTS, VALUES_QUANTILES
-from ..errors import Problems, listed, nearest
+from ..errors import InputError, Problems, listed, nearest
 from ..settings.keys import flag
 from .statistics import STATISTICS
 
@@ -59,7 +59,7 @@ def read_aggregations(stage_cfg: Mapping[str, Any], stage: str | None = None) ->
     entries = stage_cfg.get("aggregations")
     entries = OmegaConf.to_container(entries, resolve=True) if OmegaConf.is_config(entries) else entries
     if not isinstance(entries, list) or not entries:
-        raise ValueError(f"{where} must be a list of at least one of {listed(KNOWN)}, not {entries!r}.")
+        raise InputError(f"{where} must be a list of at least one of {listed(KNOWN)}, not {entries!r}.")
     problems = Problems(f"{where} is not valid")
     names: list[str] = []
     quantiles: tuple[float, ...] = ()

@@ -21,7 +21,7 @@ import polars as pl
 from ..cli.script import stage_script
 from ..dataset.code_metadata import CODES_FILE, check_unique, code_key, read_codes, to_smallest_unsigned
 from ..dataset.schema import VOCAB_INDEX
-from ..errors import listed, nearest
+from ..errors import InputError, MissingColumnError, MissingInputError, listed, nearest
 from ..mapreduce.reducer import map_and_reduce
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import code_modifiers
@@ -37,7 +37,7 @@ def run(cfg: Mapping[str, Any]) -> None:
     stage_cfg = cfg["stage_cfg"]
     method = stage_cfg.get("ordering_method", LEXICOGRAPHIC)
     if method not in ORDERING_METHODS:
-        raise ValueError(
+        raise InputError(
             f"ordering_method: {method!r} is unknown{nearest(str(method), ORDERING_METHODS)}; it must be one of: "
             f"{listed(ORDERING_METHODS)}."
         )
@@ -47,7 +47,7 @@ def run(cfg: Mapping[str, Any]) -> None:
     def fit(_: list[Path]) -> pl.DataFrame:
         codes = read_codes(folder)
         if codes is None:
-            raise FileNotFoundError(
+            raise MissingInputError(
                 f"There is no code metadata {folder / CODES_FILE}. Run a stage that makes it first, such as "
                 "fit_normalization, or correct metadata_input_dir."
             )
@@ -70,7 +70,7 @@ def with_vocabulary_indices(codes: pl.DataFrame, code_modifiers: Sequence[str] |
     """
     key = code_key(code_modifiers)
     if missing := [column for column in key if column not in codes.columns]:
-        raise KeyError(
+        raise MissingColumnError(
             f"The code metadata has no column {listed(missing)}{nearest(missing[0], codes.columns)}. Correct "
             "code_modifiers, or compute the metadata with them (aggregate_code_metadata) before this stage."
         )

@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from ..cli.overrides import nested_value
-from ..errors import explain, listed, nearest
+from ..errors import InputError, MissingInputError, explain, listed, nearest
 from ..settings.keys import flag
 from ..settings.packaged import RESERVED_CONFIG_NAMES
 
@@ -71,7 +71,7 @@ def load_pipeline(pipeline_config_fp: str | None, overrides: Sequence[str] = ())
         FileNotFoundError: there is no such file.
     """
     if not pipeline_config_fp:
-        raise ValueError("No pipeline is given. Name its file: pipeline_config_fp=FILE.yaml")
+        raise InputError("No pipeline is given. Name its file: pipeline_config_fp=FILE.yaml")
     config_fp = Path(pipeline_config_fp).absolute()
     _check_file(config_fp)
     try:
@@ -80,7 +80,7 @@ def load_pipeline(pipeline_config_fp: str | None, overrides: Sequence[str] = ())
     except Exception as error:  # YAML, Hydra, OmegaConf, and whatever a resolver of the user's raises
         given = f" with the overrides {' '.join(overrides)}" if overrides else ""
         message = f"The pipeline {config_fp}{given} cannot be composed: {explain(error)}"
-        raise ValueError(message) from error
+        raise InputError(message) from error
     return Pipeline(config_fp, searchpath, [*overrides], cfg)
 
 
@@ -93,12 +93,12 @@ def composed(pipeline: Pipeline, more_overrides: Sequence[str] = ()) -> DictConf
 def _check_file(config_fp: Path) -> None:
     if not config_fp.is_file():
         near = nearest(config_fp.name, (path.name for path in config_fp.parent.glob("*.yaml")))
-        raise FileNotFoundError(f"There is no pipeline file {config_fp}{near}. Check pipeline_config_fp.")
+        raise MissingInputError(f"There is no pipeline file {config_fp}{near}. Check pipeline_config_fp.")
     if config_fp.stem in RESERVED_CONFIG_NAMES:
         reserved = listed(RESERVED_CONFIG_NAMES)
-        raise ValueError(f"{config_fp}: the names of packaged configs ({reserved}) are reserved. Rename the file.")
+        raise InputError(f"{config_fp}: the names of packaged configs ({reserved}) are reserved. Rename the file.")
     if config_fp.suffix != ".yaml":
-        raise ValueError(f"{config_fp}: Hydra reads only files that end in .yaml. Rename the file.")
+        raise InputError(f"{config_fp}: Hydra reads only files that end in .yaml. Rename the file.")
 
 
 def _searchpath(config_fp: Path) -> list[str]:

@@ -44,6 +44,8 @@ class Failure:
         # Those first of which something is known.
         known = sorted(missing, key=lambda unit: (unit not in self.work.failed, unit not in self.work.begun, unit))
         lines = [f"{len(missing)} of {planned} outputs are missing:"]
+        if len(self.work.errors) == 1 and not self.retries and set(missing) >= self.work.failed.keys():
+            return lines[0].replace(":", ".")  # the one error stands right above
         lines += [f"{unit}: {self.work.why(unit)}" for unit in known[:_NAMED]]
         lines += [f"and {len(known) - _NAMED} more"] if len(known) > _NAMED else []
         return "\n  - ".join(lines)

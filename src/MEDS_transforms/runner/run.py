@@ -20,9 +20,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ..cli.boundary import give_up, hydra_script
+from ..cli.command_line import mistake, understood
 from ..cli.overrides import override_key, quoted, split_overrides
 from ..cli.threads import limit_threads, share_cores
-from ..errors import StageError, explain
+from ..errors import InputError, StageError, explain
 from ..settings.keys import flag
 from ..settings.packaged import RUNNER_CONFIG_YAML
 from ..work.environment import JOURNAL, RESUMING, RUN
@@ -51,6 +52,9 @@ def main(cfg: DictConfig | None = None) -> None:
     if cfg is not None:
         run(cfg)
         return
+    sys.argv[1:] = understood(sys.argv[1:])
+    if wrong := mistake(sys.argv[1:]):
+        give_up(wrong)
     runner_args, stage_overrides = split_overrides(sys.argv[1:])
     _check_runner_args(runner_args)
     if stage_overrides:
@@ -109,7 +113,7 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
     _bring_along(pipeline)
     publish(log_dir / ALL_DONE, Path.touch)
     overwriting.end()
-    logger.info(f"All {len(runs)} stages are done.")
+    logger.info("The stage is done." if len(runs) == 1 else f"All {len(runs)} stages are done.")
     _warn(warnings)
 
 
@@ -123,9 +127,9 @@ def read_stage_runners(cfg: DictConfig) -> StageRunners:
     try:
         entries = _plain(cfg.get("_stage_runners")) or {}
     except Exception as error:  # YAML, OmegaConf: an environment variable that is not set, say
-        raise ValueError(f"The {name} cannot be used: {explain(error)}") from error
+        raise InputError(f"The {name} cannot be used: {explain(error)}") from error
     if not isinstance(entries, dict):
-        raise ValueError(f"The {name} must map stages to blocks, not be a list.")
+        raise InputError(f"The {name} must map stages to blocks, not be a list.")
     return StageRunners({PARALLELIZE: _plain(cfg.get(PARALLELIZE)), **entries}, name)
 
 
@@ -189,7 +193,7 @@ def failure_message(stage: str, failure: Failure, log_dir: str | None, log_fp: P
     return (
         f"The stage {stage} {failure.ending}{again}.{account}"
         f"Its output is above; {own_logs}the runner's log is {log_fp}. "
-        "When the cause is mended, run the same command again: it goes on with this stage."
+        "Correct the cause, then run the same command: it goes on with this stage, or says what has changed since."
     )
 
 
@@ -248,7 +252,7 @@ def _from_pipeline(key: str, *, _root_: DictConfig) -> str:
         return "No pipeline is given."
     value = load_pipeline(config_fp, _stage_overrides(_root_)).value(key)
     if value is None and key != "description":
-        raise ValueError(f"The pipeline {config_fp} sets no {key}; add it to the file, or {key}=… to the command.")
+        raise InputError(f"The pipeline {config_fp} sets no {key}; add it to the file, or {key}=… to the command.")
     return str(value or "No description provided.")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from ..errors import listed, nearest
+from ..errors import InputError, WrongTypeError, listed, nearest
 
 INFERRED_STAGE_KEYS = {
     "is_metadata",
@@ -31,7 +31,7 @@ def is_metadata_stage(block: Mapping[str, Any] | None) -> bool:
         return "aggregations" in block
     value = block["is_metadata"]
     if not isinstance(value, bool | None):
-        raise TypeError(f"is_metadata must be true, false or null, not {value!r}.")
+        raise WrongTypeError(f"is_metadata must be true, false or null, not {value!r}.")
     return bool(value)
 
 
@@ -60,11 +60,11 @@ def populate_stage(
     """
     stages = list(stages)
     if stage_name not in stages:
-        raise ValueError(
+        raise InputError(
             f"'{stage_name}' is not a valid stage name. Options are: {', '.join(stages)}{nearest(stage_name, stages)}"
         )
     if repeated := {s for s in stages if stages.count(s) > 1}:
-        raise ValueError(f"Stage names must be unique; `stages` repeats: {listed(repeated)}")
+        raise InputError(f"Stage names must be unique; `stages` repeats: {listed(repeated)}")
 
     metadata = {s: is_metadata_stage(stage_configs.get(s)) for s in stages}
     filled: dict[str, Block] = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from ..errors import listed, nearest
+from ..errors import InputError, listed, nearest
 from .folders import INFERRED_STAGE_KEYS
 from .packaged import FREE_FORM_STAGES, packaged_stage_keys
 
@@ -31,7 +31,7 @@ def flag(cfg: Mapping[str, Any], key: str, default: bool = False) -> bool:
     if value is None:
         return False
     if (word := str(value).lower()) not in _YES | _NO:
-        raise ValueError(f"{key} must be true or false, not {value!r}.")
+        raise InputError(f"{key} must be true or false, not {value!r}.")
     return word in _YES
 
 
@@ -83,7 +83,7 @@ def code_modifiers(cfg: Mapping[str, Any]) -> list[str] | None:
             logger.warning(message)
             modifiers = cfg[former]
     if isinstance(modifiers, str):
-        raise ValueError(f"code_modifiers must be null or a list of column names, not {modifiers!r}.")
+        raise InputError(f"code_modifiers must be null or a list of column names, not {modifiers!r}.")
     return None if modifiers is None else [str(m) for m in modifiers]
 
 
@@ -91,5 +91,5 @@ def config_value(cfg: Mapping[str, Any], key: str) -> Any:
     """The value of a mandatory key; where it is missing, an error that says how to give it."""
     value = OmegaConf.select(cfg, key) if OmegaConf.is_config(cfg) else cfg.get(key)
     if value is None:
-        raise ValueError(f"{key} is not set: give it in the pipeline file, or as {key}=… on the command line.")
+        raise InputError(f"{key} is not set: give it in the pipeline file, or as {key}=… on the command line.")
     return value

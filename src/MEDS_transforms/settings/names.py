@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from ..errors import InputError
+
 _FORBIDDEN = ("\\", "\0")
 
 
@@ -44,4 +46,4 @@ def wrong_names(names: Iterable[object], what: str) -> list[str]:
 def check_names(names: Iterable[object], what: str, where: str) -> None:
     """Raises a ValueError that lists the names which cannot be paths, if there are any."""
     if messages := wrong_names(names, what):
-        raise ValueError("\n  - ".join([f"{where}:", *messages]))
+        raise InputError("\n  - ".join([f"{where}:", *messages]))

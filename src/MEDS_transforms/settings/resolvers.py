@@ -12,6 +12,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from ..errors import MissingInputError
 from .folders import populate_stage
 from .packaged import PACKAGE
 
@@ -82,7 +83,7 @@ def load_yaml_file(path: str | None) -> DictConfig | ListConfig:
     if not path:
         return OmegaConf.create({})
     if not Path(path).is_file():
-        raise FileNotFoundError(f"There is no file {path}. Check the path.")
+        raise MissingInputError(f"There is no file {path}. Check the path.")
     return OmegaConf.load(path)
 
 

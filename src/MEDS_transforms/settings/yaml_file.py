@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from ..errors import InputError
+
 MOST_NODES = 1_000_000
 """How many values a file may stand for, once its aliases are written out."""
 DEEPEST = 100
@@ -65,11 +67,11 @@ def read_yaml(path: Path) -> Any:
         finally:
             loader.dispose()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8: {error}. Save it as UTF-8.") from None
+        raise InputError(f"{path} is not UTF-8: {error}. Save it as UTF-8.") from None
     except RecursionError:
-        raise ValueError(f"{path} is nested too deeply (at most {DEEPEST} levels), or contains itself.") from None
+        raise InputError(f"{path} is nested too deeply (at most {DEEPEST} levels), or contains itself.") from None
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no valid YAML: {error}") from None
+        raise InputError(f"{path} is no valid YAML: {error}") from None
 
 
 def _check_size(node: yaml.Node | None) -> None:

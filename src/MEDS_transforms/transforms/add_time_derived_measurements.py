@@ -30,7 +30,7 @@ from ..cli.script import stage_script
 from ..dataset.io import Frame
 from ..dataset.measurements import Ints, begins_event, checked, in_order
 from ..dataset.schema import CODE, NUMERIC_VALUE, SUBJECT_ID, TIME
-from ..errors import Problems, listed, nearest
+from ..errors import InputError, Problems, listed, nearest
 from ..mapreduce.mapper import map_stage
 from ..settings.folders import INFERRED_STAGE_KEYS
 from ..settings.packaged import PREPROCESS_CONFIG_YAML
@@ -138,7 +138,7 @@ def seconds_per(unit: Any) -> float:
         if unit == name or unit in short_forms:
             return seconds
     known = "; ".join(f"{name} ({', '.join(short_forms)})" for name, (_, short_forms) in UNITS.items())
-    raise ValueError(f"age_unit: the unit {unit!r} is unknown; it must be one of {known}")
+    raise InputError(f"age_unit: the unit {unit!r} is unknown; it must be one of {known}")
 
 
 def time_of_day(time_of_day_code: str, endpoints: list[int]) -> Block:
@@ -165,7 +165,7 @@ def intervals_by_hour(endpoints: Any) -> list[str]:
     given = list(endpoints) if hasattr(endpoints, "__iter__") and not isinstance(endpoints, str) else []
     whole = all(isinstance(hour, int) and not isinstance(hour, bool) and 0 <= hour <= 24 for hour in given)
     if not given or not whole or given != sorted(set(given)):
-        raise ValueError(
+        raise InputError(
             f"endpoints must be a list of one or more whole numbers from 0 to 24, ascending and unique, not {endpoints}"
         )
     cuts = sorted({0, *given, 24})
@@ -226,7 +226,7 @@ def _values(block: NewRows) -> pl.Series:
 
 def _check_code(key: str, code: Any) -> None:
     if not isinstance(code, str):
-        raise ValueError(f"{key} must be text, not {code!r}")
+        raise InputError(f"{key} must be text, not {code!r}")
 
 
 run = map_stage(add_time_derived_measurements)

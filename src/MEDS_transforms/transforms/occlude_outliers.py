@@ -22,6 +22,7 @@ from ..cli.script import stage_script
 from ..dataset.code_metadata import lookup, with_mean_and_std
 from ..dataset.measurements import checked
 from ..dataset.schema import CODE, IS_INLIER, NUMERIC_VALUE, VALUES_MEAN, VALUES_STD
+from ..errors import InputError, WrongTypeError
 from ..mapreduce.mapper import map_stage
 from ..settings.packaged import PREPROCESS_CONFIG_YAML
 
@@ -41,9 +42,9 @@ def occlude_outliers_fntr(
     if cutoff is None:
         return lambda df: df
     if isinstance(cutoff, bool) or not isinstance(cutoff, int | float):
-        raise TypeError(f"stddev_cutoff must be a number or null, not {cutoff!r}.")
+        raise WrongTypeError(f"stddev_cutoff must be a number or null, not {cutoff!r}.")
     if not cutoff >= 0:
-        raise ValueError(f"stddev_cutoff must be at least 0, not {cutoff}.")
+        raise InputError(f"stddev_cutoff must be at least 0, not {cutoff}.")
     statistics = with_mean_and_std(code_metadata)
 
     def occlude(df: pl.LazyFrame) -> pl.LazyFrame:

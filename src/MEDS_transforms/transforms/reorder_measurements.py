@@ -22,6 +22,7 @@ from ..cli.script import stage_script
 from ..dataset.io import Frame
 from ..dataset.measurements import begins_event, checked, in_order
 from ..dataset.schema import CODE, SUBJECT_ID, TIME
+from ..errors import InputError
 from ..mapreduce.mapper import map_stage
 from ..parser import matcher_to_expr
 from ..settings.packaged import PREPROCESS_CONFIG_YAML
@@ -71,15 +72,15 @@ def read_patterns(patterns: Any) -> list[pl.Expr]:
         ValueError: they are not a list of text, or a pattern cannot be compiled.
     """
     if isinstance(patterns, str | Mapping) or not isinstance(patterns, Iterable):
-        raise ValueError(f"ordered_code_patterns must be a list of text, not {patterns!r}.")
+        raise InputError(f"ordered_code_patterns must be a list of text, not {patterns!r}.")
     expressions = []
     for i, pattern in enumerate(patterns):
         if not isinstance(pattern, str):
-            raise ValueError(f"ordered_code_patterns[{i}] must be text, not {pattern!r}.")
+            raise InputError(f"ordered_code_patterns[{i}] must be text, not {pattern!r}.")
         try:
             expressions.append(matcher_to_expr({CODE: {"regex": pattern}})[0])
         except ValueError as error:
-            raise ValueError(f"ordered_code_patterns[{i}]: {error}") from None
+            raise InputError(f"ordered_code_patterns[{i}]: {error}") from None
     return expressions
 
 

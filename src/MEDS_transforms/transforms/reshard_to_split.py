@@ -36,7 +36,7 @@ from ..dataset.io import scan_parquet, scratch_path, write_parquet
 from ..dataset.measurements import checked, in_order
 from ..dataset.schema import SPLIT, SUBJECT_ID, TIME
 from ..dataset.splits import shard_subjects
-from ..errors import Problems, listed
+from ..errors import InputError, MissingInputError, Problems, listed
 from ..mapreduce.mapper import DATA_DIR, Shards, is_match_revise, map_units
 from ..mapreduce.reducer import finish
 from ..mapreduce.shards import shuffle_shards
@@ -175,15 +175,15 @@ def read_splits(path: Path) -> dict[str, list[int]]:
         ValueError: it lacks a column, an id is not an integer, or no subject is in a split.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"There is no {path}. Put the splits there, in the columns {SUBJECT_ID} and {SPLIT}.")
+        raise MissingInputError(f"There is no {path}. Put the splits there, in the columns {SUBJECT_ID} and {SPLIT}.")
     table = pl.read_parquet(path, glob=False)
     if missing := [column for column in (SUBJECT_ID, SPLIT) if column not in table.columns]:
-        raise ValueError(f"{path} has no column {listed(missing)}; it has {listed(table.columns)}. Correct the file.")
+        raise InputError(f"{path} has no column {listed(missing)}; it has {listed(table.columns)}. Correct the file.")
     if not table.schema[SUBJECT_ID].is_integer():
-        raise ValueError(f"{path}: {SUBJECT_ID} must be an integer, not {table.schema[SUBJECT_ID]}. Correct the file.")
+        raise InputError(f"{path}: {SUBJECT_ID} must be an integer, not {table.schema[SUBJECT_ID]}. Correct the file.")
     known = table.select(pl.col(SUBJECT_ID).cast(pl.Int64), pl.col(SPLIT).cast(pl.String)).drop_nulls()
     if known.is_empty():
-        raise ValueError(f"{path}: no subject is in a split. Correct the file.")
+        raise InputError(f"{path}: no subject is in a split. Correct the file.")
     by_split = known.unique(maintain_order=True).partition_by(SPLIT, maintain_order=True, as_dict=True)
     return {str(key[0]): part[SUBJECT_ID].to_list() for key, part in by_split.items()}
 
@@ -210,7 +210,7 @@ def put_together(parts: list[pl.DataFrame]) -> pl.DataFrame:
     try:
         rows = pl.concat(parts, how="diagonal_relaxed", rechunk=True)
     except pl.exceptions.SchemaError as error:
-        raise ValueError(f"The old shards have columns whose dtypes cannot meet: {error}") from None
+        raise InputError(f"The old shards have columns whose dtypes cannot meet: {error}") from None
     parts.clear()
     # Each part is sorted, and no subject is in two parts, so sorting by subject is enough, and faster than by time too.
     return in_order(rows[np.argsort(rows[SUBJECT_ID].to_numpy(), kind="stable")])

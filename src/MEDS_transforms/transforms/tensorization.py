@@ -33,7 +33,7 @@ from nested_ragged_tensors.ragged_numpy import JointNestedRaggedTensorDict
 from ..cli.script import stage_script
 from ..dataset.io import Frame
 from ..dataset.schema import CODE, NUMERIC_VALUE
-from ..errors import Problems, listed
+from ..errors import InputError, Problems, listed
 from ..mapreduce.mapper import is_match_revise, map_over
 from ..mapreduce.shards import ShardPaths, shard_iterator
 from ..settings.packaged import PREPROCESS_CONFIG_YAML
@@ -49,7 +49,7 @@ Tensors = dict[str, Tensor]
 def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     if is_match_revise(cfg["stage_cfg"]):
-        raise ValueError("tensorization cannot match and revise; remove _match_revise from its block.")
+        raise InputError("tensorization cannot match and revise; remove _match_revise from its block.")
     map_over(cfg, tensorize, write_fn=write_tensors, shard_iterator_fntr=event_seqs)
 
 
@@ -84,7 +84,7 @@ def tensorize(df: Frame) -> Tensors:
     event_bounds, codes = unnest_twice(frame[CODE].to_arrow(), subject_bounds)
     value_bounds, values = unnest_twice(frame[NUMERIC_VALUE].to_arrow(), subject_bounds)
     if not np.array_equal(event_bounds, value_bounds):
-        raise ValueError(f"The lists of {CODE} and {NUMERIC_VALUE} differ in length. Run tokenization again.")
+        raise InputError(f"The lists of {CODE} and {NUMERIC_VALUE} differ in length. Run tokenization again.")
     return {
         "dim1/bounds": subject_bounds,
         f"dim1/{time_delta}": as_float32(deltas),
@@ -98,7 +98,7 @@ def check_columns(schema: pl.Schema) -> str:
     """The name of the column that begins with `time_delta_`; raises a ValueError if the columns are not suitable."""
     found = [c for c in schema if c.startswith(TIME_DELTA_PREFIX)]
     if len(found) != 1:
-        raise ValueError(
+        raise InputError(
             f"There must be one column {TIME_DELTA_PREFIX}…, but there are {len(found)} ({listed(found)}) among "
             f"{listed(schema)}. Run tokenization first, or drop the others."
         )
@@ -129,7 +129,7 @@ def unnest_twice(lists: pa.Array, subject_bounds: Tensor) -> tuple[Tensor, pa.Ar
     """The same for lists of lists, one inner list per event."""
     bounds, events = unnest(lists)
     if not np.array_equal(bounds, subject_bounds):
-        raise ValueError(f"The lists of {CODE}, {NUMERIC_VALUE} and times differ in length. Run tokenization again.")
+        raise InputError(f"The lists of {CODE}, {NUMERIC_VALUE} and times differ in length. Run tokenization again.")
     return unnest(events)
 
 
@@ -142,10 +142,10 @@ def as_float32(values: pa.Array) -> Tensor:
 def as_indices(codes: pa.Array) -> Tensor:
     """The codes in the smallest unsigned integer type that holds them all."""
     if codes.null_count:
-        raise ValueError(f"{codes.null_count} measurements have no {CODE}. Run normalization before tokenization.")
+        raise InputError(f"{codes.null_count} measurements have no {CODE}. Run normalization before tokenization.")
     indices: Tensor = codes.to_numpy()
     if indices.min(initial=0) < 0:
-        raise ValueError(f"{CODE} {indices.min()} is not a vocabulary index: these begin at 0.")
+        raise InputError(f"{CODE} {indices.min()} is not a vocabulary index: these begin at 0.")
     return indices.astype(np.min_scalar_type(indices.max(initial=0)))
 
 

@@ -34,7 +34,7 @@ from ..cli.script import stage_script
 from ..dataset.io import Frame, is_complete, scan_parquet, write_parquet
 from ..dataset.measurements import Bools, Ints, begins_event, checked, in_order
 from ..dataset.schema import CODE, MANDATORY_TYPES, NUMERIC_VALUE, START_TIME, SUBJECT_ID, TIME, TIME_DELTA_DAYS
-from ..errors import listed, nearest
+from ..errors import InputError, listed, nearest
 from ..mapreduce.mapper import DATA_DIR, Shards, is_match_revise, map_units
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import flag
@@ -54,9 +54,9 @@ def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     stage_cfg = cfg["stage_cfg"]
     if flag(stage_cfg, "train_only"):
-        raise ValueError("tokenization reads all splits: train_only is not supported; remove it from its block.")
+        raise InputError("tokenization reads all splits: train_only is not supported; remove it from its block.")
     if is_match_revise(stage_cfg):
-        raise ValueError(
+        raise InputError(
             "tokenization gathers whole subjects and cannot match and revise; remove _match_revise from its block."
         )
     output_dir = Path(stage_cfg["output_dir"])
@@ -100,7 +100,7 @@ def tokenize(df: Frame) -> tuple[pl.DataFrame, pl.DataFrame]:
     df = checked(df, SUBJECT_ID, TIME, NUMERIC_VALUE)
     columns = df.collect_schema()
     if CODE not in columns:
-        raise ValueError(f"{CODE} is missing{nearest(CODE, columns)}; there are {listed(columns)}. Correct the data.")
+        raise InputError(f"{CODE} is missing{nearest(CODE, columns)}; there are {listed(columns)}. Correct the data.")
     dtypes = {column: MANDATORY_TYPES[column] for column in (SUBJECT_ID, TIME, NUMERIC_VALUE)}
     rows = in_order(df.select(*(pl.col(c).cast(dtype) for c, dtype in dtypes.items()), CODE).collect()).rechunk()
     layout = Layout.of(rows)

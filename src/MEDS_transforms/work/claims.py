@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import explain
+from .faults import log_fault
 from .files import clear_scratch, is_complete, lock_path, scratch_folder, scratch_path, try_lock
 from .journal import note_begun, note_done, note_failed
 
@@ -86,9 +87,12 @@ class Unit:
                 for output, finished in staged.items():
                     output.parent.mkdir(parents=True, exist_ok=True)
                     finished.replace(output)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # a panic of polars is no Exception
             error.add_note(f"This happened while {self.claim_fp} was made from {self.source}.")
             note_failed(self.claim_fp, explain(error))
+            log_fault(error)
             raise
         logger.info("%s: written in %.1f s", self.claim_fp, time.monotonic() - started)
 

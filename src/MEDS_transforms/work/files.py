@@ -3,6 +3,7 @@
 NOTE: this module imports nothing heavy; the runner, which never needs polars, publishes files too.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -11,7 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
+
+from ..errors import InputError, NoLocksError
 
 _PARQUET_MAGIC = b"PAR1"
 _SMALLEST_PARQUET = 12  # two magic words and the length of the footer
@@ -36,15 +39,34 @@ def lock_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.lock")
 
 
+def new_lock(lock_fp: Path) -> BaseFileLock:
+    """A lock of the operating system's on a file, never one that only is a file, which would outlive its process."""
+    return FileLock(lock_fp, fallback_to_soft=False)
+
+
+def _about_locks(lock_fp: Path, error: Exception) -> Exception:
+    """What to raise where a file cannot be locked: if it is for want of locks, an error that says so."""
+    no_locks = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+    if isinstance(error, OSError) and error.errno not in no_locks:
+        return error
+    return NoLocksError(
+        f"The file system of {lock_fp.parent} cannot lock files ({error}), so that workers cannot share "
+        "their work there. Choose a folder on another file system, or have it mounted with locks (NFS 4, Lustre "
+        "with `flock`)."
+    )
+
+
 @contextmanager
 def try_lock(lock_fp: Path) -> Iterator[bool]:
     """Tries to lock a file, which is made if need be; gives whether the lock is ours. Never waits."""
-    lock = FileLock(lock_fp)
+    lock = new_lock(lock_fp)
     try:
         lock.acquire(blocking=False)
     except Timeout:
         yield False
         return
+    except (OSError, NotImplementedError) as error:
+        raise _about_locks(lock_fp, error) from error
     try:
         yield True
     finally:
@@ -102,7 +124,7 @@ def read_json(path: Path) -> Any:
         content = dict(pairs)
         if len(content) < len(pairs):
             repeated = next(key for key in content if [k for k, _ in pairs].count(key) > 1)
-            raise ValueError(f"the key {repeated!r} repeats")
+            raise InputError(f"the key {repeated!r} repeats")
         return content
 
     return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)

@@ -49,7 +49,7 @@ def note_error(why: str) -> None:
 
 
 def _note(what: str, content: object) -> None:
-    """NOTE: a note that cannot be written, on a full disk say, must not be what the stage fails of."""
+    """NOTE: a stage does not fail because a note cannot be written, on a full disk say."""
     if folder := os.environ.get(JOURNAL):
         with suppress(OSError):
             path = Path(folder) / f"{socket.gethostname()}-{os.getpid()}.jsonl"
@@ -97,7 +97,7 @@ class Work:
             return first_line(self.failed[unit][-1])
         if unit in self.begun:
             return f"its worker was lost ({self.begun[unit]})"
-        return "nobody came to it"
+        return "no worker began it"
 
 
 def read_journal(folder: Path) -> Work:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..errors import listed
+from ..errors import OutputsExistError, listed
 from .claims import Staged, Unit
 from .environment import RUN
 from .files import files_below, is_complete, lock_path, publish, relative_name, try_lock
@@ -75,7 +75,7 @@ def decide(asked: Asked, found: Found) -> Generation:
     if is_same and (running.overwrites or not asked.overwrite):
         return running  # of workers at the same work, or interrupted
     if others := found.others():
-        raise FileExistsError(
+        raise OutputsExistError(
             f"Another worker ({listed(others, 3)}) is at work there "
             + (f"with other settings:\n{_lines(running.made_by, asked.maker)}\n" if not is_same else "already. ")
             + "Wait for its end, or stop it."
@@ -90,8 +90,9 @@ def decide(asked: Asked, found: Found) -> Generation:
         return Generation(asked.maker, overwrites=True, number=running.number + 1)
     if asked.keep:
         return Generation(asked.maker, kept=found.unknown | kept, number=running.number + 1)
-    raise FileExistsError(
-        f"An interrupted run has left outputs there that were made otherwise:\n{_lines(running.made_by, asked.maker)}\n"
+    raise OutputsExistError(
+        "An interrupted run has left outputs there that were made with other settings or inputs:\n"
+        f"{_lines(running.made_by, asked.maker)}\n"
         f"{_WAYS_ON}"
     )
 
@@ -103,11 +104,11 @@ def _first_generation(asked: Asked, found: Found) -> Generation:
     if record and (asked.keep or record.made_by.digest == asked.maker.digest):
         return Generation(asked.maker, kept=found.unknown | record.outputs)
     if record:
-        raise FileExistsError(
+        raise OutputsExistError(
             f"The outputs there were made otherwise:\n{_lines(record.made_by, asked.maker)}\n{_WAYS_ON}"
         )
     if found.unknown and not asked.keep:
-        raise FileExistsError(
+        raise OutputsExistError(
             f"There are outputs already of which no record says what made them: {listed(found.unknown, 5)}.\n{_WAYS_ON}"
         )
     return Generation(asked.maker, kept=found.unknown)
@@ -239,7 +240,7 @@ class StageOutputs:
         try:
             generation = decide(self.asked, found)
         except FileExistsError as error:
-            raise FileExistsError(f"{self.stage}, {self.folder}: {error}") from None
+            raise OutputsExistError(f"{self.stage}, {self.folder}: {error}") from None
         if found.generation is not generation and not self.run.begin(generation):
             return False
         self.generation, self._done, self._notes = generation, {}, self.run.notes(generation)
@@ -286,7 +287,7 @@ class StageOutputs:
             self.run.begin(self.generation)
             in_force = self.run.generation()
         if in_force is None or in_force.token != self.generation.token:
-            raise FileExistsError(
+            raise OutputsExistError(
                 f"{self.stage}, {self.folder}: another run has begun since this worker came; it leaves its output out."
             )
         files = {self._name(final): self._described(path) for final, path in staged.items()}
@@ -332,14 +333,14 @@ class StageOutputs:
                 other = read_record(folder, path.stem) if path.stem != self.stage else None
                 theirs = {self._name(folder / name) for name in other.files} if other else set()
                 if common := sorted(theirs & unlisted):
-                    raise FileExistsError(
+                    raise OutputsExistError(
                         f"{folder} has what the stage {path.stem} made ({listed(common, 3)}), and {self.stage} would "
                         f"write there, too. Is {self.stage} the last of its kind in `stages`? List all stages of the "
                         f"pipeline, or set stage_configs.{self.stage}.output_dir to a folder of its own."
                     )
 
     def _refuse_surplus(self, names: set[str]) -> None:
-        raise FileExistsError(
+        raise OutputsExistError(
             f"{self.own_folder} holds {len(names)} files that the stage {self.stage} does not make: "
             f"{listed(names, 5)}. Later stages would read them as well. Move them to another folder."
         )

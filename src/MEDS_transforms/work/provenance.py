@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import listed
+from ..errors import InputError, MissingInputError, listed
 from .files import files_below, publish, relative_name
 from .fingerprints import Fingerprint, fingerprint_or_none
 
@@ -220,7 +220,7 @@ def _seen_from(record: Record, below: str, source: Source) -> Record | None:
 
 def _check_at_end(folder: Path, stage: str) -> None:
     if run_path(folder, stage).is_dir():
-        raise FileNotFoundError(
+        raise MissingInputError(
             f"{folder}: the stage {stage} has not come to its end there, so that files may be missing or old. Run it "
             "to its end first, with the command that was interrupted."
         )
@@ -229,17 +229,17 @@ def _check_at_end(folder: Path, stage: str) -> None:
 def _check_against(source: Source, found: Mapping[str, Fingerprint | None], stage: str, record: Record) -> None:
     made = record.files
     if missing := [name for name in made if name not in found]:
-        raise FileNotFoundError(
+        raise MissingInputError(
             f"{len(missing)} of {len(made)} files that the stage {stage} made are missing in {source.folder}: "
             f"{listed(missing, 5)}. Run {stage} again: it makes what is missing."
         )
     if damaged := [name for name, file in made.items() if found[name] != Fingerprint(file.size, file.check)]:
-        raise ValueError(
+        raise InputError(
             f"{len(damaged)} of {len(made)} files that the stage {stage} made are damaged or were replaced in "
             f"{source.folder}: {listed(damaged, 5)}. Run {stage} again: it makes these again."
         )
     if source.suffix and (surplus := sorted(found.keys() - made.keys())):
-        raise ValueError(
+        raise InputError(
             f"{source.folder} holds {len(surplus)} files that the stage {stage} did not make: {listed(surplus, 5)}. "
             "They would be read as well. Move them to another folder."
         )

@@ -23,8 +23,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock
-
 from .files import try_lock
 from .provenance import Maker, OutputFile, Units, run_path, units_from_json
 
@@ -105,7 +103,7 @@ class Run:
         """Shows to others that this worker is alive, as long as it is."""
         self.path.mkdir(parents=True, exist_ok=True)
         mark = self.path / f"{_WORKER}{self.me}"
-        with FileLock(mark):
+        with try_lock(mark):
             try:
                 yield
             finally:
