@@ -1,20 +1,18 @@
 """Writes a documentation page per stage, from the stage's docstring and its commented YAML.
 
-mkdocs-gen-files runs this file when the documentation is built. The stages are those that have a console
-script in pyproject.toml. Modules are read, not imported: the documentation needs none of the package's
+mkdocs-gen-files runs this file when the documentation is built. The stages are those of the table in
+stages.py. Modules are read, not imported: the documentation needs none of the package's
 requirements.
 """
 
 import ast
 import re
-import tomllib
+import runpy
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "MEDS_transforms"
-STAGE_PREFIXES = ("MEDS_extract-", "MEDS_transform-")
-NOT_STAGES = ("runner",)
 
 
 @dataclass(frozen=True)
@@ -32,16 +30,15 @@ class Stage:
         return " ".join(self.docstring.partition("\n\n")[0].split())
 
 
-def find_stages(root: Path = ROOT) -> list[Stage]:
-    """The stages with a console script, in the order of pyproject.toml."""
-    scripts = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
-    names = {script.partition("-")[2]: script for script in scripts if script.startswith(STAGE_PREFIXES)}
-    return [read_stage(name, script) for name, script in names.items() if name not in NOT_STAGES]
+def find_stages(package: Path = PACKAGE) -> list[Stage]:
+    """The stages of the package's table, in its order. NOTE: the table is run by itself, without the package."""
+    table = runpy.run_path(str(package / "stages.py"))
+    return [read_stage(name, table["script_of"](name)) for name in table["STAGES"]]
 
 
 def read_stage(name: str, script: str) -> Stage:
     """Looks up the module and the YAML of a stage, which both bear its name."""
-    modules = sorted(PACKAGE.rglob(f"{name}.py"))
+    modules = sorted(PACKAGE.glob(f"*/{name}.py"))
     if len(modules) != 1:
         raise ValueError(f"{script} should have one module {name}.py below {PACKAGE}, it has {modules}.")
     docstring = ast.get_docstring(ast.parse(modules[0].read_text(encoding="utf-8")))

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +25,11 @@ from omegaconf import DictConfig, OmegaConf
 from polars.testing import assert_frame_equal
 
 from MEDS_transforms.settings.packaged import CONFIG_DIR
+from MEDS_transforms.stages import STAGES, is_extraction, module_of
 
 SCRIPTS = Path(sys.executable).parent
 
-EXTRACTION_STAGES = [
-    "shard_events",
-    "split_and_shard_subjects",
-    "convert_to_sharded_events",
-    "merge_to_MEDS_cohort",
-    "extract_code_metadata",
-    "finalize_MEDS_metadata",
-    "finalize_MEDS_data",
-]
+EXTRACTION_STAGES = [stage for stage, module in STAGES.items() if is_extraction(module)]
 
 
 def write_table(path: Path, content: pl.DataFrame | str | bytes) -> Path:
@@ -262,9 +254,7 @@ class Preprocessing:
     def run(self, stage: str, *stages: str, **block: Any) -> dict[str, pl.DataFrame]:
         """Runs a stage in this process; returns the shards that it wrote."""
         cfg = self.cfg(stage, *stages, **block)
-        kinds = ("filters", "metadata", "transforms")
-        [module] = [m for kind in kinds if find_spec(m := f"MEDS_transforms.{kind}.{stage}")]
-        import_module(module).main(cfg)
+        import_module(module_of(stage) or stage).main(cfg)
         return self.shards(Path(cfg.stage_cfg.output_dir))
 
     def shards(self, folder: Path) -> dict[str, pl.DataFrame]:

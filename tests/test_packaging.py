@@ -16,22 +16,15 @@ import pytest
 import yaml
 
 import MEDS_transforms
+from MEDS_transforms.stages import STAGES, is_extraction, script_of
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = Path(sys.executable).parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-CONSOLE_SCRIPTS: dict[str, str] = PYPROJECT["project"]["scripts"]
-STAGE_SCRIPTS = [name for name in CONSOLE_SCRIPTS if name != "MEDS_transform-runner"]
+STAGE_SCRIPTS = [script_of(stage) for stage in STAGES]
+CONSOLE_SCRIPTS = [*STAGE_SCRIPTS, "MEDS_transform-runner"]
 PACKAGE = Path(MEDS_transforms.__file__).parent
-EXTRACTION = [
-    "shard_events",
-    "split_and_shard_subjects",
-    "convert_to_sharded_events",
-    "merge_to_MEDS_cohort",
-    "extract_code_metadata",
-    "finalize_MEDS_metadata",
-    "finalize_MEDS_data",
-]
+EXTRACTION = [stage for stage, module in STAGES.items() if is_extraction(module)]
 
 
 def stage_of(script: str) -> str:
@@ -57,8 +50,8 @@ def gen_stages() -> ModuleType:
 
 
 def test_installed_scripts_are_those_of_the_project() -> None:
-    installed = {e.name: e.value for e in entry_points(group="console_scripts") if e.name.startswith("MEDS_")}
-    assert installed == CONSOLE_SCRIPTS
+    installed = {e.name for e in entry_points(group="console_scripts") if e.name.startswith("MEDS_")}
+    assert installed == set(CONSOLE_SCRIPTS)
     assert {f"MEDS_extract-{stage}" for stage in EXTRACTION} <= set(installed)
 
 
@@ -143,7 +136,7 @@ def test_pages_are_written_for_the_stages_with_a_script(gen_stages: ModuleType) 
     index = gen_stages.index_page(stages)
     for stage in stages:
         page = gen_stages.stage_page(stage)
-        module = next(PACKAGE.rglob(f"{stage.name}.py"))
+        module = next(PACKAGE.glob(f"*/{stage.name}.py"))
         docstring = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8")))
         assert docstring
         assert " ".join(docstring.split()) in " ".join(page.split())
@@ -169,3 +162,21 @@ def test_extras_are_named_as_every_pip_knows_them(path: str) -> None:
     named = set(re.findall(r"(?:has-|\[|\")(\w+[-_]parallelism)\b", text))
     assert named
     assert named <= {name.replace("_", "-") for name in PYPROJECT["project"]["optional-dependencies"]}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        *(f"MEDS_transforms.{module}" for module in STAGES.values()),
+        "MEDS_transforms.runner",
+        "MEDS_transforms.runner.run",
+    ]
+    + [f"MEDS_transforms.{name}" for name in ("aggregate_code_metadata", "fit_vocabulary_indices", "reshard_to_split")],
+)
+def test_modules_run_as_programs(module: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", module, "--help"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "**Pipeline description:**" in ran.stdout
+    assert "RuntimeWarning" not in ran.stderr

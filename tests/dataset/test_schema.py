@@ -127,8 +127,8 @@ def test_stage_init_gives_the_folders(tmp_path):
 HELP = """
 sys.argv = ["script", "--help"]
 try:
-    from MEDS_transforms.scripts import {script}
-    {script}()
+    import importlib
+    importlib.import_module("MEDS_transforms.{module}").main()
 except SystemExit as end:
     assert not end.code
 """
@@ -138,10 +138,10 @@ except SystemExit as end:
     "code",
     [
         "import MEDS_transforms",
-        "import MEDS_transforms.errors, MEDS_transforms.cli.script, MEDS_transforms.scripts, MEDS_transforms.runner",
-        HELP.format(script="shard_events"),
-        HELP.format(script="finalize_MEDS_metadata"),
-        HELP.format(script="runner"),
+        "import MEDS_transforms.errors, MEDS_transforms.cli.script, MEDS_transforms.stages, MEDS_transforms.runner.run",
+        HELP.format(module="cli.script").replace('["script"', '["MEDS_extract-shard_events"'),
+        HELP.format(module="cli.script").replace('["script"', '["MEDS_extract-finalize_MEDS_metadata"'),
+        HELP.format(module="runner"),
     ],
     ids=["package", "modules", "help of a stage", "help of a metadata stage", "help of the runner"],
 )

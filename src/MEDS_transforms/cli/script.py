@@ -17,27 +17,44 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ..errors import InputError
+from ..errors import InputError, nearest
 from ..settings.folders import overlap
 from ..settings.keys import flag, unknown_stage_blocks, unknown_stage_keys
 from ..settings.names import check_names
+from ..settings.packaged import EXTRACT_CONFIG_YAML, PREPROCESS_CONFIG_YAML, plugin_defaults
 from ..settings.resolvers import Script
+from ..stages import EXTRACT_PREFIX, STAGES, TRANSFORM_PREFIX, is_extraction, module_of, plugin_stages
 from ..work.environment import RESUMING
-from .boundary import hydra_script
+from .boundary import give_up, hydra_script
 from .overrides import override_key, with_override
 from .threads import use_allotted_cpus
 
 logger = logging.getLogger(__name__)
 
 
-def stage_script(module: str, config: Path) -> Callable[..., None]:
+def main() -> None:
+    """Runs the stage that the program is named after: `MEDS_transform-filter_subjects`, say."""
+    program = Path(sys.argv[0]).name.removesuffix(".exe")
+    run_by_name(program.removeprefix(EXTRACT_PREFIX).removeprefix(TRANSFORM_PREFIX))
+
+
+def run_by_name(stage: str) -> None:
+    """Runs a stage, of this package or of another one that has registered it, as a script."""
+    module = module_of(stage)
+    if module is None:
+        give_up(f"There is no stage {stage!r}{nearest(stage, [*STAGES, *plugin_stages()])}.")
+    stage_script(module, stage=stage)()
+
+
+def stage_script(module: str, config: Path | None = None, stage: str | None = None) -> Callable[..., None]:
     """The `main` of a stage module that has a function `run(cfg)`.
 
     `main()` runs the stage as a Hydra application on the command line, with `config` as its default
-    configuration and, where the command line names no stage, the stage that the module is named after.
-    `main(cfg)` runs just the stage.
+    configuration (that of the extraction or of pre-processing, by the module) and, where the command line names no
+    stage, the one of this name, by default the module's. `main(cfg)` runs just the stage.
     """
-    stage = module.rpartition(".")[2]
+    config = config or (EXTRACT_CONFIG_YAML if is_extraction(module) else PREPROCESS_CONFIG_YAML)
+    stage = stage or module.rpartition(".")[2]
 
     def main(cfg: DictConfig | None = None) -> None:
         if cfg is not None:
@@ -55,6 +72,7 @@ def run_stage(module: str, cfg: DictConfig) -> None:
     """Runs one stage: checks its keys, logs a line at the beginning and a summary at the end."""
     started = time.monotonic()
     stage = cfg.stage
+    add_defaults(cfg, stage, module)
     warnings = unknown_stage_keys(stage, cfg.stage_configs.get(stage), module.rpartition(".")[2])
     if RESUMING not in os.environ:  # else the runner has said it, once for all stages
         warnings += unknown_stage_blocks(cfg.get("stages") or [stage], cfg.stage_configs)
@@ -77,6 +95,13 @@ def run_stage(module: str, cfg: DictConfig) -> None:
     logger.info("Stage %s, worker %s: done in %.1f s", stage, cfg.get("worker"), time.monotonic() - started)
     for warning in warnings:
         logger.warning(warning)
+
+
+def add_defaults(cfg: DictConfig, stage: str, module: str) -> None:
+    """Adds the defaults of a stage of another package, which are in a YAML file beside its module, if there is one."""
+    if (defaults := plugin_defaults(module)) is not None:
+        own = (cfg.get("stage_configs") or {}).get(stage) or {}
+        OmegaConf.update(cfg, f"stage_configs.{stage}", OmegaConf.merge(defaults, own), force_add=True)
 
 
 def _check_worker(worker: Any) -> None:

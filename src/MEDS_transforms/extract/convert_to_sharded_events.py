@@ -32,7 +32,6 @@ from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import read_shard_map, shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value, flag
-from ..settings.packaged import EXTRACT_CONFIG_YAML
 from ..work.claims import Staged, Unit
 from ..work.outputs import StageOutputs
 from ..work.provenance import Source
@@ -186,4 +185,7 @@ def _write_piece(path: Path, piece: pl.DataFrame) -> int:
     return piece.height
 
 
-main = stage_script("MEDS_transforms.extract.convert_to_sharded_events", EXTRACT_CONFIG_YAML)
+main = stage_script(__spec__.name)
+
+if __name__ == "__main__":
+    main()

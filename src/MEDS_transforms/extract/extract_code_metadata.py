@@ -32,7 +32,6 @@ from ..mapreduce.reducer import map_and_reduce
 from ..mapreduce.stage_outputs import stage_outputs
 from ..parser import cfg_to_expr
 from ..settings.keys import config_value
-from ..settings.packaged import EXTRACT_CONFIG_YAML
 from ..work.claims import staged_file
 from ..work.provenance import Source
 from .cohort import codes_of, cohort_shards
@@ -180,4 +179,7 @@ def reduce_descriptions(paths: list[Path], separator: str) -> pl.DataFrame:
     return rows.group_by(CODE, maintain_order=True).agg(**aggregations)
 
 
-main = stage_script("MEDS_transforms.extract.extract_code_metadata", EXTRACT_CONFIG_YAML)
+main = stage_script(__spec__.name)
+
+if __name__ == "__main__":
+    main()

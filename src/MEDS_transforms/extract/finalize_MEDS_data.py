@@ -33,7 +33,6 @@ from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import flag
-from ..settings.packaged import EXTRACT_CONFIG_YAML
 from ..work.claims import staged_file
 from ..work.provenance import Source
 from .cohort import cohort_shards
@@ -105,4 +104,7 @@ def _write(result: Path | pl.DataFrame, path: Path) -> None:
         shutil.copyfile(result, path)
 
 
-main = stage_script("MEDS_transforms.extract.finalize_MEDS_data", EXTRACT_CONFIG_YAML)
+main = stage_script(__spec__.name)
+
+if __name__ == "__main__":
+    main()

@@ -39,7 +39,6 @@ from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import read_shard_map
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value, flag
-from ..settings.packaged import EXTRACT_CONFIG_YAML
 from ..work.claims import Staged
 from ..work.environment import RESUMING
 from ..work.provenance import Source
@@ -149,4 +148,7 @@ def subject_splits(shards: Mapping[str, list[int]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={SUBJECT_ID: pl.Int64, SPLIT: pl.String}, orient="row")
 
 
-main = stage_script("MEDS_transforms.extract.finalize_MEDS_metadata", EXTRACT_CONFIG_YAML)
+main = stage_script(__spec__.name)
+
+if __name__ == "__main__":
+    main()

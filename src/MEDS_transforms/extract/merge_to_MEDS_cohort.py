@@ -32,7 +32,6 @@ from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shard_iterator_by_shard_map
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
-from ..settings.packaged import EXTRACT_CONFIG_YAML
 from ..work.claims import staged_file
 from ..work.provenance import Source
 from .chunks import CHUNK_LIST, find_pieces
@@ -119,4 +118,7 @@ def _known(key: str, wanted: list[str] | str, columns: list[str]) -> list[str]:
     return [c for c in wanted if c in columns]
 
 
-main = stage_script("MEDS_transforms.extract.merge_to_MEDS_cohort", EXTRACT_CONFIG_YAML)
+main = stage_script(__spec__.name)
+
+if __name__ == "__main__":
+    main()

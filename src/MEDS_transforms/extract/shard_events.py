@@ -31,7 +31,6 @@ from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
-from ..settings.packaged import EXTRACT_CONFIG_YAML
 from ..work.claims import Staged, Unit
 from ..work.outputs import StageOutputs
 from ..work.provenance import Source
@@ -258,4 +257,7 @@ def _fits(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     return text.cast(dtype, strict=False).is_not_null()
 
 
-main = stage_script("MEDS_transforms.extract.shard_events", EXTRACT_CONFIG_YAML)
+main = stage_script(__spec__.name)
+
+if __name__ == "__main__":
+    main()

@@ -31,7 +31,6 @@ from ..errors import InputError, MissingInputError
 from ..mapreduce.mapper import map_units
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
-from ..settings.packaged import EXTRACT_CONFIG_YAML
 from ..work.claims import Staged
 from ..work.files import read_json
 from ..work.provenance import Source
@@ -117,4 +116,7 @@ def read_external_splits(path: str | None) -> dict[str, list[int]] | None:
     return splits
 
 
-main = stage_script("MEDS_transforms.extract.split_and_shard_subjects", EXTRACT_CONFIG_YAML)
+main = stage_script(__spec__.name)
+
+if __name__ == "__main__":
+    main()

@@ -22,7 +22,6 @@ from ..dataset.io import Frame
 from ..dataset.measurements import checked
 from ..dataset.schema import CODE, CODE_N_OCCURRENCES, CODE_N_SUBJECTS
 from ..mapreduce.mapper import map_stage
-from ..settings.packaged import PREPROCESS_CONFIG_YAML
 from .limits import read_limit
 
 LIMITED = {"min_subjects_per_code": CODE_N_SUBJECTS, "min_occurrences_per_code": CODE_N_OCCURRENCES}
@@ -62,4 +61,7 @@ def _keep_marked(df: pl.LazyFrame) -> pl.LazyFrame:
 
 run = map_stage(filter_measurements)
 
-main = stage_script("MEDS_transforms.filters.filter_measurements", PREPROCESS_CONFIG_YAML)
+main = stage_script(__spec__.name)
+
+if __name__ == "__main__":
+    main()

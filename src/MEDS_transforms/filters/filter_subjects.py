@@ -20,7 +20,6 @@ from ..dataset.io import Frame
 from ..dataset.measurements import begins_event, checked, in_order
 from ..dataset.schema import SUBJECT_ID, TIME
 from ..mapreduce.mapper import map_stage
-from ..settings.packaged import PREPROCESS_CONFIG_YAML
 from .limits import read_limit
 
 _BEGINS = "__begins_event"
@@ -61,4 +60,7 @@ def count_per_subject(rows: pl.DataFrame) -> pl.DataFrame:
 
 run = map_stage(filter_subjects)
 
-main = stage_script("MEDS_transforms.filters.filter_subjects", PREPROCESS_CONFIG_YAML)
+main = stage_script(__spec__.name)
+
+if __name__ == "__main__":
+    main()

@@ -40,7 +40,6 @@ from ..mapreduce.reducer import map_and_reduce
 from ..mapreduce.shards import shard_iterator
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import code_modifiers, flag
-from ..settings.packaged import PREPROCESS_CONFIG_YAML
 from ..work.provenance import Source
 from .aggregations import Aggregations, read_aggregations
 from .quantiles import merge_quantiles, quantile_part
@@ -182,4 +181,7 @@ def _shards_of_splits(cfg: Mapping[str, Any]) -> dict[str, list[Path]]:
     return splits
 
 
-main = stage_script("MEDS_transforms.metadata.aggregate_code_metadata", PREPROCESS_CONFIG_YAML)
+main = stage_script(__spec__.name)
+
+if __name__ == "__main__":
+    main()

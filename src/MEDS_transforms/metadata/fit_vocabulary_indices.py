@@ -25,7 +25,6 @@ from ..errors import InputError, MissingColumnError, MissingInputError, listed, 
 from ..mapreduce.reducer import map_and_reduce
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import code_modifiers
-from ..settings.packaged import PREPROCESS_CONFIG_YAML
 from ..work.provenance import Source
 
 LEXICOGRAPHIC = "lexicographic"
@@ -79,4 +78,7 @@ def with_vocabulary_indices(codes: pl.DataFrame, code_modifiers: Sequence[str] |
     return codes.with_columns(to_smallest_unsigned(ranks).alias(VOCAB_INDEX))
 
 
-main = stage_script("MEDS_transforms.metadata.fit_vocabulary_indices", PREPROCESS_CONFIG_YAML)
+main = stage_script(__spec__.name)
+
+if __name__ == "__main__":
+    main()

@@ -19,11 +19,12 @@ from ..errors import Problems, explain, listed, nearest
 from ..settings.folders import overlap
 from ..settings.keys import unknown_stage_blocks, unknown_stage_keys
 from ..settings.names import wrong_names
+from ..stages import PREFIXES as SCRIPT_PREFIXES
+from ..stages import plugin_stages
 from .done import DoneMark, done_mark
 from .pipeline import Pipeline, composed, searchpath_override
 from .stage_runners import PROCESSES, Parallel, StageRunners
 
-SCRIPT_PREFIXES = ("MEDS_extract-", "MEDS_transform-")
 KEYS_PER_STAGE = ("stage", "worker")  # what the runner itself overrides
 PROFILER = "hydra_profiler.profiler.ProfilerCallback"
 LAUNCHERS = {
@@ -198,6 +199,8 @@ def _script_words(
     if not words:
         candidates = [f"{prefix}{stage}" for prefix in SCRIPT_PREFIXES]
         found = [path for name in candidates if (path := here.find_program(name))]
+        if not found and stage in plugin_stages():
+            return [sys.executable, "-m", "MEDS_transforms.cli", stage]
         if not found:
             problems.add(
                 f"{stage}: no script: there is no {' or '.join(candidates)}{nearest(stage, console_stages())}"

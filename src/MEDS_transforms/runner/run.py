@@ -257,3 +257,6 @@ def _from_pipeline(key: str, *, _root_: DictConfig) -> str:
 
 
 OmegaConf.register_new_resolver("from_pipeline", _from_pipeline, replace=True)
+
+if __name__ == "__main__":
+    main()

@@ -1,10 +1,12 @@
 """The packaged configuration files, and what they say of the packaged stages."""
 
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
+from ..stages import module_of
 from .folders import INFERRED_STAGE_KEYS
 
 PACKAGE = __name__.partition(".")[0]
@@ -16,10 +18,25 @@ RESERVED_CONFIG_NAMES = {p.stem for p in (EXTRACT_CONFIG_YAML, PREPROCESS_CONFIG
 FREE_FORM_STAGES = {"extract_values"}
 
 
+def plugin_defaults(module: str) -> DictConfig | None:
+    """The defaults of a stage of another package: the block in the YAML file beside its module; None without one."""
+    spec = None if module.partition(".")[0] == PACKAGE else find_spec(module)
+    path = Path(spec.origin).with_suffix(".yaml") if spec and spec.origin else None
+    if path is None or not path.is_file():
+        return None
+    block: DictConfig = OmegaConf.load(path)[path.stem]
+    return block
+
+
 @cache
 def packaged_stage_keys(stage_name: str) -> frozenset[str] | None:
-    """The keys that a packaged stage knows, from its YAML; None for a stage that is not packaged."""
+    """The keys that a packaged stage knows, from its YAML; None for a stage without one.
+
+    That of another package's stage is beside its module.
+    """
     path = CONFIG_DIR / "stage_configs" / f"{stage_name}.yaml"
     if not path.is_file():
-        return None
+        module = module_of(stage_name)
+        defaults = plugin_defaults(module) if module else None
+        return None if defaults is None else frozenset(defaults) | INFERRED_STAGE_KEYS | {"description"}
     return frozenset(OmegaConf.load(path)[stage_name] or {}) | INFERRED_STAGE_KEYS | {"description"}

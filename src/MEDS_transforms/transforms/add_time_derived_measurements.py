@@ -33,7 +33,6 @@ from ..dataset.schema import CODE, NUMERIC_VALUE, SUBJECT_ID, TIME
 from ..errors import InputError, Problems, listed, nearest
 from ..mapreduce.mapper import map_stage
 from ..settings.folders import INFERRED_STAGE_KEYS
-from ..settings.packaged import PREPROCESS_CONFIG_YAML
 
 _DAY = 24 * 60 * 60
 
@@ -231,4 +230,7 @@ def _check_code(key: str, code: Any) -> None:
 
 run = map_stage(add_time_derived_measurements)
 
-main = stage_script("MEDS_transforms.transforms.add_time_derived_measurements", PREPROCESS_CONFIG_YAML)
+main = stage_script(__spec__.name)
+
+if __name__ == "__main__":
+    main()

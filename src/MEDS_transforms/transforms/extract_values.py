@@ -28,7 +28,6 @@ from ..errors import Problems, listed, nearest
 from ..mapreduce.mapper import map_stage
 from ..parser import Parsed, cfg_to_expr
 from ..settings.folders import INFERRED_STAGE_KEYS
-from ..settings.packaged import PREPROCESS_CONFIG_YAML
 
 logger = logging.getLogger(__name__)
 
@@ -135,4 +134,7 @@ def _as_dtype(values: pl.Series, column: str, dtype: pl.DataType) -> pl.Series:
 
 run = map_stage(extract_values)
 
-main = stage_script("MEDS_transforms.transforms.extract_values", PREPROCESS_CONFIG_YAML)
+main = stage_script(__spec__.name)
+
+if __name__ == "__main__":
+    main()

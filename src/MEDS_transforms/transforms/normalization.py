@@ -30,7 +30,6 @@ from ..dataset.schema import (
     VOCAB_INDEX,
 )
 from ..mapreduce.mapper import map_stage
-from ..settings.packaged import PREPROCESS_CONFIG_YAML
 
 _INDEX, _MEAN, _STD = "__index", "__mean", "__std"
 
@@ -65,4 +64,7 @@ def normalized() -> pl.Expr:
 
 run = map_stage(normalization_fntr)
 
-main = stage_script("MEDS_transforms.transforms.normalization", PREPROCESS_CONFIG_YAML)
+main = stage_script(__spec__.name)
+
+if __name__ == "__main__":
+    main()

@@ -24,7 +24,6 @@ from ..dataset.measurements import checked
 from ..dataset.schema import CODE, IS_INLIER, NUMERIC_VALUE, VALUES_MEAN, VALUES_STD
 from ..errors import InputError, WrongTypeError
 from ..mapreduce.mapper import map_stage
-from ..settings.packaged import PREPROCESS_CONFIG_YAML
 
 _MEAN, _STD = "__mean", "__std"
 
@@ -69,4 +68,7 @@ def is_inlier(cutoff: float) -> pl.Expr:
 
 run = map_stage(occlude_outliers_fntr)
 
-main = stage_script("MEDS_transforms.transforms.occlude_outliers", PREPROCESS_CONFIG_YAML)
+main = stage_script(__spec__.name)
+
+if __name__ == "__main__":
+    main()

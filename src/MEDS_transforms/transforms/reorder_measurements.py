@@ -25,7 +25,6 @@ from ..dataset.schema import CODE, SUBJECT_ID, TIME
 from ..errors import InputError
 from ..mapreduce.mapper import map_stage
 from ..parser import matcher_to_expr
-from ..settings.packaged import PREPROCESS_CONFIG_YAML
 
 logger = logging.getLogger(__name__)
 
@@ -86,4 +85,7 @@ def read_patterns(patterns: Any) -> list[pl.Expr]:
 
 run = map_stage(reorder_measurements)
 
-main = stage_script("MEDS_transforms.transforms.reorder_measurements", PREPROCESS_CONFIG_YAML)
+main = stage_script(__spec__.name)
+
+if __name__ == "__main__":
+    main()

@@ -42,7 +42,6 @@ from ..mapreduce.reducer import finish
 from ..mapreduce.shards import shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value, flag
-from ..settings.packaged import PREPROCESS_CONFIG_YAML
 from ..work.claims import Staged, Unit, claim, staged_file
 from ..work.files import clear_scratch, lock_path
 from ..work.outputs import StageOutputs
@@ -222,4 +221,7 @@ def _write_parts(rows: pl.DataFrame, path: Path, n_shards: int) -> None:
     rows.write_parquet(path, compression="lz4", statistics=True, row_group_size=group)
 
 
-main = stage_script("MEDS_transforms.transforms.reshard_to_split", PREPROCESS_CONFIG_YAML)
+main = stage_script(__spec__.name)
+
+if __name__ == "__main__":
+    main()

@@ -36,7 +36,6 @@ from ..dataset.schema import CODE, NUMERIC_VALUE
 from ..errors import InputError, Problems, listed
 from ..mapreduce.mapper import is_match_revise, map_over
 from ..mapreduce.shards import ShardPaths, shard_iterator
-from ..settings.packaged import PREPROCESS_CONFIG_YAML
 
 IN_PREFIX = "event_seqs/"
 SUFFIX = ".nrt"
@@ -162,4 +161,7 @@ def write_tensors(tensors: Tensors, path: Path) -> None:
     path.chmod(mode)
 
 
-main = stage_script("MEDS_transforms.transforms.tensorization", PREPROCESS_CONFIG_YAML)
+main = stage_script(__spec__.name)
+
+if __name__ == "__main__":
+    main()

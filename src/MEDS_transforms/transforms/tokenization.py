@@ -38,7 +38,6 @@ from ..errors import InputError, listed, nearest
 from ..mapreduce.mapper import DATA_DIR, Shards, is_match_revise, map_units
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import flag
-from ..settings.packaged import PREPROCESS_CONFIG_YAML
 from ..work.claims import Staged, Unit
 from ..work.outputs import StageOutputs
 
@@ -210,4 +209,7 @@ def _frame(columns: Mapping[str, pa.Array]) -> pl.DataFrame:
     return frame
 
 
-main = stage_script("MEDS_transforms.transforms.tokenization", PREPROCESS_CONFIG_YAML)
+main = stage_script(__spec__.name)
+
+if __name__ == "__main__":
+    main()
