@@ -51,7 +51,7 @@ def files_below(folder: Path, logs: bool = False) -> list[str]:
     return sorted(name for name in names if logs or (".logs/" not in name and not _RECORD.search(name)))
 
 
-_RECORD = re.compile(r"(^|/)\.provenance/[^/]+\.json$")
+_RECORD = re.compile(r"(^|/)\.provenance/[^/]+\.record$")
 
 
 @cache

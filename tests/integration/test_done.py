@@ -105,7 +105,7 @@ def test_an_overwriting_run_of_the_runner_that_was_interrupted_goes_on(x):
     x.table("labs.parquet", LABS.with_columns(pl.col("value") + 1000))
     x.table("broken.csv", "subject_id,code\n1,2\n")
     (x.cohort / ".logs/merge_to_MEDS_cohort.done").unlink()
-    (x.cohort / "merge_to_MEDS_cohort/.provenance/merge_to_MEDS_cohort.json").chmod(0o644)
+    (x.cohort / "merge_to_MEDS_cohort/.provenance/merge_to_MEDS_cohort.record").chmod(0o644)
     blocked = x.cohort / "merge_to_MEDS_cohort"
     blocked.rename(x.folder / "aside")
     blocked.write_text("a file in the way")
@@ -148,14 +148,14 @@ def test_two_workers_with_different_event_files(x, stage):
     other = {"labs": {**EVENTS["labs"], "again": {"code": "X", "time": None}, "subject_id_col": "subject_id"}}
     x.run(stage)
     folder = x.cohort / ("metadata" if stage.startswith("split") else stage)
-    record = json.loads((folder / f".provenance/{stage}.json").read_text())
+    record = json.loads((folder / f".provenance/{stage}.record").read_text())
     x.events(other)
     if stage.startswith("split"):
         x.run(stage)  # it does not look at events
     else:
         with pytest.raises(FileExistsError, match=r"settings\.events\.labs\.again: \(none\) -> "):
             x.run(stage)
-    assert json.loads((folder / f".provenance/{stage}.json").read_text()) == record
+    assert json.loads((folder / f".provenance/{stage}.record").read_text()) == record
 
 
 def test_outputs_with_a_date_in_the_future_are_overwritten(x):

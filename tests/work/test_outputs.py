@@ -102,7 +102,7 @@ def cutoffs(folder: Path) -> list[int]:
 def test_what_is_done_is_not_made_again_and_only_what_is_missing_or_damaged_is(tmp_path):
     assert run(tmp_path) == 3
     before = files_below(tmp_path, logs=True)
-    assert before == [".provenance/stage.json", *NAMES]
+    assert before == [".provenance/stage.record", *NAMES]
     assert run(tmp_path) == 0
     (tmp_path / "a.parquet").unlink()
     write_table(tmp_path / "b.parquet", pl.DataFrame({"other": [1]}))

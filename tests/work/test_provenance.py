@@ -108,7 +108,7 @@ def test_a_record_comes_back_as_it_was(tmp_path):
     assert read_record(tmp_path / "none", "first") is None
     record = recorded(tmp_path)
     assert read_record(tmp_path, "first") == record
-    assert json.loads((tmp_path / ".provenance/first.json").read_text())["outputs"]["train/0.parquet"][
+    assert json.loads((tmp_path / ".provenance/first.record").read_text())["outputs"]["train/0.parquet"][
         "train/0.parquet"
     ][2] == len(DF)
 

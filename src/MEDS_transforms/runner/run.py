@@ -28,7 +28,7 @@ from ..settings.keys import flag
 from ..settings.packaged import RUNNER_CONFIG_YAML
 from ..work.environment import JOURNAL, RESUMING, RUN
 from ..work.files import publish, try_lock
-from ..work.provenance import PROVENANCE_DIR, read_record
+from ..work.provenance import read_record, recorded_stages
 from .done import ALL_DONE, Overwriting, settings_digest
 from .pipeline import Pipeline, load_pipeline
 from .plan import StageRun, plan, serial_workers, unknown_keys
@@ -213,7 +213,7 @@ def _bring_along(pipeline: Pipeline) -> None:
     if not input_dir or not cohort_dir:
         return
     metadata_dir = Path(cohort_dir) / "metadata"
-    records = (read_record(metadata_dir, path.stem) for path in metadata_dir.glob(f"{PROVENANCE_DIR}/*.json"))
+    records = (read_record(metadata_dir, stage) for stage in recorded_stages(metadata_dir))
     made = {name for record in records if record for name in record.files}
     for name in BROUGHT_ALONG:
         source, target = Path(input_dir) / "metadata" / name, Path(cohort_dir) / "metadata" / name

@@ -18,7 +18,6 @@ from .environment import RUN
 from .files import files_below, is_complete, lock_path, publish, relative_name, try_lock
 from .fingerprints import fingerprint
 from .provenance import (
-    PROVENANCE_DIR,
     Maker,
     OutputFile,
     Record,
@@ -27,6 +26,7 @@ from .provenance import (
     is_same_for,
     read_record,
     record_path,
+    recorded_stages,
     write_record,
 )
 from .runs import Generation, Noted, Run
@@ -329,12 +329,12 @@ class StageOutputs:
 
     def _check_owner(self, unlisted: set[str]) -> None:
         for folder in {self.folder, self.own_folder or self.folder}:
-            for path in (folder / PROVENANCE_DIR).glob("*.json"):
-                other = read_record(folder, path.stem) if path.stem != self.stage else None
+            for stage in recorded_stages(folder):
+                other = read_record(folder, stage) if stage != self.stage else None
                 theirs = {self._name(folder / name) for name in other.files} if other else set()
                 if common := sorted(theirs & unlisted):
                     raise OutputsExistError(
-                        f"{folder} has what the stage {path.stem} made ({listed(common, 3)}), and {self.stage} would "
+                        f"{folder} has what the stage {stage} made ({listed(common, 3)}), and {self.stage} would "
                         f"write there, too. Is {self.stage} the last of its kind in `stages`? List all stages of the "
                         f"pipeline, or set stage_configs.{self.stage}.output_dir to a folder of its own."
                     )

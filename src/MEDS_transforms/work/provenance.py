@@ -1,6 +1,6 @@
 """What made the outputs of a stage: its settings, its inputs and the version; written down beside the outputs.
 
-A finished stage has a record, `<folder>/.provenance/<stage>.json`:
+A finished stage has a record, `<folder>/.provenance/<stage>.record` (JSON):
 
 - `made_by`: `version` of the package, `settings` of the stage, and `inputs`, by what they are to the stage: their
   files with sizes and checksums, and the `made_by` of the stage that made them, as a digest, where that is known;
@@ -25,6 +25,8 @@ from .files import files_below, publish, relative_name
 from .fingerprints import Fingerprint, fingerprint_or_none
 
 PROVENANCE_DIR = ".provenance"
+RECORD_SUFFIX = ".record"
+"""NOTE: JSON by content; a name that is no stage's, since people look for outputs by their suffixes."""
 RUN_SUFFIX = ".run"
 
 Settings = dict[str, Any]
@@ -86,7 +88,7 @@ class Record:
 
 def record_path(folder: Path, stage: str) -> Path:
     """Where the record of a stage is that writes to a folder."""
-    return folder / PROVENANCE_DIR / f"{stage}.json"
+    return folder / PROVENANCE_DIR / f"{stage}{RECORD_SUFFIX}"
 
 
 def run_path(folder: Path, stage: str) -> Path:
@@ -101,6 +103,11 @@ def read_record(folder: Path, stage: str) -> Record | None:
         made_by, outputs = Maker.from_json(content["made_by"]), units_from_json(content["outputs"])
         return Record(made_by, outputs, content["watched"], content["own_folder"])
     return None
+
+
+def recorded_stages(folder: Path) -> list[str]:
+    """The stages that have left a record for a folder, sorted."""
+    return sorted(path.stem for path in (folder / PROVENANCE_DIR).glob(f"*{RECORD_SUFFIX}"))
 
 
 def write_record(folder: Path, stage: str, record: Record) -> None:
@@ -197,7 +204,7 @@ def _makers_of(source: Source) -> Iterator[tuple[str, Record]]:
     for folder in [source.folder, *list(source.folder.parents)[:3]]:
         found = [*(folder / PROVENANCE_DIR).glob("*")] if (folder / PROVENANCE_DIR).is_dir() else []
         below = os.path.relpath(source.folder, folder)
-        for stage in sorted({path.name.removesuffix(".json").removesuffix(RUN_SUFFIX) for path in found}):
+        for stage in sorted({path.name.removesuffix(RECORD_SUFFIX).removesuffix(RUN_SUFFIX) for path in found}):
             record = read_record(folder, stage)
             if record and (mine := _seen_from(record, below, source)):
                 _check_at_end(folder, stage)
