@@ -41,6 +41,7 @@ import polars.selectors as cs
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from .dataset.columns import column as as_column
 from .errors import InputError, listed, nearest
 
 Parsed = tuple[pl.Expr, set[str]]
@@ -171,7 +172,7 @@ def _expression(cfg: Any, where: str) -> Parsed:
 
 
 def _name_or_text(text: str) -> Parsed:
-    return _text(text) if _COLUMN_IN_TEXT.search(text) else (_column(text), {text})
+    return _text(text) if _COLUMN_IN_TEXT.search(text) else (as_column(text), {text})
 
 
 def _text(text: str) -> Parsed:
@@ -182,14 +183,8 @@ def _text(text: str) -> Parsed:
         return pl.lit(text), set()
     parts = [pl.lit(texts[0])]
     for column, following in zip(columns, texts[1:], strict=True):
-        parts += [_column(column).cast(pl.String), pl.lit(following)]
+        parts += [as_column(column).cast(pl.String), pl.lit(following)]
     return pl.concat_str(parts), set(columns)
-
-
-def _column(name: str) -> pl.Expr:
-    # NOTE: `pl.col` expands "*" and "^…$" to several columns; only a selector takes every name literally.
-    expands = name == "*" or (name.startswith("^") and name.endswith("$"))
-    return cs.by_name(name).as_expr() if expands else pl.col(name)
 
 
 def _first_not_null(cfg: list[Any], where: str) -> Parsed:
@@ -233,7 +228,7 @@ def _where_matching(output: Parsed, matcher: Parsed) -> Parsed:
 def _col_kind(name: Any, where: str) -> Parsed:
     if not isinstance(name, str):
         raise _malformed(_EXPRESSION, where, name, "the name of a column")
-    return _column(name), {name}
+    return as_column(name), {name}
 
 
 def _str_kind(text: Any, where: str) -> Parsed:
@@ -259,10 +254,10 @@ def _extract_kind(spec: Any, where: str) -> Parsed:
         raise _malformed(_EXPRESSION, where, spec, f"{allowed}; unknown: {listed(unknown)}{hint}")
     if missing := {"from", "regex"} - spec.keys():
         raise _malformed(_EXPRESSION, where, spec, f"{allowed}; missing: {listed(missing)}")
-    column, columns = _col_kind(spec["from"], _below(where, "from"))
+    source, columns = _col_kind(spec["from"], _below(where, "from"))
     pattern = _pattern(_EXPRESSION, spec["regex"], _below(where, "regex"))
     group = _group_index(spec.get("group_index", 1), pattern, _below(where, "group_index"))
-    return column.cast(pl.String).str.extract(pattern, group), columns
+    return source.cast(pl.String).str.extract(pattern, group), columns
 
 
 def _group_index(index: Any, pattern: str, where: str) -> int:
@@ -316,12 +311,12 @@ def _matcher(cfg: Any, where: str) -> Parsed:
 
 def _mask(column: str, wanted: Any, where: str) -> pl.Expr:
     if wanted is None:
-        return _column(column).is_null()
+        return as_column(column).is_null()
     if isinstance(wanted, dict):
         if wanted.keys() != {"regex"}:
             raise _malformed(_MATCHER, where, wanted, "a value, or a mapping with the one key `regex`")
         pattern = _pattern(_MATCHER, wanted["regex"], _below(where, "regex"))
-        return _column(column).cast(pl.String).str.contains(pattern).fill_null(False)
+        return as_column(column).cast(pl.String).str.contains(pattern).fill_null(False)
     if isinstance(wanted, str | int | float | date | time):
         return _equals(column, _as_text(wanted))
     allowed = "one text, number, boolean, date or null, or {regex: pattern}; for several: {regex: '^(a|b)$'}"
@@ -349,7 +344,7 @@ def _equals(column: str, wanted: str) -> pl.Expr:
     text = (cell & (cs.string() | cs.categorical() | cs.enum())).cast(pl.String) == pl.lit(wanted)
     others = _boolean_equals(cell, wanted) + _number_equals(cell, wanted) + _time_equals(cell, wanted)
     # A comparison is null where the value is null, but also where the value does not fit the type of the comparison.
-    return _column(column).is_not_null() & pl.any_horizontal(pl.lit(False), text, *others).fill_null(False)
+    return as_column(column).is_not_null() & pl.any_horizontal(pl.lit(False), text, *others).fill_null(False)
 
 
 def _boolean_equals(cell: cs.Selector, wanted: str) -> list[pl.Expr]:

@@ -8,6 +8,9 @@ import numpy as np
 import polars as pl
 
 from ..errors import InputError, Problems, listed, nearest
+from .columns import column as as_column
+from .columns import columns as as_columns
+from .columns import internal
 from .dtypes import meeting_types
 from .schema import (
     CODE,
@@ -24,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 CODES_FILE = "codes.parquet"
 METADATA_DIR = "metadata"
+
+_OLD = internal("old")
 
 
 def read_codes(folder: Path | str) -> pl.DataFrame | None:
@@ -44,10 +49,10 @@ def add_to_codes(new: pl.DataFrame, old: pl.DataFrame | None) -> pl.DataFrame:
     """
     if old is None:
         return new.sort(CODE)
-    joined = new.join(old, on=CODE, how="full", coalesce=True, suffix="__old")
+    joined = new.join(old, on=CODE, how="full", coalesce=True, suffix=_OLD)
     both = [c for c in new.columns if c in old.columns and c != CODE]
-    joined = joined.with_columns(pl.coalesce(c, f"{c}__old").alias(c) for c in both)
-    return joined.drop(f"{c}__old" for c in both).sort(CODE)
+    joined = joined.with_columns(pl.coalesce(as_column(c), as_column(f"{c}{_OLD}")).alias(c) for c in both)
+    return joined.select(as_columns(c for c in joined.columns if not c.endswith(_OLD))).sort(CODE)
 
 
 def code_key(code_modifiers: Sequence[str] | None) -> list[str]:
@@ -98,7 +103,7 @@ def lookup(
     return df.with_columns(said.alias(_SAID)).unnest(_SAID)
 
 
-_SAID = "__said"
+_SAID = internal("said")
 
 
 def check_data(there: Iterable[str], columns: Iterable[str]) -> None:

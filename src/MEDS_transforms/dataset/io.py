@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import polars as pl
 
 from ..work.files import is_complete, is_complete_parquet_file, publish, scratch_path
+from .columns import columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,7 +60,7 @@ def write_arrow(df: pl.DataFrame, schema: "pa.Schema", path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     # One chunk per column: the bytes on disk must not depend on how the frame is laid out in memory.
-    df = df.select(schema.names).rechunk()
+    df = df.select(columns(schema.names)).rechunk()
     metadata = {"ARROW:schema": b64encode(schema.serialize()).decode()}
     df.write_parquet(path, compression="zstd", row_group_size=_ROW_GROUP_ROWS, metadata=metadata)
     if not pq.read_schema(path).equals(schema):

@@ -24,6 +24,7 @@ from typing import Any
 import polars as pl
 
 from ..cli.script import stage_script
+from ..dataset.columns import internal
 from ..dataset.dtypes import concat_meeting
 from ..dataset.io import is_complete_parquet_file, scan_parquet, write_parquet
 from ..dataset.schema import SUBJECT_ID
@@ -42,7 +43,7 @@ from .events import TimeCheck, drop_duplicate_rows, extract_event
 logger = logging.getLogger(__name__)
 
 _BATCH_ROWS = 1_000_000
-_ROW, _ID, _SHARD, _EVENT = "__row", "__subject_id", "__shard", "__event"
+_ROW, _ID, _SHARD, _EVENT = internal("row"), internal("subject_id"), internal("shard"), internal("event")
 
 
 def run(cfg: Mapping[str, Any]) -> None:

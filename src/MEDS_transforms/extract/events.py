@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
+from ..dataset.columns import INTERNAL, column, columns, internal
 from ..dataset.dtypes import TEXT_DTYPES
 from ..dataset.schema import BOOLEAN_VALUE, CATEGORICAL_VALUE, CODE, NUMERIC_VALUE, SUBJECT_ID, TEXT_VALUE, TIME
 from ..errors import InputError, Problems, listed, nearest
@@ -48,11 +49,11 @@ def extract_event(
     _check_columns(rows, event)
     _check_range(rows, event)
     columns = {
-        **{name: pl.col(name) for name in keep},
-        SUBJECT_ID: pl.col(ids),
+        **{name: column(name) for name in keep},
+        SUBJECT_ID: column(ids),
         CODE: code_expr(map(part_expr, event.code)),
         TIME: time_expr(event, rows.schema),
-        **{out: value_expr(event, out, column, rows.schema[column]) for out, column in event.values.items()},
+        **{out: value_expr(event, out, source, rows.schema[source]) for out, source in event.values.items()},
     }
     wanted = pl.col(CODE).is_not_null()
     if event.time is not None:
@@ -77,7 +78,7 @@ def code_expr(parts: Iterable[pl.Expr]) -> pl.Expr:
 
 def part_expr(part: CodePart) -> pl.Expr:
     """A part of a code as text."""
-    return pl.col(part.text).cast(pl.String) if part.is_column else pl.lit(part.text, dtype=pl.String)
+    return column(part.text).cast(pl.String) if part.is_column else pl.lit(part.text, dtype=pl.String)
 
 
 def time_expr(event: Event, schema: pl.Schema) -> pl.Expr:
@@ -88,15 +89,15 @@ def time_expr(event: Event, schema: pl.Schema) -> pl.Expr:
     """
     if event.time is None:
         return pl.lit(None, dtype=pl.Datetime("us"))
-    dtype, column = schema[event.time], pl.col(event.time)
+    dtype, times = schema[event.time], column(event.time)
     if dtype == pl.Null:
-        return column.cast(pl.Datetime("us"))
+        return times.cast(pl.Datetime("us"))
     if dtype == pl.Date:
-        return column.cast(pl.Datetime("us"))
+        return times.cast(pl.Datetime("us"))
     if isinstance(dtype, pl.Datetime):
         if dtype.time_zone:
             logger.warning("%s.time: times with the zone %s are converted to UTC", event.path, dtype.time_zone)
-        return _without_zone(column.cast(pl.Datetime("us", dtype.time_zone)), bool(dtype.time_zone))
+        return _without_zone(times.cast(pl.Datetime("us", dtype.time_zone)), bool(dtype.time_zone))
     if dtype not in TEXT_DTYPES and not dtype.is_numeric():
         raise InputError(f"{event.path}.time: the column {event.time!r} has the dtype {dtype}, which is no time.")
     if not event.time_formats:
@@ -104,7 +105,7 @@ def time_expr(event: Event, schema: pl.Schema) -> pl.Expr:
             f"{event.path}.time: the column {event.time!r} has the dtype {dtype}; say how to read it with a "
             'time_format such as "%Y-%m-%d %H:%M:%S".'
         )
-    text = _as_text(column, dtype)
+    text = _as_text(times, dtype)
     parsed = _parse(text, event.time_formats[0], event)
     for time_format in event.time_formats[1:]:
         # Only what is left is tried: polars skips nulls.
@@ -149,13 +150,13 @@ def _without_zone(times: pl.Expr, has_zone: bool) -> pl.Expr:
     return times.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if has_zone else times
 
 
-def value_expr(event: Event, out: str, column: str, dtype: pl.DataType) -> pl.Expr:
-    """The output column `out`, made of the input column `column`.
+def value_expr(event: Event, out: str, source: str, dtype: pl.DataType) -> pl.Expr:
+    """The output column `out`, made of the input column `source`.
 
     Raises:
         ValueError: the dtype is none that this output can take.
     """
-    value = pl.col(column)
+    value = column(source)
     if out == NUMERIC_VALUE and dtype in TEXT_DTYPES:
         return value.cast(pl.String).cast(pl.Float64, strict=False)
     if out in (TEXT_VALUE, CATEGORICAL_VALUE) and not dtype.is_nested():
@@ -170,7 +171,7 @@ def value_expr(event: Event, out: str, column: str, dtype: pl.DataType) -> pl.Ex
     if dtype.is_numeric() or dtype in TEXT_DTYPES or dtype in (pl.Boolean, pl.Null):
         return value
     raise InputError(
-        f"{event.path}.{out}: the column {column!r} has the dtype {dtype}; a value must be a number, text, "
+        f"{event.path}.{out}: the column {source!r} has the dtype {dtype}; a value must be a number, text, "
         "categorical or boolean."
     )
 
@@ -182,11 +183,11 @@ def _text_that_is_no_number() -> pl.Expr:
 
 
 def _check_columns(rows: pl.DataFrame, event: Event) -> None:
-    for column, key in event.columns.items():
-        if column not in rows.columns:
-            there = [c for c in rows.columns if not c.startswith("__")]
+    for name, key in event.columns.items():
+        if name not in rows.columns:
+            there = [c for c in rows.columns if not c.startswith(INTERNAL)]
             raise InputError(
-                f"{event.path}.{key}: there is no column {column!r}{nearest(column, there)}. The chunks have: "
+                f"{event.path}.{key}: there is no column {name!r}{nearest(name, there)}. The chunks have: "
                 f"{listed(there)}. After a change of the event conversion file run shard_events again, with "
                 "do_overwrite=True."
             )
@@ -222,7 +223,7 @@ class TimeCheck:
         if measurements.height:
             self._parsed.add(event.path)
             return
-        given = rows.select(event.time).drop_nulls()
+        given = rows.get_column(event.time).drop_nulls().to_frame()
         times = given.lazy().select(time_expr(event, rows.schema).alias(TIME)).collect().to_series()
         if times.null_count() < times.len():
             self._parsed.add(event.path)
@@ -248,7 +249,7 @@ def drop_duplicate_rows(df: pl.DataFrame, subset: list[str] | None = None) -> pl
     NOTE: rows with a hash of their own cannot be repeats. Comparing only the others, which are few as a rule, is
     several times as fast as comparing all.
     """
-    keys = df if subset is None else df.select(subset)
+    keys = df if subset is None else df.select(columns(subset))
     if not keys.width:
         return df
     hashes = keys.hash_rows()
@@ -257,8 +258,10 @@ def drop_duplicate_rows(df: pl.DataFrame, subset: list[str] | None = None) -> pl
     if repeated.is_empty():
         return df
     suspects = hashes.is_in(repeated.implode()).arg_true()
-    first = keys[suspects].with_columns(__row=suspects).unique(keys.columns, keep="first", maintain_order=True)
+    rows = keys[suspects]
+    rows.columns = [internal(str(number)) for number in range(rows.width)]  # which `unique` takes literally
+    first = rows.with_columns(suspects.alias(internal("row"))).unique(rows.columns, keep="first", maintain_order=True)
     keep = np.ones(df.height, dtype=bool)
     keep[suspects.to_numpy()] = False
-    keep[first["__row"].to_numpy()] = True
+    keep[first[internal("row")].to_numpy()] = True
     return df.filter(pl.Series(keep))

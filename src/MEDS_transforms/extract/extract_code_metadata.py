@@ -24,6 +24,7 @@ import polars as pl
 
 from ..cli.script import stage_script
 from ..dataset.code_metadata import CODES_FILE, add_to_codes, read_codes
+from ..dataset.columns import column as as_column
 from ..dataset.dtypes import concat_meeting
 from ..dataset.io import scan_parquet, write_parquet
 from ..dataset.schema import CODE, DESCRIPTION, PARENT_CODES
@@ -130,7 +131,7 @@ def describe_codes(df: pl.LazyFrame, name: str, events: list[Event], codes: Any)
             for part in event.code
         ]
         described = df.select(code_expr(parts).alias(CODE), **_typed(df, expressions))
-        says_something = ~pl.all_horizontal(pl.col(column).is_null() for column in expressions)
+        says_something = ~pl.all_horizontal(as_column(column).is_null() for column in expressions)
         frames.append(described.filter(pl.col(CODE).is_in(codes().implode()) & says_something).collect())
     return concat_meeting(frames).unique(maintain_order=True)
 
@@ -171,7 +172,7 @@ def reduce_descriptions(paths: list[Path], separator: str) -> pl.DataFrame:
     rows = concat_meeting([pl.read_parquet(path, glob=False) for path in paths]).unique(maintain_order=True)
     if not rows[CODE].is_duplicated().any():
         return rows
-    aggregations = {column: pl.col(column) for column in rows.columns if column != CODE}
+    aggregations = {column: as_column(column) for column in rows.columns if column != CODE}
     if DESCRIPTION in aggregations:
         aggregations[DESCRIPTION] = pl.col(DESCRIPTION).str.join(separator, ignore_nulls=True)
     if PARENT_CODES in aggregations:

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from ..cli.script import stage_script
 from ..dataset.arrow import meds_schema
+from ..dataset.columns import columns
 from ..dataset.io import Frame, scan_parquet, write_arrow
 from ..dataset.schema import MANDATORY_COLUMNS, MANDATORY_TYPES, NUMERIC_VALUE, TIME
 from ..errors import Problems
@@ -82,7 +83,7 @@ def to_meds_data(df: Frame, do_retype: bool) -> pl.DataFrame:
     problems.raise_if_any()
     df = df.with_columns(pl.lit(None).alias(column) for column in MANDATORY_COLUMNS if column not in df.columns)
     df = df.with_columns(pl.col(c).cast(dtype) for c, dtype in MANDATORY_TYPES.items() if c in df.columns)
-    return df.select(*MANDATORY_COLUMNS, *(c for c in df.columns if c not in MANDATORY_COLUMNS))
+    return df.select(columns([*MANDATORY_COLUMNS, *(c for c in df.columns if c not in MANDATORY_COLUMNS)]))
 
 
 def _finalize(path: Path, stage_cfg: Mapping[str, Any]) -> Path | pl.DataFrame:

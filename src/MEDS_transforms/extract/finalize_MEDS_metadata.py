@@ -32,6 +32,7 @@ import polars as pl
 from ..cli.script import stage_script
 from ..dataset.arrow import SPLITS_SCHEMA, write_codes
 from ..dataset.code_metadata import CODES_FILE, METADATA_DIR, add_to_codes, read_codes
+from ..dataset.columns import column as as_column
 from ..dataset.io import write_arrow
 from ..dataset.schema import CODE, CODE_METADATA_TYPES, PARENT_CODES, SPLIT, SUBJECT_ID
 from ..errors import InputError, OutputsExistError, Problems, listed
@@ -117,7 +118,7 @@ def to_meds_codes(codes: pl.DataFrame | None, do_retype: bool) -> pl.DataFrame:
         problems.raise_if_any()
     typed = {c: _cast(codes, c, dtype) for c, dtype in CODE_METADATA_TYPES.items()}
     others = [c for c in codes.columns if c not in CODE_METADATA_TYPES]
-    return codes.select(**typed, **{c: pl.col(c) for c in others}).sort(CODE)
+    return codes.select(**typed, **{c: as_column(c) for c in others}).sort(CODE)
 
 
 def _cast(codes: pl.DataFrame, column: str, dtype: pl.DataType) -> pl.Expr:

@@ -24,6 +24,7 @@ from typing import Any
 import polars as pl
 
 from ..cli.script import stage_script
+from ..dataset.columns import columns
 from ..dataset.dtypes import concat_meeting
 from ..dataset.io import scan_parquet, write_parquet
 from ..dataset.schema import SUBJECT_ID, TIME
@@ -90,7 +91,7 @@ def merge_pieces(
     elif unique_by is not None:
         merged = drop_duplicate_rows(merged, _known("unique_by", unique_by, merged.columns))
     sort_by = [SUBJECT_ID, TIME, *_known("additional_sort_by", additional_sort_by, merged.columns)]
-    return merged.sort(sort_by, maintain_order=True, nulls_last=False)
+    return merged.sort(columns(sort_by), maintain_order=True, nulls_last=False)
 
 
 def check_unique_by(unique_by: Any) -> str | list[str] | None:

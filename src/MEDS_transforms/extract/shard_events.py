@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..cli.script import stage_script
+from ..dataset.columns import INTERNAL, column, columns, internal
 from ..dataset.io import is_complete_parquet_file, write_parquet
 from ..errors import InputError, MissingInputError, Problems, listed, nearest
 from ..mapreduce.mapper import map_units
@@ -88,7 +89,7 @@ def open_tables(
             path, scan = get_supported_fp(input_dir, name)
             frame = _scan_typed_csv(path, infer_schema_length) if is_csv(path) else scan(path)
             _check_columns(table, path, frame.collect_schema().names(), problems)
-            frames[name] = (path, frame.select(table.columns))
+            frames[name] = (path, frame.select(columns(table.columns)))
         except FileNotFoundError as error:
             missing.add(str(error))
         except pl.exceptions.NoDataError:
@@ -113,11 +114,13 @@ def _scan_typed_csv(path: Path, infer_schema_length: int | None) -> pl.LazyFrame
 
 
 def _check_columns(table: Table, path: Path, there: list[str], problems: Problems) -> None:
-    wanted = [(f"{e.path}.{key}", column) for e in table.events for column, key in e.columns.items()]
-    for key, column in [(f"{table.name}.subject_id_col", table.subject_id_col), *wanted]:
-        if column not in there:
+    wanted = [(f"{e.path}.{key}", name) for e in table.events for name, key in e.columns.items()]
+    for key, name in [(f"{table.name}.subject_id_col", table.subject_id_col), *wanted]:
+        if name.startswith(INTERNAL):
+            problems.add(f"{key}: the column {name!r} begins with a character that is kept for private use; rename it")
+        if name not in there:
             problems.add(
-                f"{key}: the table {path} has no column {column!r}{nearest(column, there)}. It has: {listed(there)}"
+                f"{key}: the table {path} has no column {name!r}{nearest(name, there)}. It has: {listed(there)}"
             )
 
 
@@ -236,17 +239,17 @@ def _batches(name: str, frame: pl.LazyFrame, path: Path) -> Iterator[pl.DataFram
 def _first_misfit(path: Path, schema: pl.Schema) -> str | None:
     """The first value of a csv that does not fit its column's dtype, in words."""
     with suppress(pl.exceptions.PolarsError, OSError):
-        texts = scan_csv(path, infer_schema=False).select(schema.names()).with_row_index("row")
-        for column, dtype in schema.items():
+        texts = scan_csv(path, infer_schema=False).select(columns(schema.names())).with_row_index(internal("row"))
+        for name, dtype in schema.items():
             if dtype == pl.String:
                 continue
-            text = pl.col(column)
+            text = column(name)
             fits = text.str.to_lowercase().is_in(["true", "false"]) if dtype == pl.Boolean else _fits(text, dtype)
-            bad = texts.filter(text.is_not_null() & ~fits).select("row", column).head(1).collect()
+            bad = texts.filter(text.is_not_null() & ~fits).select(internal("row"), text).head(1).collect()
             if bad.height:
                 row, value = bad.row(0)
                 return (
-                    f"{path}, column {column!r}, row {row + 1} after the header: {value!r} is no {dtype}, the dtype "
+                    f"{path}, column {name!r}, row {row + 1} after the header: {value!r} is no {dtype}, the dtype "
                     "that the rows before suggest. Raise stage_configs.shard_events.infer_schema_length above that row "
                     "(null: all rows), or mend the value."
                 )

@@ -18,6 +18,7 @@ import polars as pl
 
 from ..cli.script import stage_script
 from ..dataset.code_metadata import check_metadata, check_unique, lookup
+from ..dataset.columns import internal
 from ..dataset.io import Frame
 from ..dataset.measurements import checked
 from ..dataset.schema import CODE, CODE_N_OCCURRENCES, CODE_N_SUBJECTS
@@ -27,7 +28,7 @@ from .limits import read_limit
 LIMITED = {"min_subjects_per_code": CODE_N_SUBJECTS, "min_occurrences_per_code": CODE_N_OCCURRENCES}
 """The keys, and the column of the code metadata that each limits."""
 
-_IS_FREQUENT = "__is_frequent"
+_IS_FREQUENT = internal("is_frequent")
 
 
 def filter_measurements(

@@ -16,13 +16,14 @@ from typing import Any
 import polars as pl
 
 from ..cli.script import stage_script
+from ..dataset.columns import internal
 from ..dataset.io import Frame
 from ..dataset.measurements import begins_event, checked, in_order
 from ..dataset.schema import SUBJECT_ID, TIME
 from ..mapreduce.mapper import map_stage
 from .limits import read_limit
 
-_BEGINS = "__begins_event"
+_BEGINS = internal("begins_event")
 
 
 def filter_subjects(stage_cfg: Mapping[str, Any]) -> Callable[[Frame], Frame]:

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 from omegaconf import OmegaConf
 
+from ..dataset.columns import internal
 from ..dataset.io import Frame
 from ..dataset.schema import SUBJECT_ID, TIME
 from ..errors import InputError, listed
@@ -87,7 +88,7 @@ def match_revise_fntr(
         frame = df.lazy().collect()
         _check_columns(frame, [columns for _, columns, _ in revisions])
         # Beside the data's columns, so that an empty matcher, a lone literal, is as long as they are.
-        names = [f"__mask_{i}" for i in range(len(revisions))]
+        names = [internal(f"mask_{i}") for i in range(len(revisions))]
         masks = frame.with_columns(e.alias(n) for n, (e, _, _) in zip(names, revisions, strict=True)).select(names)
         untouched = pl.repeat(True, frame.height, eager=True)
         parts = []

@@ -12,14 +12,15 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from ..dataset.columns import internal
 from ..dataset.schema import NUMERIC_VALUE, VALUES_QUANTILE, VALUES_QUANTILES
 
 CAPACITY = 50_000
 """How many values of a code a shard's part keeps at most."""
 
-_WEIGHT = "__weight"
-_UP_TO = "__up_to"
-_TOTAL = "__total"
+_WEIGHT = internal("weight")
+_UP_TO = internal("up_to")
+_TOTAL = internal("total")
 
 
 def quantile_part(rows: pl.DataFrame, key: Sequence[str], capacity: int = CAPACITY) -> pl.DataFrame:

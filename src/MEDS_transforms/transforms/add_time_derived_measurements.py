@@ -27,6 +27,7 @@ import numpy as np
 import polars as pl
 
 from ..cli.script import stage_script
+from ..dataset.columns import column as as_column
 from ..dataset.io import Frame
 from ..dataset.measurements import Ints, begins_event, checked, in_order
 from ..dataset.schema import CODE, NUMERIC_VALUE, SUBJECT_ID, TIME
@@ -208,7 +209,7 @@ def insert(rows: pl.DataFrame, blocks: list[NewRows]) -> pl.DataFrame:
     return rows.select(
         _with_new(rows[column], filled[column]).gather(pl.Series(with_new))
         if column in filled
-        else pl.col(column).gather(at if column in (SUBJECT_ID, TIME) else at_or_null)
+        else as_column(column).gather(at if column in (SUBJECT_ID, TIME) else at_or_null)
         for column in rows.columns
     )
 

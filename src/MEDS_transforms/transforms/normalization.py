@@ -18,6 +18,7 @@ import polars as pl
 
 from ..cli.script import stage_script
 from ..dataset.code_metadata import check_metadata, lookup, with_mean_and_std
+from ..dataset.columns import internal
 from ..dataset.measurements import checked
 from ..dataset.schema import (
     CODE,
@@ -31,7 +32,7 @@ from ..dataset.schema import (
 )
 from ..mapreduce.mapper import map_stage
 
-_INDEX, _MEAN, _STD = "__index", "__mean", "__std"
+_INDEX, _MEAN, _STD = internal("index"), internal("mean"), internal("std")
 
 
 def normalization_fntr(

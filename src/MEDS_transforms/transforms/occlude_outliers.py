@@ -20,12 +20,13 @@ import polars as pl
 
 from ..cli.script import stage_script
 from ..dataset.code_metadata import lookup, with_mean_and_std
+from ..dataset.columns import internal
 from ..dataset.measurements import checked
 from ..dataset.schema import CODE, IS_INLIER, NUMERIC_VALUE, VALUES_MEAN, VALUES_STD
 from ..errors import InputError, WrongTypeError
 from ..mapreduce.mapper import map_stage
 
-_MEAN, _STD = "__mean", "__std"
+_MEAN, _STD = internal("mean"), internal("std")
 
 
 def occlude_outliers_fntr(

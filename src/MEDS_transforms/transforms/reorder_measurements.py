@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from ..cli.script import stage_script
+from ..dataset.columns import internal
 from ..dataset.io import Frame
 from ..dataset.measurements import begins_event, checked, in_order
 from ..dataset.schema import CODE, SUBJECT_ID, TIME
@@ -28,7 +29,7 @@ from ..parser import matcher_to_expr
 
 logger = logging.getLogger(__name__)
 
-_RANK = "__rank"
+_RANK = internal("rank")
 
 
 def reorder_measurements(stage_cfg: Mapping[str, Any]) -> Callable[[Frame], pl.DataFrame]:

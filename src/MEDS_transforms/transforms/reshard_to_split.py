@@ -32,6 +32,7 @@ import polars as pl
 
 from ..cli.script import stage_script
 from ..dataset.arrow import write_measurements
+from ..dataset.columns import internal
 from ..dataset.io import scan_parquet, scratch_path, write_parquet
 from ..dataset.measurements import checked, in_order
 from ..dataset.schema import SPLIT, SUBJECT_ID, TIME
@@ -53,7 +54,7 @@ SHARD_MAP = ".shards.json"
 SPLITS_FILE = "subject_splits.parquet"
 
 _PARTS_PREFIX = ".parts."
-_ROW, _SHARD = "__row", "__shard"
+_ROW, _SHARD = internal("row"), internal("shard")
 _SMALLEST_ROW_GROUP = 1000
 
 ShardMap = dict[str, list[int]]
