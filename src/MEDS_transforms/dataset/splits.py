@@ -72,13 +72,24 @@ def shard_subjects(
     return shards
 
 
-def _draw_splits(ids: Ids, split_fracs: Mapping[str, float | None] | None, rng: np.random.Generator) -> dict[str, Ids]:
+def check_fractions(split_fracs: Mapping[str, float | None] | None) -> dict[str, float]:
+    """The fractions of splits that are not dropped.
+
+    Raises:
+        InputError: one is no number from 0 to 1, or they do not sum to 1.
+    """
     fracs = {split: frac for split, frac in (split_fracs or {}).items() if frac is not None}
+    for split, frac in fracs.items():
+        if isinstance(frac, bool) or not isinstance(frac, int | float) or not 0 <= frac <= 1:
+            raise InputError(f"split_fracs.{split} must be a number from 0 to 1, or null, not {frac!r}.")
     total = math.fsum(fracs.values())
     if not math.isclose(total, 1):
-        raise InputError(
-            f"split_fracs must sum to 1, not {total:g}: {fracs}. {len(ids)} subjects are in no external split."
-        )
+        raise InputError(f"split_fracs must sum to 1, not {total:g}: {fracs}, for subjects in no external split.")
+    return fracs
+
+
+def _draw_splits(ids: Ids, split_fracs: Mapping[str, float | None] | None, rng: np.random.Generator) -> dict[str, Ids]:
+    fracs = check_fractions(split_fracs)
     names = list(fracs)
     order = [names[i] for i in rng.permutation(len(names))]
     sizes = [round(fracs[split] * len(ids)) for split in order[:-1]]

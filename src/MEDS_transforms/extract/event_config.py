@@ -1,12 +1,14 @@
 """The event conversion file: which rows of which tables become which measurements."""
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..dataset.schema import CODE, SUBJECT_ID, TIME
+from ..dataset.schema import BOOLEAN_VALUE, CATEGORICAL_VALUE, CODE, NUMERIC_VALUE, SUBJECT_ID, TEXT_VALUE, TIME
 from ..errors import InputError, MissingInputError, Problems
 from ..parser import cfg_to_expr, is_col_field, parse_col_field
 from ..settings.names import wrong_names
@@ -19,6 +21,9 @@ TIME_FORMAT_KEY = "time_format"
 METADATA_KEY = "_metadata"
 META_KEYS = {TIME_FORMAT_KEY, METADATA_KEY}
 """The keys of an event that are no columns of its measurements."""
+
+_KNOWN_KEYS = (TIME_FORMAT_KEY, METADATA_KEY, NUMERIC_VALUE, TEXT_VALUE, CATEGORICAL_VALUE, BOOLEAN_VALUE)
+_NEWER_LANGUAGE = re.compile(r"""^\$\w|^f["']|\{\$""")
 
 DEFAULT_SUBJECT_ID = SUBJECT_ID
 EVENT_CONFIG_NAME = "event_conversion_config.yaml"
@@ -186,6 +191,12 @@ def _parse_code(code: Any, where: str, problems: Problems) -> tuple[CodePart, ..
         problems.add(f"{where}: must be a text, col(name), or a list of these, not {code!r}")
         return ()
     texts = [str(p) for p in parts]
+    if newer := [text for text in texts if _NEWER_LANGUAGE.search(text)]:
+        problems.add(
+            f"{where}: {newer[0]!r} is of the event language of later releases (`$column`, f-strings), which is not "
+            "read here. Write the parts as a list, columns as col(name): [GENDER, col(gender)]"
+        )
+        return ()
     return tuple(
         CodePart(parse_col_field(text), True) if is_col_field(text) else CodePart(text, False) for text in texts
     )
@@ -213,6 +224,7 @@ def _parse_formats(formats: Any, where: str, problems: Problems) -> tuple[str, .
 
 def _parse_values(block: Mapping[Any, Any], where: str, problems: Problems) -> dict[str, str]:
     values = {}
+    _warn_of_near_keys(block, where, problems)
     for key, value in block.items():
         if key in (CODE, TIME) or key in META_KEYS:
             continue
@@ -223,6 +235,18 @@ def _parse_values(block: Mapping[Any, Any], where: str, problems: Problems) -> d
         else:
             values[str(key)] = _column_name(value, f"{where}.{key}")
     return values
+
+
+def _warn_of_near_keys(block: Mapping[Any, Any], where: str, problems: Problems) -> None:
+    """Every key may be a column of the user's; but one that is nearly a key of the language is seldom meant so."""
+    for key, value in block.items():
+        near = get_close_matches(str(key), _KNOWN_KEYS, n=1, cutoff=0.85)
+        if key in _KNOWN_KEYS or not near or len(str(key)) < 6:
+            continue
+        if near[0] == TIME_FORMAT_KEY and "%" in str(value):
+            problems.add(f"{where}.{key}: there is no such key; did you mean {near[0]!r}?")
+        else:
+            logger.warning("%s.%s becomes a column of that name; did you mean %r?", where, key, near[0])
 
 
 def _column_name(value: str, where: str) -> str:

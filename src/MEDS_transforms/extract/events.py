@@ -2,7 +2,8 @@
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -10,8 +11,9 @@ import polars as pl
 from ..dataset.columns import INTERNAL, column, columns, internal
 from ..dataset.dtypes import TEXT_DTYPES
 from ..dataset.schema import BOOLEAN_VALUE, CATEGORICAL_VALUE, CODE, NUMERIC_VALUE, SUBJECT_ID, TEXT_VALUE, TIME
+from ..dataset.subjects import subject_ids
 from ..errors import InputError, Problems, listed, nearest
-from .event_config import CodePart, Event
+from .event_config import CodePart, Event, Table
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,26 @@ def extract_event(
         measurements = measurements.with_columns(_text_that_is_no_number())
     # NOTE: the streaming engine parses times and texts on all cores and keeps the order of these operations.
     return measurements.collect(engine="streaming")
+
+
+def wrong_dtypes(table: Table, schema: pl.Schema) -> list[str]:
+    """What is wrong with the dtypes of a table's columns for what its events make of them."""
+
+    def attempts() -> Iterator[Callable[[], object]]:
+        ids = pl.Series(table.subject_id_col, [], dtype=schema[table.subject_id_col])
+        yield lambda: subject_ids(ids, f"Table {table.name}, column {table.subject_id_col}")
+        for event in table.events:
+            yield partial(time_expr, event, schema)
+            for out, source in event.values.items():
+                yield partial(value_expr, event, out, source, schema[source])
+
+    problems = []
+    for attempt in attempts():
+        try:
+            attempt()
+        except InputError as error:
+            problems.append(str(error))
+    return problems
 
 
 def code_expr(parts: Iterable[pl.Expr]) -> pl.Expr:

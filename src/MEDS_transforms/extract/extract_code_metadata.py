@@ -43,6 +43,23 @@ from .tables import get_supported_fp, reading, scan_csv
 logger = logging.getLogger(__name__)
 
 
+def check(cfg: Mapping[str, Any]) -> None:
+    """Raises an error where metadata tables, or columns of theirs, are missing."""
+    tables = metadata_tables(read_event_config(config_value(cfg, "event_conversion_config_fp")))
+    files = find_metadata_tables(tables, Path(cfg["input_dir"]))
+    problems = Problems("Metadata tables cannot be used")
+    for name, events in tables.items():
+        for event in events:
+            try:
+                with reading(name, files[name]):
+                    expressions = {column: cfg_to_expr(spec) for column, spec in event.metadata[name].items()}
+                    table = read_metadata_table(files[name])
+                    _check_columns(table, f"{event.path}.{METADATA_KEY}.{name}", event, expressions)
+            except InputError as error:
+                problems.add(str(error))
+    problems.raise_if_any()
+
+
 def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     stage_cfg, input_dir = cfg["stage_cfg"], Path(cfg["input_dir"])

@@ -48,6 +48,11 @@ from .cohort import codes_of, cohort_shards
 logger = logging.getLogger(__name__)
 
 
+def check(cfg: Mapping[str, Any]) -> None:
+    """Raises an error where the configuration alone shows that the stage cannot run."""
+    dataset_metadata(cfg)
+
+
 def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     if cfg.get("worker", 0) != 0:

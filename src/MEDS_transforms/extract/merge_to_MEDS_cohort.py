@@ -44,6 +44,12 @@ logger = logging.getLogger(__name__)
 ALL_COLUMNS = "*"
 
 
+def check(cfg: Mapping[str, Any]) -> None:
+    """Raises an error where the configuration alone shows that the stage cannot run."""
+    check_unique_by(cfg["stage_cfg"].get("unique_by"))
+    _column_list("additional_sort_by", cfg["stage_cfg"].get("additional_sort_by"))
+
+
 def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     stage_cfg = cfg["stage_cfg"]

@@ -37,6 +37,7 @@ from ..work.outputs import StageOutputs
 from ..work.provenance import Source
 from .chunks import chunk_name, find_chunks
 from .event_config import META_KEYS, Table, metadata_tables, read_event_config
+from .events import wrong_dtypes
 from .tables import READERS, empty_table, find_tables, get_supported_fp, is_csv, scan_csv, unreadable_table
 
 __all__ = ["META_KEYS", "main", "run"]
@@ -45,6 +46,18 @@ logger = logging.getLogger(__name__)
 
 _BATCH_ROWS = 250_000
 _HELD_ROWS = 1_000_000
+
+
+def check(cfg: Mapping[str, Any]) -> None:
+    """Raises an error where event conversion file and tables show that they cannot become measurements."""
+    stage_cfg = cfg["stage_cfg"]
+    tables = read_event_config(config_value(cfg, "event_conversion_config_fp"))
+    input_dir, rows = Path(stage_cfg["data_input_dir"]), stage_cfg["infer_schema_length"]
+    frames = open_tables(tables, input_dir, Path(cfg["cohort_dir"]), rows)
+    problems = Problems("Tables cannot become measurements")
+    for name, (_, frame) in frames.items():
+        problems.found += wrong_dtypes(tables[name], frame.collect_schema())
+    problems.raise_if_any()
 
 
 def run(cfg: Mapping[str, Any]) -> None:
@@ -114,6 +127,14 @@ def _scan_typed_csv(path: Path, infer_schema_length: int | None) -> pl.LazyFrame
 
 
 def _check_columns(table: Table, path: Path, there: list[str], problems: Problems) -> None:
+    for event in table.events:
+        for part in event.code:
+            if not part.is_column and part.text in there:
+                logger.warning(
+                    "%s.code: %s is text in every code, and also the name of a column of %s; if you mean its values, "
+                    "write col(%s)",
+                    *(event.path, part.text, path, part.text),
+                )
     wanted = [(f"{e.path}.{key}", name) for e in table.events for name, key in e.columns.items()]
     for key, name in [(f"{table.name}.subject_id_col", table.subject_id_col), *wanted]:
         if name.startswith(INTERNAL):

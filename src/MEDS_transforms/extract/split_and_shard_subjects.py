@@ -25,12 +25,13 @@ from omegaconf import OmegaConf
 
 from ..cli.script import stage_script
 from ..dataset.io import scan_parquet
-from ..dataset.splits import shard_subjects
+from ..dataset.splits import check_fractions, shard_subjects
 from ..dataset.subjects import unique_subject_ids
 from ..errors import InputError, MissingInputError
 from ..mapreduce.mapper import map_units
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
+from ..settings.names import check_names
 from ..work.claims import Staged
 from ..work.files import read_json
 from ..work.provenance import Source
@@ -40,6 +41,16 @@ from .event_config import Table, read_event_config
 __all__ = ["main", "run", "shard_subjects"]
 
 logger = logging.getLogger(__name__)
+
+
+def check(cfg: Mapping[str, Any]) -> None:
+    """Raises an error where the configuration alone shows that the stage cannot run."""
+    stage_cfg = cfg["stage_cfg"]
+    fracs = stage_cfg.get("split_fracs")
+    external = read_external_splits(stage_cfg.get("external_splits_json_fp"))
+    if external is None:  # else they may cover all subjects, so that the fractions do not matter
+        check_fractions(OmegaConf.to_container(fracs) if OmegaConf.is_config(fracs) else fracs)
+    check_names([*(fracs or ()), *(external or ())], "split", "The splits cannot be used")
 
 
 def run(cfg: Mapping[str, Any]) -> None:

@@ -23,6 +23,8 @@ from ..dataset.io import Frame
 from ..dataset.measurements import checked
 from ..dataset.schema import CODE, CODE_N_OCCURRENCES, CODE_N_SUBJECTS
 from ..mapreduce.mapper import map_stage
+from ..mapreduce.match_revise import check_revisions
+from ..settings.keys import code_modifiers
 from .limits import read_limit
 
 LIMITED = {"min_subjects_per_code": CODE_N_SUBJECTS, "min_occurrences_per_code": CODE_N_OCCURRENCES}
@@ -58,6 +60,12 @@ def filter_measurements(
 
 def _keep_marked(df: pl.LazyFrame) -> pl.LazyFrame:
     return df.filter(_IS_FREQUENT).drop(_IS_FREQUENT)
+
+
+def check(cfg: Mapping[str, Any]) -> None:
+    """Raises an error where the configuration alone shows that the stage cannot run."""
+    check_revisions(cfg, lambda stage_cfg: [read_limit(stage_cfg, key) for key in LIMITED])
+    code_modifiers(cfg)
 
 
 run = map_stage(filter_measurements)

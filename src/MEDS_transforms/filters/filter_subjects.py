@@ -21,6 +21,7 @@ from ..dataset.io import Frame
 from ..dataset.measurements import begins_event, checked, in_order
 from ..dataset.schema import SUBJECT_ID, TIME
 from ..mapreduce.mapper import map_stage
+from ..mapreduce.match_revise import check_revisions
 from .limits import read_limit
 
 _BEGINS = internal("begins_event")
@@ -57,6 +58,11 @@ def count_per_subject(rows: pl.DataFrame) -> pl.DataFrame:
     rows = in_order(rows)
     by_subject = rows.with_columns(pl.Series(_BEGINS, begins_event(rows))).group_by(SUBJECT_ID)
     return by_subject.agg(measurements=pl.col(TIME).count(), events=pl.col(_BEGINS).sum())
+
+
+def check(cfg: Mapping[str, Any]) -> None:
+    """Raises an error where the configuration alone shows that the stage cannot run."""
+    check_revisions(cfg, filter_subjects)
 
 
 run = map_stage(filter_subjects)

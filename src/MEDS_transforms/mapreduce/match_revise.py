@@ -59,6 +59,22 @@ def validate_match_revise(stage_cfg: Mapping[str, Any]) -> None:
             raise InputError(f"{where}.{MATCHER_KEY} is no valid matcher: {why_not}")
 
 
+def check_revisions(cfg: Mapping[str, Any], check: Callable[[Mapping[str, Any]], object]) -> None:
+    """Has the settings of a stage checked, or, with match & revise, those that each entry makes of them.
+
+    Raises:
+        InputError: as `validate_match_revise`, or what `check` finds wrong.
+    """
+    stage_cfg = _plain(cfg["stage_cfg"])
+    if not is_match_revise(stage_cfg):
+        check(stage_cfg)
+        return
+    validate_match_revise(stage_cfg)
+    settings = {k: v for k, v in stage_cfg.items() if k not in (MATCH_REVISE_KEY, MATCH_REVISE_MODE_KEY)}
+    for entry in stage_cfg[MATCH_REVISE_KEY]:
+        check(settings | {key: value for key, value in entry.items() if key != MATCHER_KEY})
+
+
 def match_revise_fntr(
     cfg: Mapping[str, Any], stage_cfg: Mapping[str, Any], compute_fn: ComputeFn | None
 ) -> Callable[[Frame], pl.DataFrame]:

@@ -46,6 +46,12 @@ from .quantiles import merge_quantiles, quantile_part
 from .statistics import STATISTICS, summed, terms_of, value_or_null
 
 
+def check(cfg: Mapping[str, Any]) -> None:
+    """Raises an error where the configuration alone shows that the stage cannot run."""
+    read_aggregations(cfg["stage_cfg"], cfg.get("stage"))
+    code_modifiers(cfg)
+
+
 def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     stage_cfg = cfg["stage_cfg"]

@@ -31,8 +31,9 @@ LEXICOGRAPHIC = "lexicographic"
 ORDERING_METHODS = (LEXICOGRAPHIC,)
 
 
-def run(cfg: Mapping[str, Any]) -> None:
-    """Runs the stage."""
+def check(cfg: Mapping[str, Any]) -> None:
+    """Raises an error where the configuration alone shows that the stage cannot run."""
+    code_modifiers(cfg)
     stage_cfg = cfg["stage_cfg"]
     method = stage_cfg.get("ordering_method", LEXICOGRAPHIC)
     if method not in ORDERING_METHODS:
@@ -40,6 +41,12 @@ def run(cfg: Mapping[str, Any]) -> None:
             f"ordering_method: {method!r} is unknown{nearest(str(method), ORDERING_METHODS)}; it must be one of: "
             f"{listed(ORDERING_METHODS)}."
         )
+
+
+def run(cfg: Mapping[str, Any]) -> None:
+    """Runs the stage."""
+    check(cfg)
+    stage_cfg = cfg["stage_cfg"]
     modifiers = code_modifiers(cfg)
     folder = Path(stage_cfg["metadata_input_dir"])
 

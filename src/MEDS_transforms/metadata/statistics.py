@@ -72,7 +72,7 @@ def _added(terms: pl.Series) -> pl.Series:
     sums = np.zeros(terms.len(), np.float32)
     group = np.repeat(np.arange(terms.len()), terms.list.len().fill_null(0).to_numpy())
     # Unbuffered, and so one by one.
-    np.add.at(sums, group, terms.filter(terms.list.len() > 0).explode().to_numpy())
+    np.add.at(sums, group, terms.explode(empty_as_null=False, keep_nulls=False).to_numpy())
     return pl.Series(terms.name, sums)
 
 

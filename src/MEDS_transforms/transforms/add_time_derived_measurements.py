@@ -33,6 +33,7 @@ from ..dataset.measurements import Ints, begins_event, checked, in_order
 from ..dataset.schema import CODE, NUMERIC_VALUE, SUBJECT_ID, TIME
 from ..errors import InputError, Problems, listed, nearest
 from ..mapreduce.mapper import map_stage
+from ..mapreduce.match_revise import check_revisions
 from ..settings.folders import INFERRED_STAGE_KEYS
 
 _DAY = 24 * 60 * 60
@@ -227,6 +228,11 @@ def _values(block: NewRows) -> pl.Series:
 def _check_code(key: str, code: Any) -> None:
     if not isinstance(code, str):
         raise InputError(f"{key} must be text, not {code!r}")
+
+
+def check(cfg: Mapping[str, Any]) -> None:
+    """Raises an error where the configuration alone shows that the stage cannot run."""
+    check_revisions(cfg, read_blocks)
 
 
 run = map_stage(add_time_derived_measurements)

@@ -26,6 +26,7 @@ from ..dataset.schema import DEPRECATED_NAMES, MANDATORY_TYPES, SUBJECT_ID, TIME
 from ..dataset.subjects import subject_ids
 from ..errors import Problems, listed, nearest
 from ..mapreduce.mapper import map_stage
+from ..mapreduce.match_revise import check_revisions
 from ..parser import Parsed, cfg_to_expr
 from ..settings.folders import INFERRED_STAGE_KEYS
 
@@ -130,6 +131,11 @@ def _as_dtype(values: pl.Series, column: str, dtype: pl.DataType) -> pl.Series:
     if column == TIME and getattr(values.dtype, "time_zone", None):
         values = values.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     return values.cast(dtype, strict=False)
+
+
+def check(cfg: Mapping[str, Any]) -> None:
+    """Raises an error where the configuration alone shows that the stage cannot run."""
+    check_revisions(cfg, read_expressions)
 
 
 run = map_stage(extract_values)

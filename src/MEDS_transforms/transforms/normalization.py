@@ -12,7 +12,8 @@ the code's values: all of these count as missing in tokenization).
 Keys of stage_configs.normalization: none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import polars as pl
 
@@ -31,6 +32,8 @@ from ..dataset.schema import (
     VOCAB_INDEX,
 )
 from ..mapreduce.mapper import map_stage
+from ..mapreduce.match_revise import check_revisions
+from ..settings.keys import code_modifiers
 
 _INDEX, _MEAN, _STD = internal("index"), internal("mean"), internal("std")
 
@@ -61,6 +64,12 @@ def normalized() -> pl.Expr:
     """A value's distance from its code's mean in deviations, as float32."""
     mean = pl.col(_MEAN).fill_null(float("nan"))
     return ((pl.col(NUMERIC_VALUE) - mean) / pl.col(_STD).fill_null(float("nan"))).cast(pl.Float32)
+
+
+def check(cfg: Mapping[str, Any]) -> None:
+    """Raises an error where the configuration alone shows that the stage cannot run."""
+    check_revisions(cfg, len)
+    code_modifiers(cfg)
 
 
 run = map_stage(normalization_fntr)

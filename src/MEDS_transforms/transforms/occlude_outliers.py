@@ -25,8 +25,33 @@ from ..dataset.measurements import checked
 from ..dataset.schema import CODE, IS_INLIER, NUMERIC_VALUE, VALUES_MEAN, VALUES_STD
 from ..errors import InputError, WrongTypeError
 from ..mapreduce.mapper import map_stage
+from ..mapreduce.match_revise import check_revisions
+from ..settings.keys import code_modifiers as code_modifiers_of
 
 _MEAN, _STD = internal("mean"), internal("std")
+
+
+def check(cfg: Mapping[str, Any]) -> None:
+    """Raises an error where the configuration alone shows that the stage cannot run."""
+    check_revisions(cfg, read_cutoff)
+    code_modifiers_of(cfg)
+
+
+def read_cutoff(stage_cfg: Mapping[str, Any]) -> float | None:
+    """The value of `stddev_cutoff`; None where nothing is to change.
+
+    Raises:
+        WrongTypeError: it is neither a number nor null.
+        InputError: it is negative.
+    """
+    cutoff: float | None = stage_cfg.get("stddev_cutoff")
+    if cutoff is None:
+        return None
+    if isinstance(cutoff, bool) or not isinstance(cutoff, int | float):
+        raise WrongTypeError(f"stddev_cutoff must be a number or null, not {cutoff!r}.")
+    if not cutoff >= 0:
+        raise InputError(f"stddev_cutoff must be at least 0, not {cutoff}.")
+    return cutoff
 
 
 def occlude_outliers_fntr(
@@ -38,13 +63,9 @@ def occlude_outliers_fntr(
         TypeError: `stddev_cutoff` is neither a number nor null.
         ValueError: it is negative, or the code metadata lacks columns; when applied, the data lacks columns.
     """
-    cutoff = stage_cfg.get("stddev_cutoff")
+    cutoff = read_cutoff(stage_cfg)
     if cutoff is None:
         return lambda df: df
-    if isinstance(cutoff, bool) or not isinstance(cutoff, int | float):
-        raise WrongTypeError(f"stddev_cutoff must be a number or null, not {cutoff!r}.")
-    if not cutoff >= 0:
-        raise InputError(f"stddev_cutoff must be at least 0, not {cutoff}.")
     statistics = with_mean_and_std(code_metadata)
 
     def occlude(df: pl.LazyFrame) -> pl.LazyFrame:

@@ -25,6 +25,7 @@ from ..dataset.measurements import begins_event, checked, in_order
 from ..dataset.schema import CODE, SUBJECT_ID, TIME
 from ..errors import InputError
 from ..mapreduce.mapper import map_stage
+from ..mapreduce.match_revise import check_revisions
 from ..parser import matcher_to_expr
 
 logger = logging.getLogger(__name__)
@@ -82,6 +83,11 @@ def read_patterns(patterns: Any) -> list[pl.Expr]:
         except ValueError as error:
             raise InputError(f"ordered_code_patterns[{i}]: {error}") from None
     return expressions
+
+
+def check(cfg: Mapping[str, Any]) -> None:
+    """Raises an error where the configuration alone shows that the stage cannot run."""
+    check_revisions(cfg, lambda stage_cfg: reorder_measurements(stage_cfg))
 
 
 run = map_stage(reorder_measurements)

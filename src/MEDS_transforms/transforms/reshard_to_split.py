@@ -60,6 +60,11 @@ _SMALLEST_ROW_GROUP = 1000
 ShardMap = dict[str, list[int]]
 
 
+def check(cfg: Mapping[str, Any]) -> None:
+    """Raises an error where the configuration alone shows that the stage cannot run."""
+    check_settings(cfg["stage_cfg"])
+
+
 def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     resharding = Resharding.of(cfg)

@@ -45,10 +45,15 @@ Tensor = npt.NDArray[Any]
 Tensors = dict[str, Tensor]
 
 
-def run(cfg: Mapping[str, Any]) -> None:
-    """Runs the stage."""
+def check(cfg: Mapping[str, Any]) -> None:
+    """Raises an error where the configuration alone shows that the stage cannot run."""
     if is_match_revise(cfg["stage_cfg"]):
         raise InputError("tensorization cannot match and revise; remove _match_revise from its block.")
+
+
+def run(cfg: Mapping[str, Any]) -> None:
+    """Runs the stage."""
+    check(cfg)
     map_over(cfg, tensorize, write_fn=write_tensors, shard_iterator_fntr=event_seqs)
 
 

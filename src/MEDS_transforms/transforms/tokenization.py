@@ -49,16 +49,21 @@ EVENT_SEQS_DIR = "event_seqs"
 _MICROSECONDS_PER_DAY = 24 * 60 * 60 * 1_000_000
 
 
-def run(cfg: Mapping[str, Any]) -> None:
-    """Runs the stage."""
+def check(cfg: Mapping[str, Any]) -> None:
+    """Raises an error where the configuration alone shows that the stage cannot run."""
     stage_cfg = cfg["stage_cfg"]
     if flag(stage_cfg, "train_only"):
-        raise InputError("tokenization reads all splits: train_only is not supported; remove it from its block.")
+        raise InputError("tokenization looks at all splits: train_only is not supported; remove it from its block.")
     if is_match_revise(stage_cfg):
         raise InputError(
             "tokenization gathers whole subjects and cannot match and revise; remove _match_revise from its block."
         )
-    output_dir = Path(stage_cfg["output_dir"])
+
+
+def run(cfg: Mapping[str, Any]) -> None:
+    """Runs the stage."""
+    check(cfg)
+    output_dir = Path(cfg["stage_cfg"]["output_dir"])
     shards = Shards(cfg)
     outputs = stage_outputs(cfg, shards.sources(None), own_folder=output_dir)
     units = [_shard_unit(in_fp, output_dir, out_fp.relative_to(output_dir), outputs) for in_fp, out_fp in shards.paths]

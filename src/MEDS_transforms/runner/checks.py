@@ -1,0 +1,63 @@
+"""What the configuration alone shows to be wrong with the stages of a pipeline, before the first one runs."""
+
+import logging
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ..errors import InputError, UserError, explain
+from ..stages import EXTRACT_PREFIX, STAGES, TRANSFORM_PREFIX, module_of
+from .pipeline import Pipeline
+from .plan import StageRun
+
+logger = logging.getLogger(__name__)
+
+
+def check_stages(pipeline: Pipeline, runs: Sequence[StageRun]) -> None:
+    """Has the module of every packaged stage look at the configuration that the stage will get.
+
+    A stage's module may have a function `check(cfg)`, which raises what it finds wrong. It computes nothing and reads
+    small files at most: the event conversion file, the headers of tables.
+
+    Raises:
+        InputError: with all that is wrong, stage by stage.
+    """
+    problems = [message for run in runs if (message := _problem(pipeline, run))]
+    if problems:
+        raise InputError("\n  - ".join([f"The pipeline {pipeline.config_fp} cannot be run:", *problems]))
+
+
+def _problem(pipeline: Pipeline, run: StageRun) -> str | None:
+    module = packaged_module(run.program)
+    if module is None:
+        return None
+    check = getattr(import_module(module), "check", None)
+    try:
+        if check is not None:
+            check(stage_config(pipeline, run.name))
+    except (UserError, OmegaConfBaseException) as error:
+        message = explain(error).replace("\n", "\n    ")
+        return f"{run.name}: {message}"
+    except Exception as error:  # the stage itself meets it as well, and says it better
+        logger.debug("The check of the stage %s failed: %s", run.name, error)
+    return None
+
+
+def packaged_module(program: Sequence[str]) -> str | None:
+    """The module behind a packaged script; None for any other program."""
+    name = Path(program[0]).name.removesuffix(".exe") if program else ""
+    stage = name.removeprefix(EXTRACT_PREFIX).removeprefix(TRANSFORM_PREFIX)
+    return module_of(stage) if name != stage and stage in STAGES else None
+
+
+def stage_config(pipeline: Pipeline, stage: str) -> DictConfig:
+    """The configuration that a stage will get; nothing is composed for it."""
+    cfg: Any = pipeline.cfg.copy()
+    OmegaConf.set_struct(cfg, False)
+    cfg.stage = stage
+    config: DictConfig = cfg
+    return config
