@@ -1,7 +1,6 @@
 """A function becomes a Hydra application; whatever goes wrong becomes one message and an exit status."""
 
 import gc
-import logging
 import os
 import secrets
 import signal
@@ -23,13 +22,14 @@ from ..work.faults import log_fault, log_to_files
 from ..work.journal import note_error
 from .command_line import mistake, understood, unknown_key
 from .help import print_help
-from .threads import THREADS, share_cores
+from .process import forgive_broken_output, raise_file_limit
+from .threads import check_threads, share_cores
 
-logger = logging.getLogger(__name__)
-
-_OPEN_FILES = 65_536
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 """NOTE: unless it is 1, Hydra itself prints the better part of a trace; then errors would not get to us."""
+
+ERROR_PREFIX = "error: "
+"""With which the message of an error begins on the screen."""
 
 
 def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
@@ -43,6 +43,8 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
 
     def task(cfg: DictConfig) -> None:
         os.environ[_FULL_ERROR] = full_error
+        forgive_broken_output()  # in a worker it is not yet so
+        raise_file_limit()
         try:
             run(cfg)
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
@@ -58,10 +60,12 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
             raise StageError(message) from None
 
     gc.freeze()  # what is imported lives as long as the process: no collection, nor its end, has to visit it
+    forgive_broken_output()
+    raise_file_limit()
     name = os.environ.get(RUN) if RESUMING in os.environ else None
     with _environment(_FULL_ERROR, "1"), _environment(RUN, name or secrets.token_hex(8)):
         try:
-            prepare_process()
+            check_threads()
             sys.argv[1:] = understood(sys.argv[1:])
             if wrong := mistake(sys.argv[1:]):
                 raise InputError(wrong)
@@ -78,8 +82,6 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
             if isinstance(error, HydraException | OmegaConfBaseException):
                 note_error(explain(error))  # of the configuration, and the same another time; a launcher's may not be
             give_up(_about_overrides(error, config) or said_of(error))
-        finally:
-            finish_output()
 
 
 def _about_overrides(error: BaseException, config: Path) -> str | None:
@@ -101,38 +103,9 @@ def said_of(error: BaseException) -> str:
     return f"{message}\n{''.join(traceback.format_exception(error)).rstrip()}"
 
 
-def prepare_process() -> None:
-    """Makes a process fit for work: as many open files as it may have, and no noise where nobody reads its output.
-
-    Raises:
-        InputError: POLARS_MAX_THREADS is no positive number.
-    """
-    threads = os.environ.get(THREADS)
-    if threads is not None and not (threads.isdecimal() and int(threads) > 0):
-        raise InputError(f"The environment variable {THREADS} must be a number of threads from 1 on, not {threads!r}.")
-    logging.raiseExceptions = False  # a log line that cannot be shown, into a closed pipe say, does no harm
-    with suppress(ImportError, ValueError, OSError):
-        import resource  # not on Windows
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft != resource.RLIM_INFINITY and soft < (wanted := min(hard, _OPEN_FILES) if hard > 0 else _OPEN_FILES):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def finish_output() -> None:
-    """Writes out what was printed; where nobody takes it (`| head`, a full disk), the work decides the exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            with suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
 def give_up(message: str, status: int = 1) -> NoReturn:
     """Ends the script with a message."""
-    with suppress(OSError, ValueError):
-        print(f"error: {message}", file=sys.stderr)  # noqa: T201
+    print(f"{ERROR_PREFIX}{message}", file=sys.stderr)  # noqa: T201
     sys.exit(status)
 
 

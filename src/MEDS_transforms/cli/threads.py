@@ -3,6 +3,8 @@
 import os
 from typing import Any
 
+from ..errors import InputError
+
 _LOCAL_LAUNCHERS = ("joblib", "submitit_local")
 THREADS = "POLARS_MAX_THREADS"
 """NOTE: polars reads it once, when it is imported; workers inherit the environment of the process that starts them."""
@@ -19,6 +21,16 @@ def share_cores(argv: list[str], environ: Any = os.environ) -> None:
     if n_jobs.isdecimal() and int(n_jobs) > 0:
         workers = min(workers, int(n_jobs))
     limit_threads(workers, environ)
+
+
+def check_threads(environ: Any = os.environ) -> None:
+    """Raises an InputError if the user set a number of threads that is none.
+
+    NOTE: with 0 polars panics; what is no number it ignores.
+    """
+    threads = environ.get(THREADS)
+    if threads is not None and not (threads.isdecimal() and int(threads) > 0):
+        raise InputError(f"The environment variable {THREADS} must be a number of threads from 1 on, not {threads!r}.")
 
 
 def limit_threads(workers: int, environ: Any) -> None:

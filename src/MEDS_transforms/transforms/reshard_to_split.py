@@ -56,6 +56,8 @@ SPLITS_FILE = "subject_splits.parquet"
 _PARTS_PREFIX = ".parts."
 _ROW, _SHARD = internal("row"), internal("shard")
 _SMALLEST_ROW_GROUP = 1000
+_OPEN_AT_A_TIME = 256
+"""Files: fewer than the 1,024 that a process may have open on most systems."""
 
 ShardMap = dict[str, list[int]]
 
@@ -146,8 +148,12 @@ class Resharding:
         number, out_fp = self.names.index(name), self.output_dir / f"{name}.parquet"
 
         def read(_: Path) -> list[pl.DataFrame]:
-            scans = [scan_parquet(parts).filter(pl.col(_SHARD) == number).drop(_SHARD) for parts in self.parts]
-            return pl.collect_all(scans)
+            found: list[pl.DataFrame] = []
+            for start in range(0, len(self.parts), _OPEN_AT_A_TIME):
+                some = self.parts[start : start + _OPEN_AT_A_TIME]
+                scans = [scan_parquet(parts).filter(pl.col(_SHARD) == number).drop(_SHARD) for parts in some]
+                found += pl.collect_all(scans)
+            return found
 
         write = write_measurements if self.output_dir.name == DATA_DIR else partial(write_parquet, fast=True)
         return self.outputs.unit(out_fp, staged_file(input_dir, out_fp, read, write, put_together), input_dir)

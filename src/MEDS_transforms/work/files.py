@@ -57,11 +57,11 @@ def _about_locks(lock_fp: Path, error: Exception) -> Exception:
 
 
 @contextmanager
-def try_lock(lock_fp: Path) -> Iterator[bool]:
-    """Tries to lock a file, which is made if need be; gives whether the lock is ours. Never waits."""
+def try_lock(lock_fp: Path, wait: bool = False) -> Iterator[bool]:
+    """Tries to lock a file, which is made if need be; gives whether the lock is ours. Never waits, unless told to."""
     lock = new_lock(lock_fp)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(blocking=wait)
     except Timeout:
         yield False
         return

@@ -103,7 +103,7 @@ class Run:
         """Shows to others that this worker is alive, as long as it is."""
         self.path.mkdir(parents=True, exist_ok=True)
         mark = self.path / f"{_WORKER}{self.me}"
-        with try_lock(mark):
+        with try_lock(mark, wait=True):  # another worker holds it for a moment, to see whether this one lives
             try:
                 yield
             finally:
