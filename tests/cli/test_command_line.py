@@ -3,9 +3,10 @@
 import subprocess
 
 import pytest
+from omegaconf import OmegaConf
 
 from helpers import SCRIPTS, Extraction
-from MEDS_transforms.cli.command_line import mistake, understood
+from MEDS_transforms.cli.command_line import mistake, shell_word, understood, unknown_key, unreadable
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,14 @@ def test_what_is_not_wrong(argv):
         ("MEDS_extract-shard_events", ["--workers", "2"], ["--workers", "stage_runner_fp"]),
         ("MEDS_transform-runner", ["--workers", "2"], ["--workers", "stage_runner_fp"]),
         ("MEDS_transform-runner", ["stages=[a,", "b]"], ["'stages=[a, b]'"]),
+        (
+            "MEDS_extract-shard_events",
+            ["stage_configs.shard_events.row_chunksze=3"],
+            ["did you mean 'stage_configs.shard_events.row_chunksize'", "+stage_configs.shard_events.row_chunksze=3"],
+        ),
+        ("MEDS_extract-shard_events", ["worker=range(0,2)"], ["--multirun"]),
+        ("MEDS_extract-shard_events", ["-j", "4"], ["-j: there is no such option", "stage_runner_fp"]),
+        ("MEDS_transform-runner", ["input_dir=/my", "folder"], ["folder: this is no key=value"]),
     ],
 )
 def test_scripts_say_so(tmp_path, script, arguments, said):
@@ -75,6 +84,95 @@ def test_scripts_say_so(tmp_path, script, arguments, said):
     assert "Traceback" not in ran.stderr
     for part in said:
         assert part in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("n_workers=2", ["there is no setting 'n_workers'.", "stage_runner_fp"]),
+        ("sed=2", ["did you mean 'seed'"]),
+        (
+            "stage_configs.filter_subjects.min_event=1",
+            ["did you mean 'stage_configs.filter_subjects.min_ev"],
+        ),
+        ("seed=1,2", ["seed=1,2 stands for several values"]),
+    ],
+)
+def test_the_runner_says_so_of_overrides_for_the_stages(tmp_path, override, said):
+    (tmp_path / "pipe.yaml").write_text("defaults: [_preprocess, _self_]\ninput_dir: a\ncohort_dir: b\n")
+    command = [SCRIPTS / "MEDS_transform-runner", "pipeline_config_fp=pipe.yaml", override]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("error: ")
+    for part in (override, *said):
+        assert part in ran.stderr
+    assert "not in struct" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["stages=a,b"], ["stands for several values", "'stages=[a,b]'"]),
+        (["input_dir=my,data"], ["\"input_dir='my,data'\""]),
+        (["worker=range(0,2)"], ["worker=range(0,2) stands for several workers", "--multirun"]),
+        (["x=a=b"], ["x=a=b: this value cannot be read", "\"x='a=b'\""]),
+        (["input_dir=/my", "folder"], ["folder: this is no key=value", "\"input_dir='/my folder'\""]),
+        (["~/x"], ["~/x: this is no key=value"]),
+        (["workers"], ["workers: this is no key=value", "stage_runner_fp"]),
+    ],
+)
+def test_what_hydra_cannot_read_is_explained(argv, said):
+    message = unreadable(argv)
+    assert message is not None
+    for part in said:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["-m", "worker=range(0,2)", "seed=1,2"],
+        ["--multi", "seed=1,2"],
+        ["hydra.mode=MULTIRUN", "seed=1,2"],
+        ["--cfg", "job", "-p", "stage", "--config-name", "my pipeline"],
+        ["~hydra.callbacks", "++a.b={c:1}", "x='a=b'", "hydra/launcher=joblib", "y="],
+    ],
+)
+def test_what_hydra_reads_is_left_to_it(argv):
+    assert unreadable(argv) is None
+
+
+@pytest.mark.parametrize("text", ["x=[a, b]", "x='a b'", "x='$HOME/`id`'", "x='a\"b\\\\c'", "x=it's"])
+def test_the_shell_reads_a_word_as_it_was_meant(text):
+    shown = subprocess.run(["sh", "-c", f"printf %s {shell_word(text)}"], capture_output=True, text=True, check=True)
+    assert shown.stdout == text
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("cohort_dri=x", "there is no setting 'cohort_dri' (did you mean 'cohort_dir'?)"),
+        ("stage_configs.a.min_event=1", "(did you mean 'stage_configs.a.min_events'?)"),
+        ("stage_configs.b.x=1", "Settings are: stage_configs.a. To add"),
+        ("n_workers=2", "stage_runner_fp"),
+        ("jobs=2", "stage_runner_fp"),
+        ("launcher=joblib", "stage_runner_fp"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_one(override, said):
+    cfg = OmegaConf.create({"cohort_dir": "x", "worker": 0, "stage_configs": {"a": {"min_events": 1, "m": {}}}})
+    message = unknown_key(["--cfg", "job", "worker=1", override], cfg)
+    assert message is not None
+    assert message.startswith(f"{override}: there is no setting")
+    assert said in message
+    for known in (
+        "cohort_dir=1",
+        f"+{override}",
+        "hydra/launcher=x",
+        "stage_configs.a.min_events=2",
+        "hydra.run.dir=x",
+    ):
+        assert unknown_key([known], cfg) is None
 
 
 def test_a_folder_with_all_that_hydra_does_not_like(tmp_path):

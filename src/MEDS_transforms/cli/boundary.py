@@ -20,8 +20,8 @@ from ..errors import InputError, StageError, explain, is_explained, wants_trace
 from ..work.environment import RESUMING, RUN
 from ..work.faults import log_fault, log_to_files
 from ..work.journal import note_error
-from .command_line import mistake, understood, unknown_key
-from .help import print_help
+from .command_line import mistake, understood, unknown_key, unreadable
+from .help import composed_config, print_help
 from .process import forgive_broken_output, raise_file_limit
 from .threads import check_threads, share_cores
 
@@ -67,7 +67,7 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
         try:
             check_threads()
             sys.argv[1:] = understood(sys.argv[1:])
-            if wrong := mistake(sys.argv[1:]):
+            if wrong := mistake(sys.argv[1:]) or unreadable(sys.argv[1:]):
                 raise InputError(wrong)
             share_cores(sys.argv[1:])
             if not print_help(sys.argv[1:], config):
@@ -89,7 +89,8 @@ def _about_overrides(error: BaseException, config: Path) -> str | None:
     if not isinstance(error, HydraException):
         return None
     with suppress(Exception):  # then Hydra's own words must do
-        return unknown_key(sys.argv[1:], config)
+        cfg = composed_config(sys.argv[1:], config, with_overrides=False)
+        return unknown_key(sys.argv[1:], cfg) if cfg is not None else None
     return None
 
 

@@ -5,10 +5,12 @@ its own words.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 
 from ..errors import listed, nearest
 from .overrides import FLAGS_WITH_VALUE, override_key, quoted
@@ -17,8 +19,10 @@ _FLAGS = (
     *("--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun", "--info"),
     *("--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun"),
 )
+_SHORT_FLAGS = ("-h", "-c", "-p", "-r", "-m", "-i", "-sc", "-cp", "-cn", "-cd")
 _PATH = re.compile(r"(/|\./|\.\./|~/)")
 _SPECIAL = re.compile(r"[=,()\[\]{}:\s$'\"\\]")
+_WORKER_WORDS = re.compile(r"(n|num|max)?_?(workers?|jobs?|cpus|procs|processes)|j|n|parallel\w*|launcher\w*")
 _WORKERS = (
     " For several workers name a stage-runner file (stage_runner_fp=FILE.yaml) with "
     "`parallelize: {n_workers: 4, launcher: processes}`, or start the script several times, with worker=0, worker=1, …"
@@ -53,15 +57,17 @@ def mistake(argv: Sequence[str]) -> str | None:
         name = arg.partition("=")[0]
         if arg.startswith("--") and not any(flag.startswith(name) for flag in _FLAGS):
             return _no_option(name, argv[number + 1 :])
+        if arg.startswith("-") and not arg.startswith(("--", *_SHORT_FLAGS)):
+            return _no_option(name, argv[number + 1 :])
         if not arg.startswith("-") and "=" in arg and (whole := _torn(argv[number:])):
-            return f"{arg}: the shell has cut a list or a block into several words. Put it in quotes: {quoted(whole)}"
+            return f"{arg}: the shell has cut a list or a block into several words. Put it in quotes: {shell_word(whole)}"
     return None
 
 
 def _no_option(name: str, after: Sequence[str]) -> str:
     key = name.strip("-").replace("-", "_")
     value = f"{after[0]}" if after and not after[0].startswith("-") else "VALUE"
-    hint = _WORKERS if "worker" in key else f" Did you mean {key}={value}?"
+    hint = _about_workers(key) or f" Did you mean {key}={value}?"
     return (
         f"{name}: there is no such option{nearest(name, _FLAGS)}. Settings are written key=value, without dashes.{hint}"
     )
@@ -78,25 +84,84 @@ def _torn(words: Sequence[str]) -> str | None:
     return whole if len(words) > 1 else None
 
 
-def unknown_key(argv: Sequence[str], config: Path, also: Iterable[str] = ()) -> str | None:
-    """A message about the first override that sets a key which the configuration does not have; None if there is none.
+def unreadable(argv: Sequence[str]) -> str | None:
+    """What is wrong with the first word that Hydra's grammar refuses, and how it is written; None if nothing is."""
+    parser = OverridesParser.create()
+    sweeps = any(arg in ("-m", "hydra.mode=MULTIRUN") or _is_multirun(arg) for arg in argv)
+    for before, arg in zip(["", *argv], argv, strict=False):
+        if arg.startswith("-") or before in FLAGS_WITH_VALUE:
+            continue
+        key, _, value = arg.partition("=")
+        try:
+            is_sweep = parser.parse_override(arg).is_sweep_override()
+        except HydraException:
+            return _not_read(before, arg)
+        if is_sweep and not sweeps:
+            if key == "worker":
+                return f"{arg} stands for several workers: add --multirun.{_WORKERS}"
+            as_list, as_text = shell_word(f"{key}=[{value}]"), shell_word(f"{key}={quoted(value)}")
+            return f"{arg} stands for several values. Write a list as {as_list}, one text as {as_text}."
+    return None
+
+
+def _is_multirun(arg: str) -> bool:
+    return len(arg) > 2 and "--multirun".startswith(arg)
+
+
+def _not_read(before: str, arg: str) -> str:
+    key, is_set, value = arg.partition("=")
+    if is_set:
+        return f"{arg}: this value cannot be read. If it is text, write {shell_word(f'{key}={quoted(value)}')}"
+    if "=" in before and not before.startswith("-"):
+        key, _, value = before.partition("=")
+        whole = shell_word(f"{key}={quoted(f'{value} {arg}')}")
+        return f"{arg}: this is no key=value. If it belongs to {before}, write {whole}"
+    return f"{arg}: this is no key=value.{_about_workers(arg)}"
+
+
+def shell_word(text: str) -> str:
+    """Text as one word of a shell's command line.
+
+    >>> print(shell_word("x=[a, b]"), shell_word("x='a=b'"))
+    'x=[a, b]' "x='a=b'"
+    """
+    if "'" not in text:
+        return f"'{text}'"
+    return '"' + re.sub(r'(["$`\\])', r"\\\1", text) + '"'
+
+
+def unknown_key(overrides: Sequence[str], cfg: DictConfig) -> str | None:
+    """A message about the first override of a key that a configuration does not have; None if there is none.
 
     Args:
-        argv: the command line.
-        config: the default configuration of the script.
-        also: other keys that are known.
+        overrides: the command line.
+        cfg: the configuration, composed without it.
     """
-    with initialize_config_dir(str(config.parent), version_base=None):
-        known = {str(key) for key in compose(config.stem)} | {*also}
-    for before, arg in zip(["", *argv], argv, strict=False):
+    for before, arg in zip(["", *overrides], overrides, strict=False):
+        key = override_key(arg)
         if arg.startswith(("-", "+", "~")) or "=" not in arg or before in FLAGS_WITH_VALUE:
             continue
-        top = re.split(r"[./@]", override_key(arg), maxsplit=1)[0]
-        if top in known or top == "hydra":
+        if re.search("[/@]", key) or key.startswith("hydra.") or not (found := _unknown_part(key, cfg)):
             continue
-        hint = _WORKERS if "worker" in top and top != "worker" else ""
-        return (
-            f"{arg}: there is no setting {top!r}{nearest(top, known)}. Settings are: {listed(known, 40)}. "
-            f"To add one of your own, write +{arg}.{hint}"
-        )
+        path, known = found
+        hint = _about_workers(path) or f" To add one of your own, write +{arg}."
+        near = "" if _about_workers(path) else nearest(path, known)
+        return f"{arg}: there is no setting {path!r}{near}. Settings are: {listed(known, 40)}.{hint}"
     return None
+
+
+def _unknown_part(key: str, cfg: DictConfig) -> tuple[str, list[str]] | None:
+    """The first part of a key path that a configuration lacks, and what it has there; None where it has all."""
+    above, block = "", cfg
+    for name in key.split("."):
+        if not isinstance(block, DictConfig):
+            return None
+        path, known = f"{above}{name}", [f"{above}{there}" for there in block if f"{above}{there}" != "hydra"]
+        if path not in known:
+            return path, known
+        block, above = OmegaConf.select(cfg, path), f"{path}."
+    return None
+
+
+def _about_workers(name: str) -> str:
+    return _WORKERS if _WORKER_WORDS.fullmatch(name) and name != "worker" else ""

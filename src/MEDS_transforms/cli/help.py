@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
 
 def print_help(argv: list[str], config: Path) -> bool:
@@ -20,26 +21,33 @@ def print_help(argv: list[str], config: Path) -> bool:
     """
     if not {"--help", "-h"} & {*argv}:
         return False
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--help", "-h", action="store_true")
-    parser.add_argument("--config-path", "-cp", default=str(config.parent))
-    parser.add_argument("--config-name", "-cn", default=config.stem)
-    parser.add_argument("--config-dir", "-cd")
-    parser.add_argument("overrides", nargs="*")
-    args, unknown = parser.parse_known_args(argv)
-    if unknown or not Path(args.config_path).is_absolute():
+    if (cfg := composed_config(argv, config)) is None:
         return False
-    overrides = list(args.overrides)
-    if args.config_dir:
-        if any(o.startswith("hydra.searchpath") for o in overrides):
-            return False
-        overrides.append(f"hydra.searchpath=[{Path(args.config_dir).resolve()}]")
-    with initialize_config_dir(config_dir=args.config_path, version_base=None):
-        cfg = compose(args.config_name, overrides, return_hydra_config=True)
-        text = str(cfg.hydra.help.template)
+    text = str(cfg.hydra.help.template)
     try:
         text = Template(text).substitute()
     except (KeyError, ValueError):  # it asks for Hydra's placeholders
         return False
     print(text)  # noqa: T201
     return True
+
+
+def composed_config(argv: list[str], config: Path, with_overrides: bool = True) -> DictConfig | None:
+    """The configuration that a command line asks for; None where that is more than this function knows."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--multirun", "-m", action="store_true")
+    parser.add_argument("--config-path", "-cp", default=str(config.parent))
+    parser.add_argument("--config-name", "-cn", default=config.stem)
+    parser.add_argument("--config-dir", "-cd")
+    parser.add_argument("overrides", nargs="*")
+    args, unknown = parser.parse_known_intermixed_args(argv)
+    if unknown or not Path(args.config_path).is_absolute():
+        return None
+    overrides = [o for o in args.overrides if with_overrides or o.startswith(("hydra.searchpath", "hydra/launcher"))]
+    if args.config_dir:
+        if any(o.startswith("hydra.searchpath") for o in overrides):
+            return None
+        overrides.append(f"hydra.searchpath=[{Path(args.config_dir).resolve()}]")
+    with initialize_config_dir(config_dir=args.config_path, version_base=None):
+        return compose(args.config_name, overrides, return_hydra_config=True)

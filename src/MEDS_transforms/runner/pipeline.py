@@ -1,6 +1,7 @@
 """A pipeline file, composed with Hydra as the stages' own scripts will."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from ..cli.command_line import unknown_key
 from ..cli.overrides import nested_value
 from ..errors import InputError, MissingInputError, explain, listed, nearest
 from ..settings.keys import flag
@@ -79,8 +81,8 @@ def load_pipeline(pipeline_config_fp: str | None, overrides: Sequence[str] = ())
         cfg = _compose(config_fp, [searchpath_override(searchpath), *overrides])
     except Exception as error:  # YAML, Hydra, OmegaConf, and whatever a resolver of the user's raises
         given = f" with the overrides {' '.join(overrides)}" if overrides else ""
-        message = f"The pipeline {config_fp}{given} cannot be composed: {explain(error)}"
-        raise InputError(message) from error
+        why = _unknown_key(config_fp, overrides) or explain(error)
+        raise InputError(f"The pipeline {config_fp}{given} cannot be composed: {why}") from error
     return Pipeline(config_fp, searchpath, [*overrides], cfg)
 
 
@@ -88,6 +90,12 @@ def composed(pipeline: Pipeline, more_overrides: Sequence[str] = ()) -> DictConf
     """A pipeline with Hydra's own configuration, as a stage's script composes it."""
     overrides = [searchpath_override(pipeline.searchpath), *pipeline.overrides, *more_overrides]
     return _compose(pipeline.config_fp, overrides, return_hydra_config=True)
+
+
+def _unknown_key(config_fp: Path, overrides: Sequence[str]) -> str | None:
+    with suppress(Exception):  # of a pipeline that cannot be composed without the overrides either
+        return unknown_key(overrides, _compose(config_fp, [searchpath_override(_searchpath(config_fp))]))
+    return None
 
 
 def _check_file(config_fp: Path) -> None:

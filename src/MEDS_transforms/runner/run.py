@@ -20,7 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ..cli.boundary import give_up, hydra_script
-from ..cli.command_line import mistake, understood
+from ..cli.command_line import mistake, understood, unreadable
 from ..cli.overrides import override_key, quoted, split_overrides
 from ..cli.threads import limit_threads, share_cores
 from ..errors import InputError, StageError, explain
@@ -54,7 +54,7 @@ def main(cfg: DictConfig | None = None) -> None:
         run(cfg)
         return
     sys.argv[1:] = understood(sys.argv[1:])
-    if wrong := mistake(sys.argv[1:]):
+    if wrong := mistake(sys.argv[1:]) or unreadable(sys.argv[1:]):
         give_up(wrong)
     runner_args, stage_overrides = split_overrides(sys.argv[1:])
     _check_runner_args(runner_args)
