@@ -402,6 +402,26 @@ def test_the_message_about_lost_work_says_what_is_missing_and_why():
     ]
 
 
+def test_an_error_in_the_output_of_the_stage_is_not_said_again():
+    work = Work(
+        {"/out/a", "/out/b", "/out/c"},
+        set(),
+        {"/out/c": "process 7 on n1"},
+        {"/out/a": ["a is bad\nThis happened in a."], "/out/b": ["b is bad"]},
+    )
+    log_fp = Path("/out/.logs/runner.log")
+    message = failure_message("s", Failure(1, 0, work), None, log_fp, {"a is bad"})
+    assert "3 of 3 outputs are missing:" in message
+    assert [line for line in message.splitlines() if line.startswith("  - ")] == [
+        "  - /out/b: b is bad",
+        "  - /out/c: its worker was lost (process 7 on n1)",
+    ]
+    work.done |= {"/out/c"}
+    message = failure_message("s", Failure(1, 0, work), None, log_fp, {"a is bad", "b is bad"})
+    assert "2 of 3 outputs are missing.\n" in message
+    assert "  - " not in message
+
+
 def retries(tmp_path, **block) -> StageRun:
     pipeline = pipeline_of(tmp_path, "stages: [a]\nstage_configs: {a: {_script: x}}")
     [run] = planned(pipeline, {"parallelize": block})

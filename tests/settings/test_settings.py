@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import MEDS_transforms
+from MEDS_transforms.runner.pipeline import load_pipeline
 from MEDS_transforms.settings.folders import INFERRED_STAGE_KEYS, is_metadata_stage, populate_stage
 from MEDS_transforms.settings.keys import code_modifiers, flag, unknown_stage_blocks, unknown_stage_keys
 from MEDS_transforms.settings.packaged import (
@@ -20,6 +21,7 @@ from MEDS_transforms.settings.packaged import (
     RESERVED_CONFIG_NAMES,
     RUNNER_CONFIG_YAML,
     packaged_stage_keys,
+    with_packaged_blocks,
 )
 from MEDS_transforms.settings.resolvers import load_yaml_file
 
@@ -421,3 +423,32 @@ def test_name_and_words_of_a_users_script(tmp_path, module, starter, program, ex
         [sys.executable, Path(program)], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
     )
     assert ran.stdout.strip() == expected, ran.stderr
+
+
+EMPTY_BLOCKS = {
+    "all": "stage_configs:\n",
+    "one": "stage_configs:\n  occlude_outliers:\n  filter_subjects: {min_events_per_subject: 3}\n",
+    "none": "stage_configs:\n  filter_subjects: {min_events_per_subject: 3}\n",
+}
+
+
+@pytest.mark.parametrize("case", EMPTY_BLOCKS)
+def test_an_empty_block_is_the_packaged_one(tmp_path, case):
+    text = "defaults: [_preprocess, _self_]\nhydra: {searchpath: [pkg://MEDS_transforms.configs]}\ninput_dir: in\n"
+    stages = "cohort_dir: out\nstages: [filter_subjects, occlude_outliers]\n"
+    (tmp_path / "pipe.yaml").write_text(text + stages + EMPTY_BLOCKS[case])
+    with initialize_config_dir(str(tmp_path), version_base=None):
+        cfg = compose("pipe", ["stage=occlude_outliers"])
+    assert (cfg.stage_cfg.stddev_cutoff, cfg.stage_cfg.data_input_dir) == (4.5, "out/filter_subjects")
+    blocks = with_packaged_blocks(cfg).stage_configs
+    assert blocks.occlude_outliers == {"stddev_cutoff": 4.5}
+    assert blocks.filter_subjects.min_events_per_subject == (None if case == "all" else 3)
+    assert load_pipeline(str(tmp_path / "pipe.yaml")).blocks.keys() >= {"filter_subjects", "occlude_outliers"}
+
+
+@pytest.mark.parametrize("stages", ["???", "null", "text", "[a, b]"])
+@pytest.mark.parametrize("blocks", ["???", "null", "{a: '${x}'}", "{a: '???'}", "[a]", "{}"])
+def test_blocks_of_any_shape_may_stay(stages, blocks):
+    cfg = OmegaConf.create(f"stages: {stages}\nstage_configs: {blocks}")
+    filled = {"stages": ["a", "b"], "stage_configs": {"a": {}, "b": {}}}
+    assert with_packaged_blocks(cfg) == (filled if (stages, blocks) == ("[a, b]", "null") else cfg)

@@ -60,7 +60,7 @@ def mistake(argv: Sequence[str]) -> str | None:
         if arg.startswith("-") and not arg.startswith(("--", *_SHORT_FLAGS)):
             return _no_option(name, argv[number + 1 :])
         if not arg.startswith("-") and "=" in arg and (whole := _torn(argv[number:])):
-            return f"{arg}: the shell has cut a list or a block into several words. Put it in quotes: {shell_word(whole)}"
+            return f"{arg}: the shell has cut a list or a block into several words. Write {shell_word(whole)}"
     return None
 
 

@@ -21,7 +21,7 @@ from ..errors import InputError, nearest
 from ..settings.folders import overlap
 from ..settings.keys import flag, unknown_stage_blocks, unknown_stage_keys
 from ..settings.names import check_names
-from ..settings.packaged import EXTRACT_CONFIG_YAML, PREPROCESS_CONFIG_YAML, plugin_defaults
+from ..settings.packaged import EXTRACT_CONFIG_YAML, PREPROCESS_CONFIG_YAML, plugin_defaults, with_packaged_blocks
 from ..settings.resolvers import Script
 from ..stages import EXTRACT_PREFIX, STAGES, TRANSFORM_PREFIX, is_extraction, module_of, plugin_stages
 from ..work.environment import RESUMING
@@ -71,6 +71,7 @@ def stage_script(module: str, config: Path | None = None, stage: str | None = No
 def run_stage(module: str, cfg: DictConfig) -> None:
     """Runs one stage: checks its keys, logs a line at the beginning and a summary at the end."""
     started = time.monotonic()
+    cfg = with_packaged_blocks(cfg)
     stage = cfg.stage
     add_defaults(cfg, stage, module)
     warnings = unknown_stage_keys(stage, cfg.stage_configs.get(stage), module.rpartition(".")[2])

@@ -14,7 +14,7 @@ from ..cli.command_line import unknown_key
 from ..cli.overrides import nested_value
 from ..errors import InputError, MissingInputError, explain, listed, nearest
 from ..settings.keys import flag
-from ..settings.packaged import RESERVED_CONFIG_NAMES
+from ..settings.packaged import RESERVED_CONFIG_NAMES, with_packaged_blocks
 
 PACKAGED_CONFIGS = "pkg://MEDS_transforms.configs"
 
@@ -127,7 +127,7 @@ def _compose(config_fp: Path, overrides: Sequence[str], return_hydra_config: boo
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(config_fp.parent), version_base=None):
-            return compose(config_fp.stem, [*overrides], return_hydra_config)
+            return with_packaged_blocks(compose(config_fp.stem, [*overrides], return_hydra_config))
     finally:
         GlobalHydra.instance().clear()
         if running is not None:

@@ -7,7 +7,7 @@ noted (`journal`) tells what is missing then: just that is done by another attem
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,16 +36,18 @@ class Failure:
         memory = " (perhaps the computer ran out of memory)" if self.status == -signal.SIGKILL else ""
         return f"{_ending(self.status)}{memory}"
 
-    def account(self) -> str:
-        """What is missing and why, a line each; empty where the workers noted nothing."""
+    def account(self, said: Container[str] = ()) -> str:
+        """What is missing and why, a line each; empty where the workers noted nothing.
+
+        `said` are the first lines of the errors that the stage's output holds: these are not said again.
+        """
         missing, planned = self.work.missing, len(self.work.planned)
         if not missing:
             return ""
+        untold = [unit for unit in missing if self.work.failed.get(unit, [""])[-1].partition("\n")[0] not in said]
         # Those first of which something is known.
-        known = sorted(missing, key=lambda unit: (unit not in self.work.failed, unit not in self.work.begun, unit))
-        lines = [f"{len(missing)} of {planned} outputs are missing:"]
-        if len(self.work.errors) == 1 and not self.retries and set(missing) >= self.work.failed.keys():
-            return lines[0].replace(":", ".")  # the one error stands right above
+        known = sorted(untold, key=lambda unit: (unit not in self.work.failed, unit not in self.work.begun, unit))
+        lines = [f"{len(missing)} of {planned} outputs are missing{':' if untold else '.'}"]
         lines += [f"{unit}: {self.work.why(unit)}" for unit in known[:_NAMED]]
         lines += [f"and {len(known) - _NAMED} more"] if len(known) > _NAMED else []
         return "\n  - ".join(lines)

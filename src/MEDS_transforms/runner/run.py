@@ -10,7 +10,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from ..cli.boundary import give_up, hydra_script
+from ..cli.boundary import ERROR_PREFIX, give_up, hydra_script
 from ..cli.command_line import mistake, understood, unreadable
 from ..cli.overrides import override_key, quoted, split_overrides
 from ..cli.threads import limit_threads, share_cores
@@ -148,6 +148,12 @@ def _run_stage(
     journal = stage.done.path.with_suffix(".journal").absolute()
     shutil.rmtree(journal, ignore_errors=True)
     environ = stage_environment(journal)
+    said: set[str] = set()
+
+    def note_said(line: str) -> None:
+        """Notes the first line of an error in the stage's output."""
+        if line.startswith(ERROR_PREFIX):
+            said.add(line.removeprefix(ERROR_PREFIX))
 
     def stop_if_told() -> None:
         if stopped_by := children.stopped_by:
@@ -163,14 +169,14 @@ def _run_stage(
         else:
             share_cores(commands[0], env)  # the package's own scripts do that themselves, a user's may not
         try:
-            status = children.run(commands, env, [screen.line, log])
+            status = children.run(commands, env, [screen.line, log, note_said])
         except OSError as error:
             raise StageError(f"The stage {stage.name} could not be started: {error}") from error
         stop_if_told()
         return status
 
     if failure := run_until_complete(stage, run, stop_if_told, journal):
-        raise StageError(failure_message(stage.name, failure, stage_log_dir(pipeline, stage.name), log_fp))
+        raise StageError(failure_message(stage.name, failure, stage_log_dir(pipeline, stage.name), log_fp, said))
     stage.done.set()
     shutil.rmtree(journal, ignore_errors=True)
     logger.info(f"Stage {stage.name} took {time.monotonic() - start:.1f} s.")
@@ -187,10 +193,13 @@ def stage_environment(journal: Path) -> dict[str, str]:
     }
 
 
-def failure_message(stage: str, failure: Failure, log_dir: str | None, log_fp: Path) -> str:
-    """What is said of a stage that failed: how it ended, what is missing, where to look, how to go on."""
+def failure_message(stage: str, failure: Failure, log_dir: str | None, log_fp: Path, said: Container[str] = ()) -> str:
+    """What is said of a stage that failed: how it ended, what is missing, where to look, how to go on.
+
+    `said` are the first lines of the errors in its output, which are not said again.
+    """
     again = f", also when it was run again ({failure.retries} times)" if failure.retries else ""
-    account = f" {failure.account()}\n" if failure.account() else " "
+    account = f" {account}\n" if (account := failure.account(said)) else " "
     own_logs = f"its logs are in {log_dir}, " if log_dir else ""
     return (
         f"The stage {stage} {failure.ending}{again}.{account}"

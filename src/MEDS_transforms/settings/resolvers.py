@@ -9,12 +9,13 @@ import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ..errors import MissingInputError
 from .folders import populate_stage
-from .packaged import PACKAGE
+from .packaged import PACKAGE, with_packaged_blocks
 
 SCRIPT_NAME = "MEDS_TRANSFORMS_SCRIPT_NAME"
 """Environment variable with the name of the script that launched this process."""
@@ -94,10 +95,19 @@ def get_package_version() -> str:
     return __version__
 
 
+def _populate_stage(
+    stage: str, input_dir: str, cohort_dir: str, stages: Any, stage_configs: Any, *, _root_: DictConfig
+) -> dict[str, Any]:
+    """Resolver: `populate_stage`, with packaged blocks in place of those that are left empty."""
+    filled = with_packaged_blocks(_root_)
+    blocks = stage_configs if filled is _root_ else filled.stage_configs
+    return populate_stage(stage, input_dir, cohort_dir, stages, blocks)
+
+
 def _register_resolvers() -> None:
     resolvers = {
         "current_script_name": current_script_name,
-        "populate_stage": populate_stage,
+        "populate_stage": _populate_stage,
         # For Hydra's template, in which a lone $ would be the beginning of a placeholder.
         "get_script_docstring": lambda: get_script_docstring().replace("$", "$$"),
         "get_package_name": lambda: PACKAGE,
