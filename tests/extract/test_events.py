@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from MEDS_transforms.dataset.dtypes import concat_meeting
 from MEDS_transforms.extract.event_config import read_event_config
-from MEDS_transforms.extract.events import TimeCheck, drop_duplicate_rows, extract_event
+from MEDS_transforms.extract.events import TimeCheck, check_range, drop_duplicate_rows, extract_event
 
 T = datetime(2020, 1, 2, 3, 4, 5, 678)
 CATEGORIES = pl.Enum(["a", "b", "1.5"])
@@ -486,3 +486,49 @@ def test_columns_that_only_some_have():
 def test_dtypes_that_cannot_meet():
     with pytest.raises(ValueError, match=r"column 'v'.*Int64.*List"):
         concat_meeting([pl.DataFrame({"v": [1]}), pl.DataFrame({"v": [["a"]]})])
+
+
+FAR_OFF = 2**31 - 1  # days: more than 64 bits of microseconds
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "unit"),
+    [
+        (2**62, pl.Datetime("ms"), "milliseconds"),
+        (-(2**63), pl.Datetime("ms"), "milliseconds"),
+        (2**63 - 1, pl.Datetime("us"), "microseconds"),
+        (FAR_OFF, pl.Date, "days"),
+        (-FAR_OFF, pl.Date, "days"),
+        (2**62, pl.Datetime("ms", "UTC"), "milliseconds"),
+    ],
+)
+def test_a_time_that_is_too_far_off_is_named(event, value, dtype, unit):
+    physical = pl.Int32 if dtype == pl.Date else pl.Int64
+    times = pl.Series([None, 0, value, value], dtype=physical).cast(dtype)
+    parsed = event(code="A", time="col(t)")
+    with pytest.raises(ValueError, match="MEDS can hold") as info:
+        check_range(pl.DataFrame({"t": times}), parsed, 1000)
+    for part in (
+        f"{parsed.path}.time",
+        f"table {parsed.table}",
+        "column 't'",
+        "row 1003",
+        f"{value} {unit} since 1970",
+    ):
+        assert part in str(info.value)
+
+
+@pytest.mark.parametrize("time", [datetime(1, 1, 1), datetime(9999, 12, 31, 23), None])
+@pytest.mark.parametrize("dtype", [pl.Date, pl.Datetime("ms"), pl.Datetime("us"), pl.Datetime("ms", "UTC")])
+def test_times_of_all_the_years_that_there_are_pass(event, time, dtype):
+    times = pl.Series([time], dtype=pl.Datetime("us"))
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone:
+        times = times.dt.replace_time_zone("UTC")
+    check_range(pl.DataFrame({"t": times.cast(dtype)}), event(code="A", time="col(t)"), 0)
+
+
+def test_other_columns_have_no_range(event):
+    check_range(pl.DataFrame({"t": ["x"]}), event(code="A", time="col(t)", time_format="%Y"), 0)
+    check_range(pl.DataFrame({"t": [2**62]}), event(code="A", time=None), 0)
+    nanoseconds = pl.Series([2**63 - 1, None]).cast(pl.Datetime("ns"))
+    check_range(pl.DataFrame({"t": nanoseconds}), event(code="A", time="col(t)"), 0)

@@ -38,7 +38,7 @@ from ..work.outputs import StageOutputs
 from ..work.provenance import Source
 from .chunks import CHUNK_LIST, Chunk, complete_chunks, list_chunks
 from .event_config import EVENT_CONFIG_NAME, Table, event_file_content, read_event_config
-from .events import TimeCheck, drop_duplicate_rows, extract_event
+from .events import TimeCheck, check_range, drop_duplicate_rows, extract_event
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +108,7 @@ class ChunkConverter:
             rows = self._assign_shards(raw, table, left_out)
             parts = []
             for n, event in enumerate(table.events):
+                check_range(raw, event, chunk.start + start)
                 part = extract_event(rows, event, [_SHARD], self.dedup_text, _ID)
                 times.look(event, raw, part)
                 parts.append(drop_duplicate_rows(part).with_columns(pl.lit(n, dtype=pl.UInt16).alias(_EVENT)))

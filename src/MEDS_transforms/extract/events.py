@@ -20,8 +20,9 @@ logger = logging.getLogger(__name__)
 CODE_SEPARATOR = "//"
 UNKNOWN = "UNK"
 
-_FURTHEST = 2**63 // 1000 - 1
-"""Milliseconds since 1970, or before, that 64 bits of microseconds can hold."""
+_FURTHEST = 8 * 10**12
+"""Seconds since 1970, or before: some 250,000 years, less than 64 bits of microseconds, and than polars can show."""
+_UNITS = {"ms": ("milliseconds", 10**3), "us": ("microseconds", 10**6), "ns": ("nanoseconds", 10**9)}
 
 _TRUE, _FALSE = ["true", "t", "yes", "y", "1"], ["false", "f", "no", "n", "0"]
 _ZONE = re.compile(r"%[:#]*z|%\+")
@@ -49,7 +50,6 @@ def extract_event(
         ValueError: a column is missing or has a dtype that its use does not allow.
     """
     _check_columns(rows, event)
-    _check_range(rows, event)
     columns = {
         **{name: column(name) for name in keep},
         SUBJECT_ID: column(ids),
@@ -215,19 +215,23 @@ def _check_columns(rows: pl.DataFrame, event: Event) -> None:
             )
 
 
-def _check_range(rows: pl.DataFrame, event: Event) -> None:
-    """Raises an error if a time in milliseconds does not fit into 64 bits of microseconds; polars would panic."""
-    dtype = rows.schema[event.time] if event.time is not None else None
-    if event.time is None or not isinstance(dtype, pl.Datetime) or dtype.time_unit != "ms":
+def check_range(rows: pl.DataFrame, event: Event, first_row: int) -> None:
+    """Raises an error for the first time, in a column of times, that Datetime[us] cannot hold; polars would panic.
+
+    `first_row` is the number of the first of the rows in their table.
+    """
+    dtype = rows.schema.get(event.time or "")
+    if event.time is None or not (dtype == pl.Date or isinstance(dtype, pl.Datetime)):
         return
-    milliseconds = rows[event.time].to_physical()
-    too_far = (milliseconds.abs() > _FURTHEST).fill_null(False)
+    unit, per_second = _UNITS[dtype.time_unit] if isinstance(dtype, pl.Datetime) else ("days", 1 / 86_400)
+    times, limit = rows.get_column(event.time).to_physical(), min(int(_FURTHEST * per_second), 2**63 - 1)
+    too_far = (times < -limit) | (times > limit)
     if too_far.any():
         row = too_far.arg_true()[0]
         raise InputError(
-            f"{event.path}.time: the column {event.time!r} has times beyond the years that MEDS can hold, the first in "
-            f"row {row + 1} of those read together: {milliseconds[row]} milliseconds since 1970. Correct the table, or "
-            "take these rows out."
+            f"{event.path}.time: in the table {event.table}, column {event.time!r}, row {first_row + row + 1} has a "
+            f"time beyond the years that MEDS can hold: {times[row]} {unit} since 1970. Correct the table, or take such "
+            "rows out, and run shard_events again, with do_overwrite=True."
         )
 
 
