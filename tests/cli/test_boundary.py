@@ -109,6 +109,72 @@ def test_a_bug_in_a_packaged_stage_says_where_its_traceback_is(data, flags):
     assert "broken" in Path(log).read_text()
 
 
+def test_under_the_runner_a_mistake_is_said_once(data):
+    (data.folder / "pipe.yaml").write_text(
+        f"defaults: [_preprocess, _self_]\ninput_dir: {data.dataset}\ncohort_dir: {data.cohort}\n"
+        "stages: [add_time_derived_measurements]\n"
+    )
+    data.write({"train/0": measurements((None, None, "A"))})
+    command = [SCRIPTS / "MEDS_transform-runner", "pipeline_config_fp=pipe.yaml"]
+    ran = subprocess.run(command, cwd=data.folder, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 1
+    assert (ran.stdout + ran.stderr).count("rows have no subject_id") == 1
+    assert "1 of 1 outputs are missing." in ran.stderr
+
+
+LAUNCHED = """
+from MEDS_transforms import PREPROCESS_CONFIG_YAML, map_over
+from MEDS_transforms.cli.boundary import hydra_script
+
+def compute(df):
+    import polars as pl
+    {body}
+
+def run(cfg):
+    map_over(cfg, compute_fn=compute)
+
+if __name__ == "__main__":
+    hydra_script(run, PREPROCESS_CONFIG_YAML)
+"""
+
+
+@pytest.mark.parametrize("launcher", [None, "joblib", "submitit_local"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_a_worker_is_one_message_with_the_log_of_the_worker(data, fault, launcher):
+    body, said = FAULTS[fault]
+    (data.folder / "mine.py").write_text(LAUNCHED.format(body=body))
+    flags = ["--multirun", "worker=range(0,1)", f"hydra/launcher={launcher}"] if launcher else []
+    folders = [f"input_dir={data.dataset}", f"cohort_dir={data.cohort}", "stages=[mine]", "+stage_configs.mine={}"]
+    command = [sys.executable, "mine.py", *flags, *folders]
+    ran = subprocess.run(command, cwd=data.folder, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 1
+    message = ran.stderr[ran.stderr.index("error: ") :]
+    for part in [*said, f"{data.cohort}/data/train/0.parquet was made from {data.dataset}/data/train/0.parquet"]:
+        assert part in message
+    assert "Traceback" not in message
+    [log] = set(re.findall(r"The traceback is in (\S+\.log)", message))
+    assert "in compute" in Path(log).read_text()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_who_asks_for_the_traceback_gets_it(data, fault):
+    body, [name, *_] = FAULTS[fault]
+    (data.folder / "mine.py").write_text(LAUNCHED.format(body=body))
+    folders = [f"input_dir={data.dataset}", f"cohort_dir={data.cohort}", "stages=[mine]", "+stage_configs.mine={}"]
+    ran = subprocess.run(
+        [sys.executable, "mine.py", *folders],
+        cwd=data.folder,
+        env={**os.environ, "HYDRA_FULL_ERROR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 1
+    assert "Traceback (most recent call last)" in ran.stderr
+    assert name in ran.stderr
+
+
 def test_times_beyond_the_range_name_table_column_and_value(tmp_path):
     x = Extraction(tmp_path)
     times = pl.Series([0, 2**62, None], dtype=pl.Int64).cast(pl.Datetime("ms"))

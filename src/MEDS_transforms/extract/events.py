@@ -230,8 +230,8 @@ def check_range(rows: pl.DataFrame, event: Event, first_row: int) -> None:
         row = too_far.arg_true()[0]
         raise InputError(
             f"{event.path}.time: in the table {event.table}, column {event.time!r}, row {first_row + row + 1} has a "
-            f"time beyond the years that MEDS can hold: {times[row]} {unit} since 1970. Correct the table, or take such "
-            "rows out, and run shard_events again, with do_overwrite=True."
+            f"time beyond the years that MEDS can hold: {times[row]} {unit} since 1970. Correct the table, or take "
+            "such rows out, and run shard_events again, with do_overwrite=True."
         )
 
 
