@@ -78,7 +78,9 @@ def test_an_exception_speaks_for_itself(error, message):
     assert explain(error) == message
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM])
+@pytest.mark.parametrize(
+    "number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM, errno.EMFILE, errno.ENFILE]
+)
 def test_an_error_of_the_system_has_the_path_and_a_remedy(number):
     message = explain(OSError(number, os.strerror(number), "/some/file"))
     assert message.startswith(f"{os.strerror(number)}: /some/file. ")

@@ -31,8 +31,9 @@ def test_the_home_folder(monkeypatch):
     assert understood(["cohort_dir=~/x"]) == ["cohort_dir=/home/me/x"]
 
 
-def test_values_of_a_sweep_stay_apart():
-    argv = ["--multirun", "input_dir=/a,/b"]
+@pytest.mark.parametrize("flag", ["--multirun", "-m", "--multi", "hydra.mode=MULTIRUN"])
+def test_values_of_a_sweep_stay_apart(flag):
+    argv = [flag, "input_dir=/a,/b"]
     assert understood(argv) == argv
 
 

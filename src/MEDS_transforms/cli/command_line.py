@@ -37,7 +37,7 @@ def understood(argv: Sequence[str]) -> list[str]:
     >>> understood(["input_dir=/data/a=b (new)", "seed=2"])
     ["input_dir='/data/a=b (new)'", 'seed=2']
     """
-    sweeps = bool({"--multirun", "-m"} & {*argv})
+    sweeps = _is_multirun(argv)
     return [_path_quoted(arg, sweeps) for arg in argv]
 
 
@@ -87,7 +87,7 @@ def _torn(words: Sequence[str]) -> str | None:
 def unreadable(argv: Sequence[str]) -> str | None:
     """What is wrong with the first word that Hydra's grammar refuses, and how it is written; None if nothing is."""
     parser = OverridesParser.create()
-    sweeps = any(arg in ("-m", "hydra.mode=MULTIRUN") or _is_multirun(arg) for arg in argv)
+    sweeps = _is_multirun(argv)
     for before, arg in zip(["", *argv], argv, strict=False):
         if arg.startswith("-") or before in FLAGS_WITH_VALUE:
             continue
@@ -104,8 +104,11 @@ def unreadable(argv: Sequence[str]) -> str | None:
     return None
 
 
-def _is_multirun(arg: str) -> bool:
-    return len(arg) > 2 and "--multirun".startswith(arg)
+def _is_multirun(argv: Sequence[str]) -> bool:
+    """Whether values may stand for several. NOTE: options may be abbreviated, to `--multi` say."""
+    return any(
+        arg in ("-m", "hydra.mode=MULTIRUN") or (len(arg) > len("--") and "--multirun".startswith(arg)) for arg in argv
+    )
 
 
 def _not_read(before: str, arg: str) -> str:
