@@ -3,6 +3,7 @@
 Prints a line per run, and at the end one line of JSON:
 
 - runs, and how many processes were started, killed -9 (at work: while they held a claim) and paused in them;
+- how many workers with other settings were started between, and refused;
 - longest_wait_seconds: the longest time from a stage's last kill or pause to its end;
 - failures: the seeds of the runs that failed. Their folders are kept, and the exit status is 1.
 
@@ -70,7 +71,7 @@ def succeeds(run: Callable[..., None], folder: Path, seed: int, tally: Tally) ->
 
 def summary(runs: int, tally: Tally, failures: list[int]) -> dict[str, object]:
     """The last line."""
-    counts = {name: getattr(tally, name) for name in ("started", "killed", "killed_at_work", "paused")}
+    counts = {name: getattr(tally, name) for name in ("started", "killed", "killed_at_work", "paused", "refused")}
     return {"runs": runs, **counts, "longest_wait_seconds": round(tally.longest_wait, 2), "failures": failures}
 
 

@@ -27,6 +27,8 @@ class Tally:
     paused: int = 0
     killed_at_work: int = 0
     """How many of the killed held a claim just before (Linux)."""
+    refused: int = 0
+    """How many workers with other settings were started between the others, and refused."""
     longest_wait: float = 0.0
     """Seconds from a stage's last kill or pause, when only live workers were left, to its end."""
 
@@ -64,6 +66,7 @@ class Disturbed:
         self.watched = [x.cohort / name for name in reference.folders(stage)]
         self.n_files = reference.n_files(stage)
         self.limit = LONGEST_WAIT + SLOWNESS * reference.seconds[stage]
+        self.folder = folder
 
     def run(self, n_workers: int) -> None:
         """Disturbs the workers of the stage and brings it to its end; no worker outlives this."""
@@ -73,7 +76,10 @@ class Disturbed:
             self.disturb()
             if self.rng.random() < 0.3:
                 self.disturb()
+            if self.rng.random() < 0.5:
+                self.change_settings()
             self.finish()
+            self.change_settings()
         finally:
             self.group.end()
             self.tally.killed += len(self.killed)
@@ -96,6 +102,21 @@ class Disturbed:
             self.pause(live.pop(), live[:1] if "kill" in happens else [])
         elif "kill" in happens:
             self.kill(live if "all" in happens else live[: self.rng.choice([1, 1, 2])])
+
+    def change_settings(self) -> None:
+        """Starts a worker with other settings; it refuses, as soon as anything was made with those of the others."""
+        if not any(self.has_made_something(folder) for folder in self.x.cohort.rglob(".provenance")):
+            return
+        other = Workers(self.folder)
+        other.start(command(self.x, self.stage, "worker=0", "++code_modifiers=[]"))
+        assert other.wait() == [1], other.text()
+        assert "settings.code_modifiers: (none) -> []" in other.text(), other.text()
+        self.tally.refused += 1
+
+    def has_made_something(self, folder: Path) -> bool:
+        """Whether workers of the stage have left a record, or noted an output, in a folder of such."""
+        notes = [folder / f"{self.stage}.record", *(folder / f"{self.stage}.run").glob("*.jsonl")]
+        return any(path.is_file() and path.stat().st_size for path in notes)
 
     def kill(self, which: list[int]) -> None:
         """Kills -9 some workers; sometimes another takes the place of one of them at once."""

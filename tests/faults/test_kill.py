@@ -68,7 +68,8 @@ def test_what_a_killed_worker_left_goes_though_all_is_done(reference: Reference,
     stage = "merge_to_MEDS_cohort"
     x = reference.before(stage, tmp_path)
     run_stage(x, stage)
-    for name in ("train/.0.parquet.lock", "train/.tmp.0.parquet", f".provenance/.tmp.{stage}.run.0a1b2c3d"):
+    left = ("train/.0.parquet.lock", f".provenance/.{stage}.record.lock", f".provenance/.tmp.{stage}.run.0a1b2c3d")
+    for name in (*left, "train/.tmp.0.parquet"):
         (x.cohort / stage / name).mkdir() if ".run" in name else (x.cohort / stage / name).touch()
     run_stage(x, stage)
     reference.check(x.cohort, stage)

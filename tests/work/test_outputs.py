@@ -170,6 +170,15 @@ def test_files_that_the_stage_did_not_make_stay(tmp_path):
     assert cutoffs(tmp_path) == [7, 1, 1]
 
 
+def test_a_worker_that_is_refused_leaves_nothing(tmp_path):
+    run(tmp_path)
+    before = files_below(tmp_path, logs=True)
+    with pytest.raises(FileExistsError):
+        run(tmp_path, B)
+    assert files_below(tmp_path, logs=True) == before
+    assert not (tmp_path / ".provenance/stage.run").exists()
+
+
 @pytest.mark.parametrize("asked", [{}, {"keep": True}])
 def test_files_that_later_stages_would_read_too_are_named(tmp_path, asked):
     write_table(tmp_path / "mine.parquet", pl.DataFrame({"cutoff": [7]}))

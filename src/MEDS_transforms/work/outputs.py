@@ -194,7 +194,7 @@ class StageOutputs:
         """
         names = [self._name(unit.claim_fp) for unit in units]
         if self._is_finished(names):
-            self.run.clear_away()
+            self._clear_away()
             yield
             return
         unknown = self._unknown(units)
@@ -357,6 +357,15 @@ class StageOutputs:
                 self._write_record({name: dict(self._done[name]) for name in names})
             if ours:
                 lock_path(path).unlink(missing_ok=True)
+
+    def _clear_away(self) -> None:
+        """Removes what a worker left that was killed just after it had written the record."""
+        self.run.clear_away()
+        lock_fp = lock_path(record_path(self.folder, self.stage))
+        if lock_fp.exists():
+            with try_lock(lock_fp) as ours:
+                if ours:
+                    lock_fp.unlink(missing_ok=True)
 
     def _write_record(self, outputs: Units) -> None:
         own_folder = self._name(self.own_folder) if self.own_folder else None

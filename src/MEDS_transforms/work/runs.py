@@ -18,7 +18,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -100,14 +100,21 @@ class Run:
 
     @contextmanager
     def taking_part(self) -> Iterator[None]:
-        """Shows to others that this worker is alive, as long as it is."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Shows to others that this worker is alive, as long as it is; leaves no folder where nothing was begun."""
         mark = self.path / f"{_WORKER}{self.me}"
-        with try_lock(mark, wait=True):  # another worker holds it for a moment, to see whether this one lives
+        with ExitStack() as held:
+            while True:
+                self.path.mkdir(parents=True, exist_ok=True)
+                with suppress(FileNotFoundError):  # another worker, which was refused, has removed the empty folder
+                    # Waits, since another worker holds it for a moment to see whether this one lives.
+                    held.enter_context(try_lock(mark, wait=True))
+                    break
             try:
                 yield
             finally:
                 mark.unlink(missing_ok=True)
+                with suppress(OSError):
+                    self.path.rmdir()
 
     def others_at_work(self) -> list[str]:
         """The live workers of the run but this one, as `<host>-<pid>`.
