@@ -5,10 +5,6 @@ Workers share the shards. The remaining rows keep their order.
 Input: data shards with the column code (and the code modifiers), and code metadata with code/n_subjects or
 code/n_occurrences, if there is a limit for it. Output: the shards, with the same columns. With any limit, rows whose
 code is not in the metadata are dropped, too.
-
-Keys of stage_configs.filter_measurements:
-  - min_subjects_per_code (int; default null, no limit): fewest subjects a code must have, by code/n_subjects.
-  - min_occurrences_per_code (int; default null, no limit): fewest rows a code must have, by code/n_occurrences.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +18,7 @@ from ..dataset.io import Frame
 from ..dataset.measurements import checked
 from ..dataset.schema import CODE, CODE_N_OCCURRENCES, CODE_N_SUBJECTS
 from ..mapreduce.mapper import map_stage
-from .limits import read_limit
+from ..settings.checks import checked_value
 
 LIMITED = {"min_subjects_per_code": CODE_N_SUBJECTS, "min_occurrences_per_code": CODE_N_OCCURRENCES}
 """The keys, and the column of the code metadata that each limits."""
@@ -40,7 +36,7 @@ def filter_measurements(
         ValueError: the code metadata lacks a column that is limited, or has several rows for one code; when applied,
             the shard lacks a column.
     """
-    limits = {column: read_limit(stage_cfg, key) for key, column in LIMITED.items()}
+    limits = {column: checked_value("filter_measurements", stage_cfg, key) for key, column in LIMITED.items()}
     limits = {column: limit for column, limit in limits.items() if limit is not None}
     if not limits:
         return lambda df: df
