@@ -1,7 +1,4 @@
-"""Fills in the console scripts of the package: one for every stage of the table in `stages.py`, and the runner.
-
-That module is run by itself, not imported: whoever builds the package has none of its requirements.
-"""
+"""What the build adds to pyproject.toml: the console scripts, one for each stage of the table in `stages.py`."""
 
 import runpy
 from pathlib import Path
@@ -10,11 +7,10 @@ from typing import Any
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 
-class StageScripts(MetadataHookInterface):
-    """The metadata hook that hatchling calls."""
+class ConsoleScripts(MetadataHookInterface):
+    """Fills `[project.scripts]`."""
 
     def update(self, metadata: dict[str, Any]) -> None:
-        """Adds `scripts`."""
-        table = runpy.run_path(str(Path(self.root, "src", "MEDS_transforms", "stages.py")))
-        stages = {table["script_of"](stage): "MEDS_transforms.cli.script:main" for stage in table["STAGES"]}
-        metadata["scripts"] = {**stages, "MEDS_transform-runner": "MEDS_transforms.runner:main"}
+        """Adds the scripts; the package itself need not be importable yet."""
+        table = runpy.run_path(str(Path(self.root) / "src" / "MEDS_transforms" / "stages.py"))
+        metadata["scripts"] = table["console_scripts"]()

@@ -1,28 +1,34 @@
-"""Writes a documentation page per stage, from the stage's docstring and its commented YAML.
+"""Writes a documentation page per stage, from the stage's docstring, its keys and its YAML, and one of columns.
 
-mkdocs-gen-files runs this file when the documentation is built. The stages are those of the table in
-stages.py. Modules are read, not imported: the documentation needs none of the package's
-requirements.
+mkdocs-gen-files runs this file when the documentation is built, and mkdocs itself calls `on_config`, which lists the
+pages in the navigation. The stages are those of `MEDS_transforms.stages`. Their modules are read, not imported.
 """
 
-import ast
 import re
-import runpy
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "src" / "MEDS_transforms"
+import yaml
+
+from MEDS_transforms.dataset.schema import COLUMNS
+from MEDS_transforms.settings.packaged import EXTRACT_CONFIG_YAML, PREPROCESS_CONFIG_YAML
+from MEDS_transforms.settings.resolvers import module_docstring
+from MEDS_transforms.settings.words import list_of_keys
+from MEDS_transforms.stages import Stage, packaged_stages
 
 
 @dataclass(frozen=True)
-class Stage:
+class Page:
     """A stage as the documentation needs it."""
 
-    name: str
-    script: str
+    stage: Stage
     docstring: str
     yaml: str
+
+    @property
+    def name(self) -> str:
+        """The stage's name."""
+        return self.stage.name
 
     @property
     def summary(self) -> str:
@@ -30,22 +36,23 @@ class Stage:
         return " ".join(self.docstring.partition("\n\n")[0].split())
 
 
-def find_stages(package: Path = PACKAGE) -> list[Stage]:
-    """The stages of the package's table, in its order. NOTE: the table is run by itself, without the package."""
-    table = runpy.run_path(str(package / "stages.py"))
-    return [read_stage(name, table["script_of"](name)) for name in table["STAGES"]]
+def find_stages() -> list[Page]:
+    """The stages of the package: those of the packaged pipelines in their order, then the others."""
+    pipelines = (yaml.safe_load(path.read_text()) for path in (EXTRACT_CONFIG_YAML, PREPROCESS_CONFIG_YAML))
+    order = [stage for pipeline in pipelines for stage in pipeline["stages"]]
+    stages = packaged_stages()
+    first = [name for name in order if name in stages]
+    return [read_stage(stages[name]) for name in dict.fromkeys([*first, *stages])]
 
 
-def read_stage(name: str, script: str) -> Stage:
-    """Looks up the module and the YAML of a stage, which both bear its name."""
-    modules = sorted(PACKAGE.glob(f"*/{name}.py"))
-    if len(modules) != 1:
-        raise ValueError(f"{script} should have one module {name}.py below {PACKAGE}, it has {modules}.")
-    docstring = ast.get_docstring(ast.parse(modules[0].read_text(encoding="utf-8")))
+def read_stage(stage: Stage) -> Page:
+    """Reads what a stage's files say."""
+    docstring = module_docstring(stage.module)
     if not docstring:
-        raise ValueError(f"{modules[0]} has no docstring: it is the help of {script}, and its page.")
-    config = PACKAGE / "configs" / "stage_configs" / f"{name}.yaml"
-    return Stage(name, script, docstring, config.read_text(encoding="utf-8") if config.is_file() else "")
+        raise ValueError(f"{stage.module} has no docstring: it is the help of {stage.script}, and its page.")
+    text = stage.block_fp.read_text(encoding="utf-8") if stage.block_fp else ""
+    without_declarations = re.sub(r"^ *#.*\n", "", text, flags=re.MULTILINE)
+    return Page(stage, docstring, without_declarations)
 
 
 def as_markdown(docstring: str) -> str:
@@ -53,15 +60,15 @@ def as_markdown(docstring: str) -> str:
     return re.sub(r"^(\S.*)\n(?= *- )", r"\1\n\n", docstring, flags=re.MULTILINE)
 
 
-def stage_page(stage: Stage) -> str:
+def stage_page(page: Page) -> str:
     """The page of one stage."""
-    parts = [f"# {stage.name}", f"Script: `{stage.script}`", as_markdown(stage.docstring)]
-    if stage.yaml:
-        parts += ["## Keys and defaults", f"```yaml\n{stage.yaml.strip()}\n```"]
+    parts = [f"# {page.name}", f"Script: `{page.stage.script}`", as_markdown(page.docstring)]
+    parts += ["## Keys", as_markdown(list_of_keys(page.name))]
+    parts += ["## Defaults", f"```yaml\n{page.yaml.strip()}\n```"]
     return "\n\n".join(parts) + "\n"
 
 
-def index_page(stages: list[Stage]) -> str:
+def index_page(stages: list[Page]) -> str:
     """The page that lists the stages."""
     rows = "\n".join(f"| [{s.name}]({s.name}.md) | {s.summary} |" for s in stages)
     return (
@@ -71,15 +78,39 @@ def index_page(stages: list[Stage]) -> str:
     )
 
 
+def columns_page() -> str:
+    """The page of the columns, with a table for each kind of file."""
+    parts = ["# Columns", "Every column that the stages read or write by name. Other columns are carried along."]
+    for found_in in dict.fromkeys(column.found_in for column in COLUMNS):
+        columns = [column for column in COLUMNS if column.found_in == found_in]
+        rows = "\n".join(f"| `{c.name}` | {_dtype(c.dtype)} | {c.unit} | {c.meaning} |" for c in columns)
+        parts.append(f"## {found_in.capitalize()}\n\n| column | dtype | unit | meaning |\n|---|---|---|---|\n{rows}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _dtype(dtype: Any) -> str:
+    """A dtype without the names of its parameters."""
+    return str(dtype).replace("time_unit='us', time_zone=None", "us")
+
+
 def write_pages() -> None:
     """Hands the pages to mkdocs."""
     import mkdocs_gen_files
 
     stages = find_stages()
-    pages = {stage.name: stage_page(stage) for stage in stages} | {"index": index_page(stages)}
+    pages = {f"stages/{page.name}": stage_page(page) for page in stages}
+    pages |= {"stages/index": index_page(stages), "reference/columns": columns_page()}
     for name, text in pages.items():
-        with mkdocs_gen_files.open(f"stages/{name}.md", "w") as page:
+        with mkdocs_gen_files.open(f"{name}.md", "w") as page:
             page.write(text)
+
+
+def on_config(config: Any) -> Any:
+    """Adds the pages to the section "Stages" of the navigation; an event of mkdocs."""
+    for section in config["nav"]:
+        if "Stages" in section:
+            section["Stages"] += [{page.name: f"stages/{page.name}.md"} for page in find_stages()]
+    return config
 
 
 # NOTE: mkdocs-gen-files runs the file under this name; the tests import it.

@@ -24,12 +24,13 @@ from jsonschema import validate
 from omegaconf import DictConfig, OmegaConf
 from polars.testing import assert_frame_equal
 
-from MEDS_transforms.settings.packaged import CONFIG_DIR
-from MEDS_transforms.stages import STAGES, is_extraction, module_of
+from MEDS_transforms.settings.packaged import CONFIG_DIR, EXTRACT_CONFIG_YAML
+from MEDS_transforms.stages import packaged_stages
 
 SCRIPTS = Path(sys.executable).parent
 
-EXTRACTION_STAGES = [stage for stage, module in STAGES.items() if is_extraction(module)]
+EXTRACTION_STAGES: list[str] = yaml.safe_load(EXTRACT_CONFIG_YAML.read_text())["stages"]
+"""The extraction stages in the order of the packaged pipeline; that these are all of them is tested."""
 
 
 def write_table(path: Path, content: pl.DataFrame | str | bytes) -> Path:
@@ -254,7 +255,7 @@ class Preprocessing:
     def run(self, stage: str, *stages: str, **block: Any) -> dict[str, pl.DataFrame]:
         """Runs a stage in this process; returns the shards that it wrote."""
         cfg = self.cfg(stage, *stages, **block)
-        import_module(module_of(stage) or stage).main(cfg)
+        import_module(packaged_stages()[stage].module).main(cfg)
         return self.shards(Path(cfg.stage_cfg.output_dir))
 
     def shards(self, folder: Path) -> dict[str, pl.DataFrame]:

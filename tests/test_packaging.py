@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tomllib
 from importlib.metadata import entry_points
-from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -16,15 +15,17 @@ import pytest
 import yaml
 
 import MEDS_transforms
-from MEDS_transforms.stages import STAGES, is_extraction, script_of
+from helpers import EXTRACTION_STAGES
+from MEDS_transforms.dataset.schema import COLUMNS
+from MEDS_transforms.settings.declarations import common_keys, stage_block
+from MEDS_transforms.stages import EXTRACT, console_scripts, module_path, packaged_blocks, packaged_stages
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = Path(sys.executable).parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-STAGE_SCRIPTS = [script_of(stage) for stage in STAGES]
-CONSOLE_SCRIPTS = [*STAGE_SCRIPTS, "MEDS_transform-runner"]
+CONSOLE_SCRIPTS = console_scripts()
+STAGE_SCRIPTS = [stage.script for stage in packaged_stages().values()]
 PACKAGE = Path(MEDS_transforms.__file__).parent
-EXTRACTION = [stage for stage, module in STAGES.items() if is_extraction(module)]
 
 
 def stage_of(script: str) -> str:
@@ -50,9 +51,11 @@ def gen_stages() -> ModuleType:
 
 
 def test_installed_scripts_are_those_of_the_project() -> None:
-    installed = {e.name for e in entry_points(group="console_scripts") if e.name.startswith("MEDS_")}
-    assert installed == set(CONSOLE_SCRIPTS)
-    assert {f"MEDS_extract-{stage}" for stage in EXTRACTION} <= set(installed)
+    installed = {e.name: e.value for e in entry_points(group="console_scripts") if e.name.startswith("MEDS_")}
+    assert installed == CONSOLE_SCRIPTS
+    extraction = [stage.script for stage in packaged_stages().values() if stage.prefix == EXTRACT]
+    assert sorted(extraction) == sorted(f"MEDS_extract-{stage}" for stage in EXTRACTION_STAGES)
+    assert "scripts" in PYPROJECT["project"]["dynamic"]
 
 
 @pytest.mark.parametrize("script", STAGE_SCRIPTS)
@@ -121,34 +124,46 @@ def test_help_of_the_package_explains_its_functions() -> None:
     assert "rwlock_wrap(in_fp" in text
 
 
-def test_every_key_of_every_stage_has_a_comment() -> None:
-    for path in sorted((PACKAGE / "configs" / "stage_configs").glob("*.yaml")):
-        lines = path.read_text(encoding="utf-8").splitlines()
-        for before, line in pairwise(lines):
-            key = re.fullmatch(r"  (\w+):.*", line)
-            if key and not key[1].startswith("_") and key[1] not in MEDS_transforms.INFERRED_STAGE_KEYS:
-                assert before.strip().startswith("#"), f"{path.name}: {key[1]}"
+@pytest.mark.parametrize("stage", sorted(packaged_blocks()))
+def test_every_key_of_every_stage_is_declared(stage: str) -> None:
+    block = stage_block(stage)
+    assert block is not None
+    settings = set(block.default) - set(common_keys())
+    assert {name for name, key in block.keys.items() if key.meaning and key.own_schema} == settings
 
 
 def test_pages_are_written_for_the_stages_with_a_script(gen_stages: ModuleType) -> None:
-    stages = gen_stages.find_stages()
-    assert [stage.script for stage in stages] == STAGE_SCRIPTS
-    index = gen_stages.index_page(stages)
-    for stage in stages:
-        page = gen_stages.stage_page(stage)
-        module = next(PACKAGE.glob(f"*/{stage.name}.py"))
-        docstring = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8")))
+    pages = gen_stages.find_stages()
+    assert sorted(page.stage.script for page in pages) == sorted(STAGE_SCRIPTS)
+    assert [page.name for page in pages][: len(EXTRACTION_STAGES)] == EXTRACTION_STAGES
+    index = gen_stages.index_page(pages)
+    for page in pages:
+        text = gen_stages.stage_page(page)
+        docstring = ast.get_docstring(ast.parse(module_path(page.stage.module).read_text(encoding="utf-8")))
         assert docstring
-        assert " ".join(docstring.split()) in " ".join(page.split())
-        assert page.startswith(f"# {stage.name}\n")
-        assert f"]({stage.name}.md)" in index
-        assert yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])[stage.name] is not None
+        assert " ".join(docstring.split()) in " ".join(text.split())
+        assert text.startswith(f"# {page.name}\n")
+        assert all(f"- {key} (" in text for key in stage_block(page.name).keys)
+        assert f"]({page.name}.md)" in index
+        assert yaml.safe_load(text.rpartition("```yaml\n")[2].partition("```")[0])[page.name] is not None
 
 
 def test_navigation_lists_the_stages(gen_stages: ModuleType) -> None:
-    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
-    listed = next(section["Stages"] for section in nav if "Stages" in section)[1:]
-    assert listed == [{s.name: f"stages/{s.name}.md"} for s in gen_stages.find_stages()]
+    config = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    assert config["hooks"] == ["docs/gen_stages.py"]
+    nav = gen_stages.on_config(config)["nav"]
+    listed = next(section["Stages"] for section in nav if "Stages" in section)
+    assert listed == [
+        {"All stages": "stages/index.md"},
+        *({page.name: f"stages/{page.name}.md"} for page in gen_stages.find_stages()),
+    ]
+
+
+def test_the_page_of_columns_has_them_all(gen_stages: ModuleType) -> None:
+    page = gen_stages.columns_page()
+    assert "| `numeric_value` | Float32 | the one that the code implies | its value |\n" in page
+    assert "| `time` | Datetime(us) |" in page
+    assert all(f"| `{column.name}` | " in page for column in COLUMNS)
 
 
 def test_changelog_has_the_version() -> None:
@@ -162,21 +177,3 @@ def test_extras_are_named_as_every_pip_knows_them(path: str) -> None:
     named = set(re.findall(r"(?:has-|\[|\")(\w+[-_]parallelism)\b", text))
     assert named
     assert named <= {name.replace("_", "-") for name in PYPROJECT["project"]["optional-dependencies"]}
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        *(f"MEDS_transforms.{module}" for module in STAGES.values()),
-        "MEDS_transforms.runner",
-        "MEDS_transforms.runner.run",
-    ]
-    + [f"MEDS_transforms.{name}" for name in ("aggregate_code_metadata", "fit_vocabulary_indices", "reshard_to_split")],
-)
-def test_modules_run_as_programs(module: str) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", module, "--help"], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert "**Pipeline description:**" in ran.stdout
-    assert "RuntimeWarning" not in ran.stderr

@@ -1,8 +1,8 @@
-"""The former place of the stage aggregate_code_metadata, whose home is `metadata.aggregate_code_metadata`."""
+"""The former place of `MEDS_transforms.metadata.aggregate_code_metadata`."""
 
-from .metadata.aggregate_code_metadata import main
+from .metadata.aggregate_code_metadata import count_subjects_once, main, merge, read_parts, run, summarize
 
-__all__ = ["main"]
+__all__ = ["count_subjects_once", "main", "merge", "read_parts", "run", "summarize"]
 
 if __name__ == "__main__":
     main()

@@ -1,8 +1,8 @@
-"""The former place of the stage fit_vocabulary_indices, whose home is `metadata.fit_vocabulary_indices`."""
+"""The former place of `MEDS_transforms.metadata.fit_vocabulary_indices`."""
 
-from .metadata.fit_vocabulary_indices import main
+from .metadata.fit_vocabulary_indices import main, run, with_vocabulary_indices
 
-__all__ = ["main"]
+__all__ = ["main", "run", "with_vocabulary_indices"]
 
 if __name__ == "__main__":
     main()

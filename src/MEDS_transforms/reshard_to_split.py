@@ -1,8 +1,8 @@
-"""The former place of the stage reshard_to_split, whose home is `transforms.reshard_to_split`."""
+"""The former place of `MEDS_transforms.transforms.reshard_to_split`."""
 
-from .transforms.reshard_to_split import main
+from .transforms.reshard_to_split import Resharding, check_settings, main, put_apart, put_together, read_splits, run
 
-__all__ = ["main"]
+__all__ = ["Resharding", "check_settings", "main", "put_apart", "put_together", "read_splits", "run"]
 
 if __name__ == "__main__":
     main()

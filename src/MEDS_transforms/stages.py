@@ -1,67 +1,135 @@
-"""Every stage that comes with the package: its name, which is its script's, and the module that runs it.
+"""The table of stages: what each is called, which module runs it, and where its keys are declared.
 
-This table is all there is to the registration of a stage: console scripts, documentation pages and the tests' lists
-come from it. Packages of others add stages of theirs under the entry-point group `MEDS_transforms.stages`.
+A stage of this package is a module in one of `FOLDERS` and a file of the same name in `configs/stage_configs`. A stage
+of another package is an entry point of the group `MEDS_transforms.stages` (stage = module), with `<module>.yaml` beside
+the module. Console scripts, defaults lists, help, documentation and tests follow from this table;
+`python -m MEDS_transforms.stages` prints it.
+
+NOTE: the build reads this file before the package is installed, so it imports the standard library alone.
 """
 
-from importlib.metadata import entry_points
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-STAGES = {
-    "shard_events": "extract.shard_events",
-    "split_and_shard_subjects": "extract.split_and_shard_subjects",
-    "convert_to_sharded_events": "extract.convert_to_sharded_events",
-    "merge_to_MEDS_cohort": "extract.merge_to_MEDS_cohort",
-    "extract_code_metadata": "extract.extract_code_metadata",
-    "finalize_MEDS_metadata": "extract.finalize_MEDS_metadata",
-    "finalize_MEDS_data": "extract.finalize_MEDS_data",
-    "aggregate_code_metadata": "metadata.aggregate_code_metadata",
-    "fit_vocabulary_indices": "metadata.fit_vocabulary_indices",
-    "reshard_to_split": "transforms.reshard_to_split",
-    "filter_measurements": "filters.filter_measurements",
-    "filter_subjects": "filters.filter_subjects",
-    "reorder_measurements": "transforms.reorder_measurements",
-    "add_time_derived_measurements": "transforms.add_time_derived_measurements",
-    "extract_values": "transforms.extract_values",
-    "normalization": "transforms.normalization",
-    "occlude_outliers": "transforms.occlude_outliers",
-    "tokenization": "transforms.tokenization",
-    "tensorization": "transforms.tensorization",
-}
-"""Stages and their modules, below this package, in the order of the documentation."""
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
-EXTRACT_PREFIX, TRANSFORM_PREFIX = "MEDS_extract-", "MEDS_transform-"
-PREFIXES = (EXTRACT_PREFIX, TRANSFORM_PREFIX)
-RUNNER = "runner"
-PLUGINS = "MEDS_transforms.stages"
-"""The entry-point group in which other packages name their stages: `name = "package.module"`."""
+PACKAGE = "MEDS_transforms"
+ROOT = Path(__file__).parent
+BLOCKS_DIR = ROOT / "configs" / "stage_configs"
+STAGE_KEYS_FP = ROOT / "configs" / "_stage.yaml"
+"""The keys that every stage has."""
+ENTRY_POINT_GROUP = "MEDS_transforms.stages"
+EXTRACT, TRANSFORM = "MEDS_extract", "MEDS_transform"
+FOLDERS = {"extract": EXTRACT, "filters": TRANSFORM, "metadata": TRANSFORM, "transforms": TRANSFORM}
+"""Where the modules of stages are, and what their scripts' names begin with."""
 
 
-def is_extraction(module: str) -> bool:
-    """Whether a module of the package is of a stage of the extraction."""
-    return ".extract." in f".{module}"
+@dataclass(frozen=True)
+class Stage:
+    """One stage: its name, its module, the file of its keys (None: it declares none), and its script's prefix."""
+
+    name: str
+    module: str
+    block_fp: Path | None
+    prefix: str = TRANSFORM
+
+    @property
+    def script(self) -> str:
+        """The name of the stage's console script; stages of other packages need not have one."""
+        return f"{self.prefix}-{self.name}"
 
 
-def script_of(stage: str) -> str:
-    """The name of the console script of one of the package's stages.
+@cache
+def packaged_stages() -> dict[str, Stage]:
+    """The stages of this package by name, folder by folder."""
+    blocks = packaged_blocks()
+    return {
+        module.stem: Stage(module.stem, f"{PACKAGE}.{folder}.{module.stem}", blocks[module.stem], prefix)
+        for folder, prefix in FOLDERS.items()
+        for module in sorted((ROOT / folder).glob("*.py"))
+        if module.stem in blocks
+    }
 
-    >>> script_of("shard_events"), script_of("normalization")
-    ('MEDS_extract-shard_events', 'MEDS_transform-normalization')
+
+@cache
+def packaged_blocks() -> dict[str, Path]:
+    """The files with the default blocks of stages; some are of stages that another stage's script runs."""
+    return {path.stem: path for path in sorted(BLOCKS_DIR.glob("*.yaml"))}
+
+
+@cache
+def registered_stages() -> dict[str, Stage]:
+    """The stages that other packages register, by name; the names of packaged stages are taken."""
+    if not _is_group_in_use():
+        return {}
+    from importlib.metadata import entry_points
+
+    found = entry_points(group=ENTRY_POINT_GROUP)
+    return {entry.name: _registered(entry) for entry in found if entry.name not in packaged_blocks()}
+
+
+def _is_group_in_use() -> bool:
+    """Whether the files of any installed package name the group.
+
+    NOTE: a look at these files takes a tenth of the time that the import of importlib.metadata does, for which every
+    `--help` would wait.
     """
-    return f"{EXTRACT_PREFIX if is_extraction(STAGES[stage]) else TRANSFORM_PREFIX}{stage}"
+    files = (file for folder in sys.path for file in Path(folder).glob("*-info/entry_points.txt"))
+    return any(ENTRY_POINT_GROUP in file.read_text(encoding="utf-8", errors="replace") for file in files)
 
 
-def module_of(stage: str) -> str | None:
-    """The module of a stage, of this package or of another one; None for a stage that nobody has registered.
+def _registered(entry: "EntryPoint") -> Stage:
+    path = module_path(entry.value)
+    block_fp = path.with_suffix(".yaml") if path else None
+    return Stage(entry.name, entry.value, block_fp if block_fp and block_fp.is_file() else None)
 
-    >>> module_of("shard_events")
-    'MEDS_transforms.extract.shard_events'
+
+def module_path(module: str) -> Path | None:
+    """The file of a module, without importing it or its parents; None where there is none.
+
+    >>> module_path("MEDS_transforms.filters.filter_subjects").name
+    'filter_subjects.py'
     """
-    if stage in STAGES:
-        return f"{__name__.partition('.')[0]}.{STAGES[stage]}"
-    found = [entry.value for entry in entry_points(group=PLUGINS) if entry.name == stage]
-    return found[0] if found else None
+    top, *rest = module.split(".")
+    spec = find_spec(top)
+    if spec is None:
+        return None
+    if not rest:
+        return Path(spec.origin) if spec.origin else None
+    candidates = (Path(folder, *rest).with_suffix(".py") for folder in spec.submodule_search_locations or ())
+    return next((path for path in candidates if path.is_file()), None)
 
 
-def plugin_stages() -> list[str]:
-    """The names of the stages of other packages."""
-    return sorted(entry.name for entry in entry_points(group=PLUGINS))
+def find_stage(name: str) -> Stage | None:
+    """The stage of this name, of this package or another; None if there is none."""
+    return packaged_stages().get(name) or registered_stages().get(name)
+
+
+def block_fp(name: str) -> Path | None:
+    """The file that declares the keys of a stage; None where nothing is known of it."""
+    if name in packaged_blocks():
+        return packaged_blocks()[name]
+    return registered_stages()[name].block_fp if name in registered_stages() else None
+
+
+def block_names(prefix: str) -> list[str]:
+    """The blocks that a pipeline of extraction or of transforms has by default, those of other packages in both."""
+    stages = packaged_stages()
+    own = [name for name in packaged_blocks() if (stages[name].prefix if name in stages else TRANSFORM) == prefix]
+    return [*own, *(name for name, stage in registered_stages().items() if stage.block_fp)]
+
+
+def console_scripts() -> dict[str, str]:
+    """The console scripts of this package, as `[project.scripts]` lists them."""
+    scripts = {stage.script: f"{PACKAGE}.cli.script:main" for stage in packaged_stages().values()}
+    return scripts | {f"{TRANSFORM}-runner": f"{PACKAGE}.runner:main"}
+
+
+if __name__ == "__main__":
+    for stage in (packaged_stages() | registered_stages()).values():
+        print(f"{stage.name:32}{stage.module}")  # noqa: T201

@@ -15,7 +15,7 @@ from helpers import EXTRACTION_STAGES, SCRIPTS, Extraction, files_below, write_s
 from MEDS_transforms.cli.threads import share_cores
 from MEDS_transforms.settings.folders import INFERRED_STAGE_KEYS
 from MEDS_transforms.settings.packaged import CONFIG_DIR
-from MEDS_transforms.settings.resolvers import module_docstring
+from MEDS_transforms.settings.resolvers import stage_help
 from MEDS_transforms.work.environment import JOURNAL
 from MEDS_transforms.work.journal import read_journal
 
@@ -206,14 +206,14 @@ def test_help_of_a_packaged_script(tmp_path, flags):
     ]
     stage = lines[lines.index("**Stage description:**") + 1 :]
     assert stage
-    for key in ("row_chunksize (int, rows; default 200000000)", "infer_schema_length (int, rows; default 10000)"):
+    for key in ("row_chunksize (whole number of at least 1; rows; default 200000000)", "infer_schema_length ("):
         assert any(key in line for line in stage)
     assert [*tmp_path.iterdir()] == []
 
 
 @pytest.mark.parametrize("stage", EXTRACTION_STAGES)
 def test_every_stage_tells_all_its_keys(stage):
-    own = module_docstring(f"MEDS_transforms.extract.{stage}")
+    own = stage_help(stage, f"MEDS_transforms.extract.{stage}")
     keys = set(OmegaConf.load(CONFIG_DIR / "stage_configs" / f"{stage}.yaml")[stage] or {}) - INFERRED_STAGE_KEYS
     assert [key for key in keys if f"  - {key} (" not in own] == []
     assert "TODO" not in own

@@ -12,8 +12,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
+import yaml
 
 from helpers import EXTRACTION_STAGES, SCRIPTS, Extraction, files_below
+from MEDS_transforms.stages import packaged_stages
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -23,19 +25,7 @@ SMALL = (
 )
 """Overrides of the extraction that give many chunks (17) and shards (8) of few rows."""
 
-PREPROCESSING_STAGES = [
-    "filter_subjects",
-    "add_time_derived_measurements",
-    "preliminary_counts",
-    "filter_measurements",
-    "fit_outlier_detection",
-    "occlude_outliers",
-    "fit_normalization",
-    "fit_vocabulary_indices",
-    "normalization",
-    "tokenization",
-    "tensorization",
-]
+PREPROCESSING_STAGES: list[str] = yaml.safe_load((CONFIGS / "preprocessing.yaml").read_text())["stages"]
 
 SELECTIVE = (
     "stage_configs.filter_subjects.min_events_per_subject=14",
@@ -63,7 +53,8 @@ ON_A_DATASET = [PREPROCESSING, RESHARDING]
 PIPELINES = [EXTRACTION, *ON_A_DATASET]
 STAGES = [stage for pipeline in PIPELINES for stage in pipeline.stages]
 
-AGGREGATIONS = {"preliminary_counts", "fit_outlier_detection", "fit_normalization"}
+AGGREGATIONS = {*PREPROCESSING_STAGES} - {*packaged_stages()}
+"""The stages that run by the script of aggregate_code_metadata."""
 
 
 def pipeline_of(stage: str) -> Pipeline:

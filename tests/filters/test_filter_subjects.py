@@ -115,4 +115,5 @@ def test_the_script(tmp_path):
     assert x.shards(x.cohort / "data")["0"]["subject_id"].unique().to_list() == [4]
     failed = x.script("filter_subjects", ".min_events_per_subject=2.5", "do_overwrite=True")
     assert failed.returncode == 1
-    assert failed.stderr.strip() == "error: min_events_per_subject must be an integer, or null for no limit, not 2.5."
+    where = "stage_configs.filter_subjects.min_events_per_subject"
+    assert failed.stderr.strip() == f"error: {where} must be a whole number or null, not 2.5."

@@ -19,6 +19,7 @@ from hydra import compose, initialize_config_dir
 from faults.cohorts import contents, make_raw, strays
 from helpers import EXTRACTION_STAGES, SCRIPTS, Extraction, Preprocessing, measurements
 from MEDS_transforms.settings.packaged import CONFIG_DIR
+from MEDS_transforms.stages import TRANSFORM, packaged_stages
 
 PREPROCESSING_STAGES = [
     "reshard_to_split",
@@ -34,7 +35,12 @@ PREPROCESSING_STAGES = [
     "tokenization",
     "tensorization",
 ]
-"""Every pre-processing script once, under its own name."""
+"""Every pre-processing script once, under its own name, each with what it needs from those before it."""
+
+
+def test_no_pre_processing_script_is_forgotten() -> None:
+    assert {*PREPROCESSING_STAGES} == {s.name for s in packaged_stages().values() if s.prefix == TRANSFORM}
+
 
 LAUNCHERS = {
     "joblib": ("hydra_plugins.hydra_joblib_launcher", []),
@@ -52,7 +58,6 @@ class Pipeline:
 
     script_prefix: str
     config: str
-    packages: tuple[str, ...]
     stages: list[str]
     overrides: list[str]
     folder: Path
@@ -62,11 +67,9 @@ class Pipeline:
         """Runs all stages in this process."""
         cohort = self.folder / "cohort"
         for stage in self.stages:
-            names = (f"MEDS_transforms.{package}.{stage}" for package in self.packages)
-            module = next(name for name in names if find_spec(name))
             with initialize_config_dir(str(CONFIG_DIR), version_base=None):
                 cfg = compose(self.config, [f"++stage={stage}", f"cohort_dir={cohort}", *self.overrides])
-                import_module(module).main(cfg)
+                import_module(packaged_stages()[stage].module).main(cfg)
             self.after[stage] = self.folder / "after" / stage
             shutil.copytree(cohort, self.after[stage])
 
@@ -94,7 +97,7 @@ def extraction(tmp_path_factory) -> Pipeline:
         "stage_configs.shard_events.row_chunksize=200",
         "stage_configs.split_and_shard_subjects.n_subjects_per_shard=10",
     ]
-    pipeline = Pipeline("MEDS_extract", "_extract", ("extract",), EXTRACTION_STAGES, overrides, folder)
+    pipeline = Pipeline("MEDS_extract", "_extract", EXTRACTION_STAGES, overrides, folder)
     pipeline.run_in_one_process()
     return pipeline
 
@@ -120,8 +123,7 @@ def preprocessing(tmp_path_factory) -> Pipeline:
         "polling_time=1",
         *(f"++stage_configs.{block}" for block in blocks),
     ]
-    packages = ("filters", "metadata", "transforms")
-    pipeline = Pipeline("MEDS_transform", "_preprocess", packages, PREPROCESSING_STAGES, overrides, folder)
+    pipeline = Pipeline("MEDS_transform", "_preprocess", PREPROCESSING_STAGES, overrides, folder)
     pipeline.run_in_one_process()
     return pipeline
 

@@ -13,17 +13,17 @@ import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from ..errors import InputError, nearest
+from ..settings.checks import check_block, check_pipeline
 from ..settings.folders import overlap
 from ..settings.keys import flag, unknown_stage_blocks, unknown_stage_keys
 from ..settings.names import check_names
-from ..settings.packaged import EXTRACT_CONFIG_YAML, PREPROCESS_CONFIG_YAML, plugin_defaults, with_packaged_blocks
+from ..settings.packaged import default_config, with_packaged_blocks
 from ..settings.resolvers import Script
-from ..stages import EXTRACT_PREFIX, STAGES, TRANSFORM_PREFIX, is_extraction, module_of, plugin_stages
+from ..stages import find_stage, packaged_stages, registered_stages
 from ..work.environment import RESUMING
 from .boundary import give_up, hydra_script
 from .overrides import override_key, with_override
@@ -33,57 +33,59 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Runs the stage that the program is named after: `MEDS_transform-filter_subjects`, say."""
-    program = Path(sys.argv[0]).name.removesuffix(".exe")
-    run_by_name(program.removeprefix(EXTRACT_PREFIX).removeprefix(TRANSFORM_PREFIX))
+    """Runs the stage that the program is named after: `MEDS_transform-filter_subjects`; links may have any name."""
+    program = Path(sys.argv[0])
+    names = [path.name.removesuffix(".exe").partition("-")[2] for path in (program, program.resolve())]
+    run_by_name(next(filter(find_stage, names), names[0]))
 
 
-def run_by_name(stage: str) -> None:
+def run_by_name(name: str) -> None:
     """Runs a stage, of this package or of another one that has registered it, as a script."""
-    module = module_of(stage)
-    if module is None:
-        give_up(f"There is no stage {stage!r}{nearest(stage, [*STAGES, *plugin_stages()])}.")
-    stage_script(module, stage=stage)()
+    stage = find_stage(name)
+    if stage is None:
+        give_up(f"There is no stage {name!r}{nearest(name, [*packaged_stages(), *registered_stages()])}.")
+    stage_script(stage.module, stage=name)()
 
 
 def stage_script(module: str, config: Path | None = None, stage: str | None = None) -> Callable[..., None]:
     """The `main` of a stage module that has a function `run(cfg)`.
 
-    `main()` runs the stage as a Hydra application on the command line, with `config` as its default
-    configuration (that of the extraction or of pre-processing, by the module) and, where the command line names no
-    stage, the one of this name, by default the module's. `main(cfg)` runs just the stage.
+    `main()` runs the stage as a Hydra application on the command line and, where the command line names no stage, under
+    the name `stage`. `main(cfg)` runs just the stage.
+
+    Args:
+        module: the module's import path.
+        config: the default configuration; default: the packaged one for stages of this kind.
+        stage: the stage's name; default: that of the module.
     """
-    config = config or (EXTRACT_CONFIG_YAML if is_extraction(module) else PREPROCESS_CONFIG_YAML)
-    stage = stage or module.rpartition(".")[2]
+    name = stage or module.rpartition(".")[2]
 
     def main(cfg: DictConfig | None = None) -> None:
         if cfg is not None:
             import_module(module).run(cfg)
             return
-        Script.running = Script(stage, module)
+        Script.running = Script(name, module)
         if "stage" not in map(override_key, sys.argv[1:]):
-            sys.argv[1:] = with_override(sys.argv[1:], f"++stage={stage}")
-        hydra_script(lambda cfg: run_stage(module, cfg), config)
+            sys.argv[1:] = with_override(sys.argv[1:], f"++stage={name}")
+        hydra_script(lambda cfg: run_stage(module, cfg, name), config or default_config(name))
 
     return main
 
 
-def run_stage(module: str, cfg: DictConfig) -> None:
-    """Runs one stage: checks its keys, logs a line at the beginning and a summary at the end."""
+def run_stage(module: str, cfg: DictConfig, script: str) -> None:
+    """Runs one stage, by the script of this name: checks its keys, logs its beginning and its end."""
     started = time.monotonic()
     cfg = with_packaged_blocks(cfg)
     stage = cfg.stage
-    add_defaults(cfg, stage, module)
-    warnings = unknown_stage_keys(stage, cfg.stage_configs.get(stage), module.rpartition(".")[2])
+    warnings = unknown_stage_keys(stage, cfg.stage_configs.get(stage), script)
     if RESUMING not in os.environ:  # else the runner has said it, once for all stages
         warnings += unknown_stage_blocks(cfg.get("stages") or [stage], cfg.stage_configs)
-    flags = {key: flag(cfg, key) for key in ("strict", "do_overwrite")}
-    if warnings and flags["strict"]:
+    _check_values(cfg, script)
+    if warnings and flag(cfg, "strict"):
         raise InputError("\n".join(warnings))
     if wrong := overlap(cfg.get("input_dir"), cfg.get("cohort_dir")):
         raise InputError(wrong)
     check_names([stage], "stage", "The stage cannot run")
-    _check_worker(cfg.get("worker", 0))
     _check_mandatory(stage, cfg.stage_cfg)
     for warning in warnings:
         logger.warning(warning)
@@ -98,19 +100,10 @@ def run_stage(module: str, cfg: DictConfig) -> None:
         logger.warning(warning)
 
 
-def add_defaults(cfg: DictConfig, stage: str, module: str) -> None:
-    """Adds the defaults of a stage of another package, which are in a YAML file beside its module, if there is one."""
-    if (defaults := plugin_defaults(module)) is not None:
-        own = (cfg.get("stage_configs") or {}).get(stage) or {}
-        OmegaConf.update(cfg, f"stage_configs.{stage}", OmegaConf.merge(defaults, own), force_add=True)
-
-
-def _check_worker(worker: Any) -> None:
-    if not isinstance(worker, int) or isinstance(worker, bool) or worker < 0:
-        raise InputError(
-            f"worker must be a whole number from 0 on, not {worker!r}: workers differ in it, and worker 0 merges "
-            "what a metadata stage computed."
-        )
+def _check_values(cfg: DictConfig, script: str) -> None:
+    """Raises an InputError that names every value, of the stage's keys or the general ones, that is not allowed."""
+    if problems := check_block(cfg.stage, cfg.stage_cfg, script) + check_pipeline(cfg):
+        raise InputError("\n".join(f"{problem}." for problem in problems))
 
 
 def _check_mandatory(stage: str, stage_cfg: DictConfig) -> None:

@@ -10,27 +10,24 @@ import pyarrow as pa
 
 from .dtypes import TEXT_DTYPES
 from .io import Frame, write_arrow, write_parquet
-from .schema import (
-    CODE,
-    CODE_METADATA_TYPES,
-    DESCRIPTION,
-    MANDATORY_TYPES,
-    NUMERIC_VALUE,
-    PARENT_CODES,
-    SPLIT,
-    SUBJECT_ID,
-    TIME,
-)
+from .schema import CODE, CODE_METADATA_TYPES, MANDATORY_COLUMNS, MANDATORY_TYPES, SPLIT_TYPES, SUBJECT_ID, TIME
 
-_MEASUREMENT_TYPES = {
-    SUBJECT_ID: pa.int64(),
-    TIME: pa.timestamp("us"),
-    CODE: pa.string(),
-    NUMERIC_VALUE: pa.float32(),
-}
-_CODE_TYPES = {CODE: pa.string(), DESCRIPTION: pa.string(), PARENT_CODES: pa.list_(pa.string())}
 
-SPLITS_SCHEMA = pa.schema([(SUBJECT_ID, pa.int64()), (SPLIT, pa.string())])
+def arrow_type(dtype: pl.DataType) -> pa.DataType:
+    """The arrow type on disk of a column of MEDS.
+
+    >>> arrow_type(pl.List(pl.String())), arrow_type(pl.Datetime("us"))
+    (ListType(list<item: string>), TimestampType(timestamp[us]))
+    """
+    if isinstance(dtype, pl.List):
+        return pa.list_(arrow_type(dtype.inner))  # type: ignore[arg-type]
+    return pa.string() if dtype == pl.String else pl.Series(dtype=dtype).to_arrow().type
+
+
+_MEASUREMENT_TYPES = {column: arrow_type(MANDATORY_TYPES[column]) for column in MANDATORY_COLUMNS}
+_CODE_TYPES = {column: arrow_type(dtype) for column, dtype in CODE_METADATA_TYPES.items()}
+
+SPLITS_SCHEMA = pa.schema([(column, arrow_type(dtype)) for column, dtype in SPLIT_TYPES.items()])
 """The columns of `subject_splits.parquet`."""
 
 

@@ -1,26 +1,6 @@
-"""Every column of a MEDS dataset: its name, dtype, unit and meaning, in one place.
+"""Every column of a MEDS dataset: its name, dtype, unit and meaning, in one place: `COLUMNS`."""
 
-| column | dtype | meaning |
-|---|---|---|
-| `subject_id` | Int64 | the subject that was measured |
-| `time` | Datetime[us] | when, without a zone (UTC where the source had one); null: static |
-| `code` | String | what was measured |
-| `numeric_value` | Float32 | its value, in the unit that the code implies |
-| `categorical_value`, `text_value` | String | a value that is not a number |
-| `description` | String | a code in words (code metadata) |
-| `parent_codes` | List(String) | more general codes (code metadata) |
-| `numeric_value/is_inlier` | Boolean | whether the value is near its code's mean; null: no value or no mean |
-| `code/n_subjects`, `code/n_occurrences` | unsigned | subjects with the code; rows (code metadata) |
-| `values/n_subjects`, `values/n_occurrences` | unsigned | the same over rows with a value, neither null nor NaN |
-| `values/n_ints` | unsigned | those of these values that are whole numbers |
-| `values/sum`, `values/sum_sqd`, `values/min`, `values/max` | Float32 | of these values |
-| `values/mean`, `values/std` | Float64 | of these values; `std` is that of a population |
-| `values/quantiles` | Struct of Float32 | of these values, each as `values/quantile/<q>` |
-| `code/vocab_index` | unsigned | the number of a code in the vocabulary, from 1 (code metadata) |
-| `split` | String | the split of a subject: `train`, `tuning`, `held_out` or a name of the user's |
-| `start_time` | Datetime[us] | the time of a subject's first event (tokenized data) |
-| `time_delta_days` | List(Float32) | days since the previous event, NaN for the first (tokenized data) |
-"""
+from typing import NamedTuple
 
 import polars as pl
 
@@ -59,25 +39,70 @@ TRAIN_SPLIT = "train"
 START_TIME = "start_time"
 TIME_DELTA_DAYS = "time_delta_days"
 
+
+class Column(NamedTuple):
+    """A column: its dtype (in words where it depends on the values), unit and meaning, and the files that have it."""
+
+    name: str
+    dtype: pl.DataType | str
+    unit: str
+    meaning: str
+    found_in: str
+
+
+DATA, CODES, SPLITS, TOKENIZED = "data", "code metadata", "splits", "tokenized data"
+_UNSIGNED = "the smallest unsigned type"
+_TEXT, _TIME, _FLOAT, _EXACT = pl.String(), pl.Datetime("us"), pl.Float32(), pl.Float64()
+
+COLUMNS = (
+    Column(SUBJECT_ID, pl.Int64(), "", "the subject that was measured", DATA),
+    Column(TIME, _TIME, "UTC where the source had a zone", "when, without a zone; null: static", DATA),
+    Column(CODE, _TEXT, "", "what was measured", DATA),
+    Column(NUMERIC_VALUE, _FLOAT, "the one that the code implies", "its value", DATA),
+    Column(CATEGORICAL_VALUE, _TEXT, "", "a value that is a category", DATA),
+    Column(TEXT_VALUE, _TEXT, "", "a value that is text", DATA),
+    Column(IS_INLIER, pl.Boolean(), "", "whether the value is near its code's mean; null: no value or no mean", DATA),
+    Column(CODE, _TEXT, "", "the code that a row describes; null: all codes together", CODES),
+    Column(DESCRIPTION, _TEXT, "", "the code in words", CODES),
+    Column(PARENT_CODES, pl.List(_TEXT), "", "more general codes", CODES),
+    Column(CODE_N_SUBJECTS, _UNSIGNED, "subjects", "how many have the code", CODES),
+    Column(CODE_N_OCCURRENCES, _UNSIGNED, "rows", "how many have the code", CODES),
+    Column(VALUES_N_SUBJECTS, _UNSIGNED, "subjects", "how many have a value: not null, NaN or infinite", CODES),
+    Column(VALUES_N_OCCURRENCES, _UNSIGNED, "rows", "how many have such a value", CODES),
+    Column(VALUES_N_INTS, _UNSIGNED, "rows", "how many have such a value that is a whole number", CODES),
+    Column(VALUES_SUM, _FLOAT, "that of the values", "the sum of these values", CODES),
+    Column(VALUES_SUM_SQD, _FLOAT, "its square", "the sum of their squares", CODES),
+    Column(VALUES_MIN, _FLOAT, "that of the values", "the least of them", CODES),
+    Column(VALUES_MAX, _FLOAT, "that of the values", "the greatest of them", CODES),
+    Column(VALUES_MEAN, _EXACT, "that of the values", "their mean", CODES),
+    Column(VALUES_STD, _EXACT, "that of the values", "their standard deviation, that of a population", CODES),
+    Column(VALUES_QUANTILES, "Struct of Float32", "that of the values", f"quantiles: `{VALUES_QUANTILE}<q>`", CODES),
+    Column(VOCAB_INDEX, _UNSIGNED, "", "the number of the code in the vocabulary, from 1", CODES),
+    Column(SUBJECT_ID, pl.Int64(), "", "the subject", SPLITS),
+    Column(SPLIT, _TEXT, "", "its split: `train`, `tuning`, `held_out` or a name of the user's", SPLITS),
+    Column(START_TIME, _TIME, "", "the time of the subject's first event", TOKENIZED),
+    Column(TIME_DELTA_DAYS, pl.List(_FLOAT), "days", "time since the previous event; NaN for the first", TOKENIZED),
+)
+"""The columns, file by file, in the order of the files."""
+
+
+def _types(found_in: str, *names: str) -> dict[str, pl.DataType]:
+    """The dtypes of these columns of a file, in the order of the table."""
+    dtypes = {c.name: c.dtype for c in COLUMNS if c.found_in == found_in and c.name in names}
+    return {name: dtype for name, dtype in dtypes.items() if isinstance(dtype, pl.DataType)}
+
+
 MANDATORY_COLUMNS = [SUBJECT_ID, TIME, CODE, NUMERIC_VALUE]
 """The columns of every MEDS data file, in the order of the files."""
 
-MANDATORY_TYPES: dict[str, pl.DataType] = {
-    SUBJECT_ID: pl.Int64(),
-    TIME: pl.Datetime("us"),
-    CODE: pl.String(),
-    NUMERIC_VALUE: pl.Float32(),
-    CATEGORICAL_VALUE: pl.String(),
-    TEXT_VALUE: pl.String(),
-}
+MANDATORY_TYPES = _types(DATA, *MANDATORY_COLUMNS, CATEGORICAL_VALUE, TEXT_VALUE)
 """The dtypes that MEDS prescribes for the mandatory columns and the optional value columns."""
 
-CODE_METADATA_TYPES: dict[str, pl.DataType] = {
-    CODE: pl.String(),
-    DESCRIPTION: pl.String(),
-    PARENT_CODES: pl.List(pl.String()),
-}
+CODE_METADATA_TYPES = _types(CODES, CODE, DESCRIPTION, PARENT_CODES)
 """The columns of every `codes.parquet`, in the order of the file."""
+
+SPLIT_TYPES = _types(SPLITS, SUBJECT_ID, SPLIT)
+"""The columns of `subject_splits.parquet`, in the order of the file."""
 
 DEPRECATED_NAMES = {
     "numerical_value": NUMERIC_VALUE,

@@ -8,10 +8,6 @@ Output: `<output_dir>/<split>/<n>/<table>/[<start>-<end>).parquet` for every sub
 columns subject_id (Int64), code (String), time (Datetime[us]) and then those of the table's events; events in
 the order of the file, within them rows in the order of the table; `<output_dir>/event_conversion_config.yaml`,
 the event conversion file as it was used; and `<output_dir>/chunks.json`, the names of the chunks.
-
-Keys of stage_configs.convert_to_sharded_events:
-  - do_dedup_text_and_numeric (bool; default True): make a text_value null that is only the numeric_value written
-    as text (compared as 32-bit floats).
 """
 
 import logging

@@ -9,9 +9,6 @@ Input: the merged shards (all splits), the event conversion file, metadata table
 Output: `<output_dir>/<metadata table>.parquet` with `code` (String) and the described columns; then
 `<reducer_output_dir>/codes.parquet` with one row per code, sorted: several descriptions of a code are joined,
 several parent codes are in one list, and if any code has several rows the other columns are lists for all codes.
-
-Keys of stage_configs.extract_code_metadata:
-  - description_separator (text; default a line break): what joins several descriptions of one code.
 """
 
 import logging

@@ -6,10 +6,6 @@ Input: the merged shards; those of the shard map, where there is one, else all t
 Output: `<output_dir>/<split>/<n>.parquet` with the columns subject_id (int64), time (timestamp[us]; null: static), code
 (string), numeric_value (float32), then the others, text among them as large_string; rows sorted as they were, by
 subject and time.
-
-Keys of stage_configs.finalize_MEDS_data:
-  - do_retype (bool; default true): cast columns to these dtypes, and add numeric_value and time as nulls where they
-    are missing; otherwise each of these is an error.
 """
 
 import logging

@@ -10,11 +10,6 @@ Output, in `reducer_output_dir`, which must be called `metadata`:
     without a zone);
   - `subject_splits.parquet`: `subject_id` (int64), `split` (string), in the order of the shard map.
 
-Keys of stage_configs.finalize_MEDS_metadata:
-  - do_retype (bool; default True): cast columns to these dtypes; otherwise another dtype is an error.
-  - include_all_codes (bool; default False): give every code of the data a row, as the MEDS standard asks for, also
-    those that no metadata table describes.
-
 Keys of etl_metadata: dataset_name and dataset_version (text; mandatory) name the dataset.
 """
 

@@ -7,12 +7,6 @@ Input: the pieces of convert_to_sharded_events, the event conversion file, the s
 Output: `<output_dir>/<split>/<n>.parquet` with the columns subject_id (Int64), code (String), time
 (Datetime[us]; null, for static measurements, first) and the union of the events' columns, where columns of the same
 name meet in their common supertype and text wins.
-
-Keys of stage_configs.merge_to_MEDS_cohort:
-  - unique_by ("*", list of columns, or null; default "*"): rows that repeat an earlier one in all columns, or in
-    these, are dropped; null keeps them. Columns that a shard does not have are ignored with a warning.
-  - additional_sort_by (list of columns, or null; default null): what rows are sorted by after subject and time.
-    Columns that a shard does not have are ignored with a warning.
 """
 
 import logging

@@ -6,12 +6,6 @@ its size nor on that of the chunks. Row order stays. Workers share the tables.
 Input: tables (`.parquet`, `.par`, `.csv`, `.csv.gz`) below `data_input_dir`, which is `input_dir` unless set.
 Output: `<output_dir>/<table>/[<start>-<end>).parquet` with the rows `start` (included) to `end` (not included).
 The dtypes of a csv's columns are inferred.
-
-Keys of stage_configs.shard_events:
-  - row_chunksize (int, rows; default 200000000): rows per chunk. A chunk is what one worker of
-    convert_to_sharded_events works on at a time, so that smaller chunks share the work among more workers.
-  - infer_schema_length (int, rows; default 10000): how many rows of a csv decide the dtypes of its columns. A
-    later row that does not fit is an error; raise the number then. null: all rows.
 """
 
 import logging

@@ -4,14 +4,6 @@ Subjects are drawn at random into splits (a seed gives the same splits as releas
 splits; each split is cut into shards. One worker does it; the others find it done.
 
 Input: the chunks of shard_events. Output: `shards_map_fp`, a JSON file {"<split>/<number>": [subject ids]}.
-
-Keys of stage_configs.split_and_shard_subjects:
-  - n_subjects_per_shard (int; default 50000): most subjects in a shard. A shard must fit into a worker's memory
-    several times.
-  - external_splits_json_fp (path; default null): JSON file {"<split>": [subject ids]} of splits that are given;
-    their subjects are not drawn.
-  - split_fracs (mapping; default train 0.8, tuning 0.1, held_out 0.1): the fraction of the other subjects in each
-    split; they sum to 1. A null fraction drops a split.
 """
 
 import json

@@ -5,10 +5,6 @@ Workers share the shards. The remaining rows keep their order.
 Input: data shards with the column code (and the code modifiers), and code metadata with code/n_subjects or
 code/n_occurrences, if there is a limit for it. Output: the shards, with the same columns. With any limit, rows whose
 code is not in the metadata are dropped, too.
-
-Keys of stage_configs.filter_measurements:
-  - min_subjects_per_code (int; default null, no limit): fewest subjects a code must have, by code/n_subjects.
-  - min_occurrences_per_code (int; default null, no limit): fewest rows a code must have, by code/n_occurrences.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,8 +20,8 @@ from ..dataset.measurements import checked
 from ..dataset.schema import CODE, CODE_N_OCCURRENCES, CODE_N_SUBJECTS
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
+from ..settings.checks import checked_value
 from ..settings.keys import code_modifiers
-from .limits import read_limit
 
 LIMITED = {"min_subjects_per_code": CODE_N_SUBJECTS, "min_occurrences_per_code": CODE_N_OCCURRENCES}
 """The keys, and the column of the code metadata that each limits."""
@@ -43,7 +39,7 @@ def filter_measurements(
         ValueError: the code metadata lacks a column that is limited, or has several rows for one code; when applied,
             the shard lacks a column.
     """
-    limits = {column: read_limit(stage_cfg, key) for key, column in LIMITED.items()}
+    limits = {column: checked_value("filter_measurements", stage_cfg, key) for key, column in LIMITED.items()}
     limits = {column: limit for column, limit in limits.items() if limit is not None}
     if not limits:
         return lambda df: df
@@ -64,7 +60,7 @@ def _keep_marked(df: pl.LazyFrame) -> pl.LazyFrame:
 
 def check(cfg: Mapping[str, Any]) -> None:
     """Raises an error where the configuration alone shows that the stage cannot run."""
-    check_revisions(cfg, lambda stage_cfg: [read_limit(stage_cfg, key) for key in LIMITED])
+    check_revisions(cfg, lambda stage_cfg: [checked_value("filter_measurements", stage_cfg, key) for key in LIMITED])
     code_modifiers(cfg)
 
 

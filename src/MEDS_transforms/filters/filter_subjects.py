@@ -3,11 +3,6 @@
 Workers share the shards. The remaining subjects keep all their rows, in order.
 
 Input: data shards with the columns subject_id and time. Output: the shards, with the same columns.
-
-Keys of stage_configs.filter_subjects:
-  - min_measurements_per_subject (int; default null, no limit): fewest rows with a time that a subject must have.
-  - min_events_per_subject (int; default null, no limit): fewest distinct times that a subject must have. The null time
-    of static measurements counts as one.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +17,7 @@ from ..dataset.measurements import begins_event, checked, in_order
 from ..dataset.schema import SUBJECT_ID, TIME
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
-from .limits import read_limit
+from ..settings.checks import checked_value
 
 _BEGINS = internal("begins_event")
 
@@ -33,8 +28,8 @@ def filter_subjects(stage_cfg: Mapping[str, Any]) -> Callable[[Frame], Frame]:
     Raises:
         TypeError: a limit is not an integer.
     """
-    min_measurements = read_limit(stage_cfg, "min_measurements_per_subject")
-    min_events = read_limit(stage_cfg, "min_events_per_subject")
+    min_measurements = checked_value("filter_subjects", stage_cfg, "min_measurements_per_subject")
+    min_events = checked_value("filter_subjects", stage_cfg, "min_events_per_subject")
 
     def keep(df: Frame) -> Frame:
         if min_measurements is None and min_events is None:

@@ -9,17 +9,6 @@ Input: data shards with code, the code modifiers, and as needed subject_id and n
 Output: `<output_dir>/<shard>.parquet`, the parts; `<reducer_output_dir>/codes.parquet` with a row per code and
 modifiers that occur, sorted, null first; columns: the key, the aggregations, then those of the former code metadata.
 Rows without a code count only for all codes together.
-
-Keys of stage_configs.<stage>:
-  - aggregations (list; mandatory): what to compute. Counts have the smallest unsigned type that holds them.
-      code/n_subjects, code/n_occurrences: subjects with the code; rows.
-      values/n_subjects, values/n_occurrences: the same over rows with a value: not null, NaN or infinite.
-      values/n_ints: such values that are whole numbers.
-      values/sum, values/sum_sqd, values/min, values/max: of those values (float32).
-      values/mean, values/std: of those values (float64); the deviation is that of a population.
-      {name: values/quantiles, quantiles: [0.25, 0.5]}: a struct of float32 with a field `values/quantile/<q>` for each
-      quantile: the value at the nearest rank.
-  - do_summarize_over_all_codes (bool; default false): add a row with a null code for all codes together.
 """
 
 from collections.abc import Mapping, Sequence

@@ -7,9 +7,6 @@ to do.
 Input: the code metadata.
 Output: `<reducer_output_dir>/codes.parquet`, the code metadata with `code/vocab_index` (the smallest unsigned type);
 rows in the order in which they were.
-
-Keys of stage_configs.fit_vocabulary_indices:
-  - ordering_method (text; default lexicographic): how codes are ordered; there is no other way.
 """
 
 from collections.abc import Mapping, Sequence

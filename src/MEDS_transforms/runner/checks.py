@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import InputError, UserError, explain
-from ..stages import EXTRACT_PREFIX, STAGES, TRANSFORM_PREFIX, module_of
+from ..stages import EXTRACT, TRANSFORM, packaged_stages
 from .pipeline import Pipeline
 from .plan import StageRun
 
@@ -50,8 +50,8 @@ def _problem(pipeline: Pipeline, run: StageRun) -> str | None:
 def packaged_module(program: Sequence[str]) -> str | None:
     """The module behind a packaged script; None for any other program."""
     name = Path(program[0]).name.removesuffix(".exe") if program else ""
-    stage = name.removeprefix(EXTRACT_PREFIX).removeprefix(TRANSFORM_PREFIX)
-    return module_of(stage) if name != stage and stage in STAGES else None
+    stage = packaged_stages().get(name.removeprefix(EXTRACT).removeprefix(TRANSFORM))
+    return stage.module if stage and stage.script == name else None
 
 
 def stage_config(pipeline: Pipeline, stage: str) -> DictConfig:

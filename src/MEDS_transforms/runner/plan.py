@@ -4,7 +4,6 @@ Nothing here starts a process or writes a file.
 """
 
 import os
-import re
 import shlex
 import shutil
 import sys
@@ -16,15 +15,17 @@ from pathlib import Path
 
 from ..cli.overrides import hydra_value, override_key
 from ..errors import Problems, explain, listed, nearest
+from ..settings.checks import check_block, check_pipeline
+from ..settings.declarations import script_stage
 from ..settings.folders import overlap
 from ..settings.keys import unknown_stage_blocks, unknown_stage_keys
 from ..settings.names import wrong_names
-from ..stages import PREFIXES as SCRIPT_PREFIXES
-from ..stages import plugin_stages
+from ..stages import EXTRACT, PACKAGE, TRANSFORM, find_stage, registered_stages
 from .done import DoneMark, done_mark
 from .pipeline import Pipeline, composed, searchpath_override
 from .stage_runners import PROCESSES, Parallel, StageRunners
 
+SCRIPT_PREFIXES = (f"{EXTRACT}-", f"{TRANSFORM}-")
 KEYS_PER_STAGE = ("stage", "worker")  # what the runner itself overrides
 PROFILER = "hydra_profiler.profiler.ProfilerCallback"
 LAUNCHERS = {
@@ -93,6 +94,7 @@ def plan(
     problems = Problems(f"The pipeline {pipeline.config_fp} cannot be run")
     problems.found += pipeline_problems(pipeline)
     problems.found += stage_runners.problems(stages)
+    problems.found += value_problems(pipeline, stage_runners)
     flags = {key: _flag(pipeline, key, problems) for key in ("strict", "do_overwrite")}
     if flags["strict"]:
         problems.found += unknown_keys(pipeline) + stage_runners.unknown_keys(stages)
@@ -117,7 +119,8 @@ def _flag(pipeline: Pipeline, key: str, problems: Problems) -> bool:
     try:
         return pipeline.flag(key)
     except ValueError as error:
-        problems.add(str(error))
+        if (problem := str(error).removesuffix(".")) not in problems.found:
+            problems.add(problem)
         return False
 
 
@@ -157,12 +160,20 @@ def unknown_keys(pipeline: Pipeline) -> list[str]:
     messages = unknown_stage_blocks(pipeline.stage_names, pipeline.blocks)
     for stage in pipeline.stage_names:
         block = pipeline.block(stage)
-        script = _PACKAGED_SCRIPT.search(str(block.get("_script")))
-        messages += unknown_stage_keys(stage, block, script and script[1])
+        messages += unknown_stage_keys(stage, block, script_stage(block.get("_script")))
     return messages
 
 
-_PACKAGED_SCRIPT = re.compile(rf"\b(?:{'|'.join(SCRIPT_PREFIXES)})(\w+)")
+def value_problems(pipeline: Pipeline, stage_runners: StageRunners) -> list[str]:
+    """A message for every value that its key does not allow, but for stages that a script of the user's own runs."""
+    messages = check_pipeline(pipeline.cfg)
+    for stage in pipeline.stage_names:
+        block = pipeline.block(stage)
+        script = stage_runners.script(stage) or block.get("_script")
+        runs_by = script_stage(script) if script else stage
+        if runs_by:
+            messages += check_block(stage, block, runs_by)
+    return messages
 
 
 def _launcher_problems(
@@ -199,8 +210,8 @@ def _script_words(
     if not words:
         candidates = [f"{prefix}{stage}" for prefix in SCRIPT_PREFIXES]
         found = [path for name in candidates if (path := here.find_program(name))]
-        if not found and stage in plugin_stages():
-            return [sys.executable, "-m", "MEDS_transforms.cli", stage]
+        if not found and find_stage(stage):  # of another package, which need not make a console script of it
+            return [sys.executable, "-m", f"{PACKAGE}.cli", stage]
         if not found:
             problems.add(
                 f"{stage}: no script: there is no {' or '.join(candidates)}{nearest(stage, console_stages())}"
@@ -222,9 +233,9 @@ def program_path(name: str) -> str | None:
 
 
 def console_stages() -> set[str]:
-    """The stages that have a console script beside the running Python."""
+    """The stages that have a console script beside the running Python, or are registered."""
     names = (path.name for prefix in SCRIPT_PREFIXES for path in Path(sys.executable).parent.glob(f"{prefix}*"))
-    return {name.partition("-")[2] for name in names}
+    return {name.partition("-")[2] for name in names} | {*registered_stages()}
 
 
 def module_exists(name: str) -> bool:

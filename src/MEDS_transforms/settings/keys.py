@@ -8,8 +8,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ..errors import InputError, listed, nearest
-from .folders import INFERRED_STAGE_KEYS
-from .packaged import FREE_FORM_STAGES, packaged_stage_keys
+from .declarations import common_keys, declaring_stage, is_free_form
+from .packaged import packaged_stage_keys
 
 logger = logging.getLogger(__name__)
 FORMER_CODE_MODIFIER_KEYS = ("code_modifier_cols", "code_modifier_columns")
@@ -28,11 +28,14 @@ def flag(cfg: Mapping[str, Any], key: str, default: bool = False) -> bool:
     (False, False)
     """
     value = cfg.get(key, default)
-    if value is None:
-        return False
-    if (word := str(value).lower()) not in _YES | _NO:
+    if not is_flag(value):
         raise InputError(f"{key} must be true or false, not {value!r}.")
-    return word in _YES
+    return str(value).lower() in _YES
+
+
+def is_flag(value: Any) -> bool:
+    """Whether a value is true, false, null or one of the words for these."""
+    return value is None or str(value).lower() in _YES | _NO
 
 
 def unknown_stage_keys(stage_name: str, block: Mapping[str, Any] | None, script: str | None = None) -> list[str]:
@@ -41,15 +44,15 @@ def unknown_stage_keys(stage_name: str, block: Mapping[str, Any] | None, script:
     A stage under a name of the user's own may run by a packaged `script`, named after its stage. Free-form stages,
     match & revise blocks, stages of the user's own and keys that begin with `_` are passed over.
     """
-    packaged = script if script and packaged_stage_keys(stage_name) is None else stage_name
+    packaged = declaring_stage(stage_name, script)
     known = packaged_stage_keys(packaged)
     block = block or {}
-    if known is None or packaged in FREE_FORM_STAGES or "_match_revise" in block:
+    if known is None or is_free_form(packaged) or "_match_revise" in block:
         return []
     unknown = [str(key) for key in block if key not in known and not str(key).startswith("_")]
     return [
         f"stage_configs.{stage_name}.{key}: {packaged} has no such key{nearest(key, known)}; it has no effect. "
-        f"Known keys: {listed(known - INFERRED_STAGE_KEYS)}"
+        f"Known keys: {listed(known - set(common_keys()))}"
         for key in unknown
     ]
 

@@ -1,45 +1,55 @@
 """The packaged configuration files, and what they say of the packaged stages."""
 
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from ..stages import module_of
-from .folders import INFERRED_STAGE_KEYS
+from ..errors import InputError
+from ..stages import EXTRACT, PACKAGE, TRANSFORM, block_names, packaged_stages
+from .declarations import known_keys, stage_block
 
-PACKAGE = __name__.partition(".")[0]
+__all__ = ["PACKAGE", "default_config", "packaged_stage_keys", "register_stage_blocks"]
+
 CONFIG_DIR = Path(__file__).parents[1] / "configs"
 EXTRACT_CONFIG_YAML = CONFIG_DIR / "_extract.yaml"
 PREPROCESS_CONFIG_YAML = CONFIG_DIR / "_preprocess.yaml"
 RUNNER_CONFIG_YAML = CONFIG_DIR / "_runner.yaml"
 RESERVED_CONFIG_NAMES = {p.stem for p in (EXTRACT_CONFIG_YAML, PREPROCESS_CONFIG_YAML, RUNNER_CONFIG_YAML)}
-FREE_FORM_STAGES = {"extract_values"}
 
 
-def plugin_defaults(module: str) -> DictConfig | None:
-    """The defaults of a stage of another package: the block in the YAML file beside its module; None without one."""
-    spec = None if module.partition(".")[0] == PACKAGE else find_spec(module)
-    path = Path(spec.origin).with_suffix(".yaml") if spec and spec.origin else None
-    if path is None or not path.is_file():
-        return None
-    block: DictConfig = OmegaConf.load(path)[path.stem]
-    return block
+def default_config(stage: str) -> Path:
+    """The packaged pipeline whose defaults a stage has when its script is called without one."""
+    packaged = packaged_stages().get(stage)
+    return EXTRACT_CONFIG_YAML if packaged and packaged.prefix == EXTRACT else PREPROCESS_CONFIG_YAML
 
 
-@cache
 def packaged_stage_keys(stage_name: str) -> frozenset[str] | None:
-    """The keys that a packaged stage knows, from its YAML; None for a stage without one.
+    """The keys that a packaged or registered stage knows, from its YAML; None for any other stage."""
+    return known_keys(stage_name)
 
-    That of another package's stage is beside its module.
+
+def register_stage_blocks() -> None:
+    """Gives Hydra what `_extract.yaml` and `_preprocess.yaml` have in their defaults: the blocks of all stages.
+
+    NOTE: in a list of 16 files, one for each block, Hydra takes ten times as long to read them.
     """
-    path = CONFIG_DIR / "stage_configs" / f"{stage_name}.yaml"
-    if not path.is_file():
-        module = module_of(stage_name)
-        defaults = plugin_defaults(module) if module else None
-        return None if defaults is None else frozenset(defaults) | INFERRED_STAGE_KEYS | {"description"}
-    return frozenset(OmegaConf.load(path)[stage_name] or {}) | INFERRED_STAGE_KEYS | {"description"}
+    for name, prefix in {"_extract_stages": EXTRACT, "_preprocess_stages": TRANSFORM}.items():
+        blocks = {stage: block for stage in block_names(prefix) if (block := _default_block(stage)) is not None}
+        ConfigStore.instance().store(name=name, node={"stage_configs": blocks}, provider=PACKAGE)
+
+
+def _default_block(stage: str) -> Any:
+    """The block of a stage as its file has it; None where the file of another package cannot be read.
+
+    Then that stage fails when its keys are looked at, and no other stage does.
+    """
+    try:
+        block = stage_block(stage)
+    except (InputError, OSError):
+        return None
+    return block.default if block and isinstance(block.default, dict) else None
 
 
 def with_packaged_blocks(cfg: DictConfig) -> DictConfig:
@@ -66,6 +76,4 @@ def _is_null(blocks: DictConfig, name: object) -> bool:
 
 
 def _packaged_block(stage: object) -> DictConfig:
-    path = CONFIG_DIR / "stage_configs" / f"{stage}.yaml"
-    block = OmegaConf.load(path)[stage] if path.is_file() else None
-    return block or OmegaConf.create({})
+    return OmegaConf.create(_default_block(str(stage)) or {})

@@ -7,15 +7,16 @@ Importing this module registers them: `current_script_name`, `populate_stage`, `
 import ast
 import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ..errors import MissingInputError
+from ..stages import module_path
 from .folders import populate_stage
-from .packaged import PACKAGE, with_packaged_blocks
+from .packaged import PACKAGE, register_stage_blocks, with_packaged_blocks
+from .words import list_of_keys
 
 SCRIPT_NAME = "MEDS_TRANSFORMS_SCRIPT_NAME"
 """Environment variable with the name of the script that launched this process."""
@@ -61,18 +62,21 @@ def get_script_docstring() -> str:
     not wait for that.
     """
     if Script.running:
-        return module_docstring(Script.running.module)
+        return stage_help(Script.running.stage, Script.running.module)
     main = getattr(sys.modules.get("__main__"), "main", None)
     module = sys.modules.get(getattr(main, "__module__", "__main__"))
     return (getattr(main, "__doc__", None) or getattr(module, "__doc__", None) or "").strip()
 
 
+def stage_help(stage: str, module: str) -> str:
+    """What a stage does, by the docstring of its module, and its keys."""
+    return "\n\n".join(filter(None, [module_docstring(module), list_of_keys(stage)]))
+
+
 def module_docstring(module: str) -> str:
     """The docstring of a module that need not be imported."""
-    spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        return ""
-    return ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
+    path = module_path(module)
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "" if path else ""
 
 
 def load_yaml_file(path: str | None) -> DictConfig | ListConfig:
@@ -119,3 +123,4 @@ def _register_resolvers() -> None:
 
 
 _register_resolvers()
+register_stage_blocks()

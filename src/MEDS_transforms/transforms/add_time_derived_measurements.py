@@ -6,16 +6,6 @@ earlier one.
 
 Input: data shards with the columns subject_id, time, code, numeric_value. Rows that are not sorted by subject and time
 are sorted first. Output: the shards with the new rows, sorted.
-
-Keys of stage_configs.add_time_derived_measurements, each a block that adds rows, or null for none; in this order:
-  - age (block): adds a row at every distinct time of a subject after its birth.
-      - DOB_code (text; default MEDS_BIRTH): the code whose earliest row is the birth. Subjects without it get no rows.
-      - age_code (text; default AGE): the code of the new rows. Their numeric_value (Float32) is the time since birth.
-      - age_unit (text; default years): the unit of that value: seconds, minutes, hours, days, weeks, months (30.436875
-        days), years (365.2422 days), or a short form.
-  - time_of_day (block): adds a row at every distinct time of a subject.
-      - time_of_day_code (text; default TIME_OF_DAY): the new rows' code is `<time_of_day_code>//[HH,HH)`.
-      - endpoints (list of int; default [6, 12, 18, 24]): the hours, from 0 to 24, at which the day is cut.
 """
 
 from collections.abc import Callable, Mapping

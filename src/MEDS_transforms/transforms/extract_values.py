@@ -7,10 +7,6 @@ Output: the shards with the new columns after the others; existing columns are r
 get their MEDS dtypes: subject_id Int64, time Datetime[us] (text is read as ISO 8601; times with a zone are converted
 to UTC), code String, numeric_value Float32, categorical_value and text_value String. A value that does not fit is an
 error.
-
-Keys of stage_configs.extract_values: every key is the name of a column, its value a column expression: `name`,
-`"text {name}"`, {literal: value}, {extract: {from: column, regex: pattern, group_index: 1}}, [expression, ...] for the
-first that is not null, or {output: expression, matcher: {column: value}}. Keys that begin with `_` are ignored.
 """
 
 import logging

@@ -8,8 +8,6 @@ Input: data shards, code metadata with those columns (stages fit_normalization a
 Output: the shards with just subject_id, time, code (the unsigned type of code/vocab_index) and numeric_value
 (float32; null where there was no value; NaN or an infinity where the deviation is zero, NaN where nothing is known of
 the code's values: all of these count as missing in tokenization).
-
-Keys of stage_configs.normalization: none.
 """
 
 from collections.abc import Callable, Mapping

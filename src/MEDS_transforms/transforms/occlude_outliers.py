@@ -7,10 +7,6 @@ Mean and deviation are `values/mean` and `values/std` of the code metadata, or a
 Input: data shards, code metadata with those columns (stage fit_outlier_detection).
 Output: the same shards with `numeric_value/is_inlier` (bool): false if the value was removed; null if there is no
 value, or if the metadata have no statistics of its code, in which case the value stays.
-
-Keys of stage_configs.occlude_outliers:
-  - stddev_cutoff (number; standard deviations; default 4.5): how far a value may be from the mean; null: the stage
-    changes nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,9 +19,9 @@ from ..dataset.code_metadata import lookup, with_mean_and_std
 from ..dataset.columns import internal
 from ..dataset.measurements import checked
 from ..dataset.schema import CODE, IS_INLIER, NUMERIC_VALUE, VALUES_MEAN, VALUES_STD
-from ..errors import InputError, WrongTypeError
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
+from ..settings.checks import checked_value
 from ..settings.keys import code_modifiers as code_modifiers_of
 
 _MEAN, _STD = internal("mean"), internal("std")
@@ -44,13 +40,7 @@ def read_cutoff(stage_cfg: Mapping[str, Any]) -> float | None:
         WrongTypeError: it is neither a number nor null.
         InputError: it is negative.
     """
-    cutoff: float | None = stage_cfg.get("stddev_cutoff")
-    if cutoff is None:
-        return None
-    if isinstance(cutoff, bool) or not isinstance(cutoff, int | float):
-        raise WrongTypeError(f"stddev_cutoff must be a number or null, not {cutoff!r}.")
-    if not cutoff >= 0:
-        raise InputError(f"stddev_cutoff must be at least 0, not {cutoff}.")
+    cutoff: float | None = checked_value("occlude_outliers", stage_cfg, "stddev_cutoff")
     return cutoff
 
 
@@ -60,8 +50,8 @@ def occlude_outliers_fntr(
     """The function of one shard that removes outliers.
 
     Raises:
-        TypeError: `stddev_cutoff` is neither a number nor null.
-        ValueError: it is negative, or the code metadata lacks columns; when applied, the data lacks columns.
+        WrongTypeError: `stddev_cutoff` is neither a number nor null.
+        InputError: it is negative, or the code metadata lacks columns; when applied, the data lacks columns.
     """
     cutoff = read_cutoff(stage_cfg)
     if cutoff is None:

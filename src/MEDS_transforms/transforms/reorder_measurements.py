@@ -5,10 +5,6 @@ whose code matches no pattern come last; rows of equal rank keep their order.
 
 Input: data shards with the columns subject_id, time, code. Rows that are not sorted by subject and time are sorted
 first. Output: the same rows.
-
-Keys of stage_configs.reorder_measurements:
-  - ordered_code_patterns (list of text; default null: nothing is reordered, with a warning): regular expressions
-    (Rust's dialect) that are searched for in the code; `^` and `$` tie them to its ends.
 """
 
 import logging

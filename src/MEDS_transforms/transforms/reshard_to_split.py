@@ -12,9 +12,6 @@ Input: data shards of any names with the columns subject_id and time, and the sp
 Output: `<output_dir>/<split>/<n>.parquet`, rows sorted by subject and time; ties keep their order, those of an earlier
 old shard (by name) come first. `<output_dir>/.shards.json`, the subjects of every shard.
 
-Keys of stage_configs.reshard_to_split:
-  - n_subjects_per_shard (int; default 50000): maximum number of subjects in a shard.
-
 The stage reads all splits: train_only is an error.
 """
 

@@ -15,8 +15,6 @@ nested_ragged_tensors loads. In it, as safetensors:
     each measurement.
 
 A shard without events gives a file without tensors.
-
-Keys of stage_configs.tensorization: none.
 """
 
 from collections.abc import Mapping

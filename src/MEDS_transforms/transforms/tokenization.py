@@ -17,7 +17,7 @@ And `<output_dir>/event_seqs/<shard>.parquet`, with a row per subject that has a
   - code (list of lists), numeric_value (list of lists of Float32; NaN if missing or infinite): the measurements
     of each event.
 
-Keys of stage_configs.tokenization: none. The stage reads all splits; train_only is an error.
+The stage reads all splits; train_only is an error.
 """
 
 import logging

@@ -1,0 +1,124 @@
+"""Values of a configuration against what is declared of their keys; every mistake is a message.
+
+What is not given yet (`???`), or depends on something else (`${…}`), is passed over.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+
+from ..errors import InputError, WrongTypeError, nearest
+from .declarations import Schema, block_schema, declaring_stage, is_free_form, pipeline_keys, stage_block
+from .keys import is_flag
+from .words import allowed
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
+
+MATCH_REVISE = "_match_revise"
+
+
+def check_block(stage: str, block: Mapping[str, Any] | None, script: str | None = None) -> list[str]:
+    """A message for every value of a stage's block that its key does not allow, also in match & revise entries.
+
+    Args:
+        stage: the stage's name in the pipeline, for the messages.
+        block: its block of `stage_configs`, or its `stage_cfg`.
+        script: the packaged or registered stage by whose script it runs, if that is not of its own name. Of other
+            stages nothing is known, and nothing is checked.
+    """
+    declared_by = declaring_stage(stage, script)
+    if stage_block(declared_by) is None:
+        return []
+    values = _plain(block)
+    where = f"stage_configs.{stage}"
+    problems = _mistakes(block_schema(declared_by), values, where)
+    entries = values.get(MATCH_REVISE)
+    if isinstance(entries, list) and not is_free_form(declared_by):
+        for number, entry in enumerate(entries):
+            if isinstance(entry, dict):
+                problems += _mistakes(block_schema(declared_by), entry, f"{where}.{MATCH_REVISE}[{number}]")
+    return problems
+
+
+def checked_value(stage: str, block: Mapping[str, Any], key: str) -> Any:
+    """The value of a key in a packaged stage's block, null where it is missing.
+
+    Raises:
+        WrongTypeError: it has another type than the stage declares.
+        InputError: it is not within the range.
+    """
+    value = block.get(key)
+    for error in _validator()(block_schema(stage)["properties"][key]).iter_errors(value):
+        kind = WrongTypeError if error.validator == "type" else InputError
+        raise kind(f"{key} must be {allowed(error.schema)}, not {_shown(error.instance)}.")
+    return value
+
+
+def check_pipeline(cfg: Mapping[str, Any]) -> list[str]:
+    """A message for every value of a pipeline's own keys (`seed`, `do_overwrite`, …) that its key does not allow.
+
+    Mandatory keys that are null are for those to report that need them.
+    """
+    keys = pipeline_keys()
+    values = {name: value for name, value in _plain(cfg).items() if name in keys}
+    given = {name: value for name, value in values.items() if value is not None or keys[name].default != "???"}
+    return _mistakes({"properties": {name: key.schema for name, key in keys.items()}}, given, "")
+
+
+def _mistakes(schema: Schema, values: Mapping[str, Any], where: str) -> list[str]:
+    errors = sorted(_validator()(schema).iter_errors(values), key=lambda error: list(map(str, error.absolute_path)))
+    return [_message(where, error) for error in errors if not _is_open(error.instance)]
+
+
+def _message(where: str, error: Any) -> str:
+    path = where + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
+    known = [value for value in error.schema.get("enum", []) if isinstance(value, str)]
+    hint = nearest(str(error.instance), known)
+    return f"{path.lstrip('.')} must be {allowed(error.schema)}, not {_shown(error.instance)}{hint}"
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else repr(value)
+
+
+def _is_open(value: Any) -> bool:
+    """Whether a value is only known later: it is mandatory and not set, or has an interpolation."""
+    if isinstance(value, Mapping | list):
+        return any(map(_is_open, value.values() if isinstance(value, Mapping) else value))
+    return isinstance(value, str) and (value == "???" or "${" in value)
+
+
+@cache
+def _validator() -> "type[Validator]":
+    """JSON Schema with whole numbers as Python has them, and with all the words for true and false.
+
+    NOTE: imported when needed, since it takes 40 ms, which `--help` need not wait for.
+    """
+    from jsonschema import Draft202012Validator, validators
+
+    def is_whole(_: Any, value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    types = Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"integer": is_whole, "boolean": lambda _, value: is_flag(value)}
+    )
+    limits = {"minimum": _at_least}
+    checking: type[Validator] = validators.extend(Draft202012Validator, limits, type_checker=types)
+    return checking
+
+
+def _at_least(validator: "Validator", least: float, value: Any, _: Schema) -> Iterator[Exception]:
+    """As in JSON Schema, but NaN, which is in no order, is not allowed."""
+    from jsonschema import ValidationError
+
+    if validator.is_type(value, "number") and not value >= least:
+        yield ValidationError(f"{value!r} is less than {least}")
+
+
+def _plain(block: Any) -> dict[str, Any]:
+    if OmegaConf.is_config(block):
+        block = OmegaConf.to_container(block, resolve=False)
+    return dict(block or {})

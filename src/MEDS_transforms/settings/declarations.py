@@ -1,0 +1,154 @@
+"""The keys of stages and pipelines, as the YAML files with their defaults declare them.
+
+The comment above a key says what it means, and after the word `@schema` which values are allowed, as JSON Schema:
+
+    # Fewest subjects a code must have; null: no limit.
+    # @schema {type: [integer, "null"], minimum: 0}
+    min_subjects_per_code: null
+
+From here come the checks, the lists of keys in help and documentation, and the JSON Schemas for editors.
+"""
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import InputError
+from ..stages import ROOT, STAGE_KEYS_FP, block_fp
+
+Schema = dict[str, Any]
+_SCHEMA = "@schema"
+_SCRIPT = re.compile(r"\bMEDS_(?:extract|transform)-(\w+)")
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key: its default ("???": it has none and must be set), its meaning, its schema, and the keys inside it."""
+
+    default: Any = None
+    meaning: str = ""
+    own_schema: Schema = field(default_factory=dict)
+    keys: dict[str, "Key"] = field(default_factory=dict)
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether anything is said of the key beside its default."""
+        return bool(self.own_schema or self.meaning)
+
+    @property
+    def schema(self) -> Schema:
+        """The JSON Schema of the key's value, with those of the keys inside it."""
+        if not self.keys:
+            return self.own_schema
+        return {"type": "object", **self.own_schema, "properties": {name: k.schema for name, k in self.keys.items()}}
+
+
+def read_keys(path: Path) -> dict[str, Key]:
+    """The keys at the top of a YAML file.
+
+    Raises:
+        InputError: a declaration is not YAML.
+    """
+    text = path.read_text(encoding="utf-8")
+    try:
+        return _keys(yaml.compose(text, _LOADER), yaml.load(text, _LOADER), text.splitlines())
+    except (yaml.YAMLError, ValueError) as error:  # the latter of a key that is there twice
+        raise InputError(f"{path} is not valid: {error}") from error
+
+
+_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The same in C, where that is installed, in a tenth of the time."""
+
+
+def _keys(node: yaml.Node | None, defaults: Any, lines: list[str]) -> dict[str, Key]:
+    if not isinstance(node, yaml.MappingNode):
+        return {}
+    return {
+        key.value: _key(key.start_mark.line, value, default, lines)
+        for (key, value), default in zip(node.value, defaults.values(), strict=True)
+    }
+
+
+def _key(at: int, value: yaml.Node, default: Any, lines: list[str]) -> Key:
+    comment: list[str] = []
+    while at and lines[at - 1].strip().startswith("#"):
+        at -= 1
+        comment.insert(0, lines[at].strip().removeprefix("#").removeprefix(" "))
+    meaning, _, schema = "\n".join(comment).partition(_SCHEMA)
+    inside = {name: inner for name, inner in _keys(value, default, lines).items() if inner.is_declared}
+    return Key(default, meaning.strip(), yaml.load(schema, _LOADER) or {}, inside)
+
+
+@cache
+def common_keys() -> dict[str, Key]:
+    """The keys that every stage has."""
+    return read_keys(STAGE_KEYS_FP)
+
+
+@cache
+def pipeline_keys() -> dict[str, Key]:
+    """The keys of a pipeline file that are declared."""
+    files = ("_pipeline.yaml", "_extract.yaml", "_preprocess.yaml")
+    found = {name: key for file in files for name, key in read_keys(ROOT / "configs" / file).items()}
+    return {name: key for name, key in found.items() if key.own_schema}
+
+
+@cache
+def stage_block(stage: str) -> Key | None:
+    """The block of a packaged or registered stage; None where nothing is known of it.
+
+    What a block does not say of its keys itself is said by that of the stage whose script it names.
+    """
+    path = block_fp(stage)
+    if path is None:
+        return None
+    block = read_keys(path).get(stage, Key())
+    runs_by = script_stage(block.default.get("_script")) if isinstance(block.default, dict) else None
+    if runs_by is None or (by := stage_block(runs_by)) is None:
+        return block
+    keys = {
+        name: Key(block.default.get(name, key.default), key.meaning, key.own_schema, key.keys)
+        for name, key in by.keys.items()
+    }
+    return Key(block.default, block.meaning or by.meaning, block.own_schema or by.own_schema, {**keys, **block.keys})
+
+
+def script_stage(command: Any) -> str | None:
+    """The stage whose console script a command names; None where it names none.
+
+    >>> script_stage("MEDS_transform-aggregate_code_metadata x=1")
+    'aggregate_code_metadata'
+    """
+    found = _SCRIPT.search(str(command))
+    return found[1] if found else None
+
+
+def declaring_stage(stage: str, script: str | None = None) -> str:
+    """The stage whose declarations hold for a stage: itself, or the one that its `script` is named after."""
+    return script if script and stage_block(stage) is None else stage
+
+
+def known_keys(stage: str) -> frozenset[str] | None:
+    """The names of all keys that a stage knows; None where nothing is known of the stage."""
+    block = stage_block(stage)
+    if block is None:
+        return None
+    return frozenset([*block.keys, *(block.default or {}), *common_keys()])
+
+
+def is_free_form(stage: str) -> bool:
+    """Whether every key of a stage's block has a meaning of its own."""
+    block = stage_block(stage)
+    return block is not None and block.own_schema.get("additionalProperties", False) is not False
+
+
+def block_schema(stage: str) -> Schema:
+    """The JSON Schema of a stage's block, with the keys that every stage has."""
+    block = stage_block(stage) or Key()
+    own = {name: key.schema for name, key in block.keys.items()}
+    common = {name: key.schema for name, key in common_keys().items()}
+    return {"type": "object", **block.own_schema, "properties": {**common, **own}}
