@@ -91,7 +91,7 @@ def test_all_that_is_wrong_comes_at_once(x):
         x,
         ran,
         *("shard_events: ", "labs.lab.time", "split_and_shard_subjects: ", "sum to 1"),
-        *("merge_to_MEDS_cohort: ", "unique_by", "finalize_MEDS_metadata: ", "etl_metadata.dataset_name is not set"),
+        *("merge_to_MEDS_cohort.unique_by", "finalize_MEDS_metadata: ", "etl_metadata.dataset_name is not set"),
     )
 
 
@@ -122,8 +122,8 @@ SETTINGS = {
     "add_time_derived_measurements": ({"age": {"age_unit": "eons"}}, "'eons' is unknown"),
     "aggregate_code_metadata": ({"aggregations": ["code/n"]}, "'code/n' is unknown"),
     "fit_vocabulary_indices": ({"ordering_method": "x"}, "ordering_method: 'x' is unknown"),
-    "occlude_outliers": ({"stddev_cutoff": -1}, "stddev_cutoff must be at least 0"),
-    "filter_subjects": ({"min_events_per_subject": "x"}, "min_events_per_subject must be an integer"),
+    "occlude_outliers": ({"stddev_cutoff": -1}, "stage_configs.occlude_outliers.stddev_cutoff must be"),
+    "filter_subjects": ({"min_events_per_subject": "x"}, "min_events_per_subject must be a whole number"),
     "filter_measurements": ({"_match_revise": [{"_matcher": {"code": {"regex": "("}}}]}, "_match_revise[0]._matcher"),
     "tokenization": ({"train_only": True}, "train_only is not supported"),
     "tensorization": ({"_match_revise": [{"_matcher": {}}]}, "cannot match and revise"),
@@ -143,7 +143,7 @@ def test_settings_of_every_stage(tmp_path):
     }
     (tmp_path / "pipe.yaml").write_text(yaml.safe_dump(pipeline))
     ran = run(tmp_path)
-    assert_nothing_ran(x, ran, *(f"{stage}: " for stage in SETTINGS), *(said for _, said in SETTINGS.values()))
+    assert_nothing_ran(x, ran, *(said for _, said in SETTINGS.values()))
 
 
 def test_a_pipeline_that_is_done_is_not_checked(x):

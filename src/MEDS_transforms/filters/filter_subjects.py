@@ -57,7 +57,7 @@ def count_per_subject(rows: pl.DataFrame) -> pl.DataFrame:
 
 def check(cfg: Mapping[str, Any]) -> None:
     """Raises an error where the configuration alone shows that the stage cannot run."""
-    check_revisions(cfg, filter_subjects)
+    check_revisions(cfg, len)
 
 
 run = map_stage(filter_subjects)

@@ -9,26 +9,25 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ..errors import InputError, UserError, explain
-from ..stages import EXTRACT, TRANSFORM, packaged_stages
+from ..errors import UserError, explain
+from ..stages import packaged_stages
 from .pipeline import Pipeline
 from .plan import StageRun
 
 logger = logging.getLogger(__name__)
 
 
-def check_stages(pipeline: Pipeline, runs: Sequence[StageRun]) -> None:
-    """Has the module of every packaged stage look at the configuration that the stage will get.
+def stage_problems(pipeline: Pipeline, runs: Sequence[StageRun]) -> list[str]:
+    """What the modules of packaged stages find wrong with the configurations that their stages will get.
 
     A stage's module may have a function `check(cfg)`, which raises what it finds wrong. It computes nothing and reads
     small files at most: the event conversion file, the headers of tables.
 
-    Raises:
-        InputError: with all that is wrong, stage by stage.
+    Stages that are done are passed over, unless they are to be done again.
     """
-    problems = [message for run in runs if (message := _problem(pipeline, run))]
-    if problems:
-        raise InputError("\n  - ".join([f"The pipeline {pipeline.config_fp} cannot be run:", *problems]))
+    again = pipeline.flag("do_overwrite")
+    pending = [run for run in runs if again or not run.done.is_set()]
+    return [message for run in pending if (message := _problem(pipeline, run))]
 
 
 def _problem(pipeline: Pipeline, run: StageRun) -> str | None:
@@ -50,8 +49,7 @@ def _problem(pipeline: Pipeline, run: StageRun) -> str | None:
 def packaged_module(program: Sequence[str]) -> str | None:
     """The module behind a packaged script; None for any other program."""
     name = Path(program[0]).name.removesuffix(".exe") if program else ""
-    stage = packaged_stages().get(name.removeprefix(EXTRACT).removeprefix(TRANSFORM))
-    return stage.module if stage and stage.script == name else None
+    return next((stage.module for stage in packaged_stages().values() if stage.script == name), None)
 
 
 def stage_config(pipeline: Pipeline, stage: str) -> DictConfig:

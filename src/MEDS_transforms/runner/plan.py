@@ -76,6 +76,7 @@ def plan(
     log_dir: Path,
     do_profile: bool = False,
     surroundings: Surroundings | None = None,
+    look: Callable[[Pipeline, Sequence[StageRun]], list[str]] | None = None,
 ) -> list[StageRun]:
     """How every stage is run, in order.
 
@@ -85,6 +86,7 @@ def plan(
         log_dir: where the `.done` files are.
         do_profile: whether every stage is profiled.
         surroundings: default: this computer.
+        look: gives what is wrong with the stages beyond their form; see `checks.stage_problems`.
 
     Raises:
         ValueError: with all that is wrong, each with its key path.
@@ -110,6 +112,8 @@ def plan(
         overrides = [*own, *profiling, *pipeline.overrides]
         runs.append(StageRun(stage, program, overrides, done_mark(pipeline, stage, log_dir), parallel))
     problems.found += _launcher_problems(pipeline, runs, stage_runners.name, here)
+    if look is not None:
+        problems.found += look(pipeline, runs)
     problems.raise_if_any()
     return runs
 

@@ -29,7 +29,7 @@ from ..settings.packaged import RUNNER_CONFIG_YAML
 from ..work.environment import JOURNAL, RESUMING, RUN
 from ..work.files import publish, try_lock
 from ..work.provenance import read_record, recorded_stages
-from .checks import check_stages
+from .checks import stage_problems
 from .done import ALL_DONE, Overwriting, settings_digest
 from .pipeline import Pipeline, load_pipeline
 from .plan import StageRun, plan, serial_workers, unknown_keys
@@ -92,12 +92,11 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
     log_dir = Path(cfg.log_dir)
     pipeline = load_pipeline(cfg.pipeline_config_fp, _stage_overrides(cfg))
     stage_runners = read_stage_runners(cfg)
-    runs = plan(pipeline, stage_runners, log_dir, flag(cfg, "do_profile"))
+    runs = plan(pipeline, stage_runners, log_dir, flag(cfg, "do_profile"), look=stage_problems)
     warnings = (
         unknown_keys(pipeline) + stage_runners.unknown_keys(pipeline.stage_names) + serial_workers(pipeline, runs)
     )
     _warn(warnings)
-    check_stages(pipeline, [run for run in runs if pipeline.flag("do_overwrite") or not run.done.is_set()])
     overwriting = Overwriting(log_dir, settings_digest(pipeline, log_dir))
     if pipeline.flag("do_overwrite") and not overwriting.begin([stage.done for stage in runs]):
         logger.info("An interrupted run with do_overwrite goes on.")

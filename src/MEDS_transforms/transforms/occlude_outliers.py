@@ -29,7 +29,7 @@ _MEAN, _STD = internal("mean"), internal("std")
 
 def check(cfg: Mapping[str, Any]) -> None:
     """Raises an error where the configuration alone shows that the stage cannot run."""
-    check_revisions(cfg, read_cutoff)
+    check_revisions(cfg, len)
     code_modifiers_of(cfg)
 
 
