@@ -85,25 +85,30 @@ def lookup(
     check_metadata(code_metadata, [*key, *columns])
     schema = df.collect_schema()
     check_data(schema, key)
-    known = code_metadata.filter(pl.col(CODE).is_not_null()).select(
-        *key, *(pl.col(column).alias(name) for column, name in columns.items())
+    coded = code_metadata.filter(pl.col(CODE).is_not_null())
+    check_unique(coded, key)
+    key_types = meeting_types(key, schema, coded.schema)
+    # NOTE: a join takes names for patterns as well, in some releases of polars; so it gets plain ones.
+    plain = {name: internal(f"key{n}") for n, name in enumerate(key)}
+    by = [*plain.values()]
+    known = coded.select(
+        *(as_column(name).cast(key_types[name]).alias(k) for name, k in plain.items()),
+        *(as_column(column).alias(name) for column, name in columns.items()),
     )
-    check_unique(known, key)
-    key_types = meeting_types(key, schema, known.schema)
-    known = known.cast(key_types)  # type: ignore[arg-type]
 
     def say(keys: pl.Series) -> pl.Series:
-        rows = keys.struct.unnest().cast(key_types)  # type: ignore[arg-type]
-        rows = rows.join(known, on=key, how="left", nulls_equal=True, maintain_order="left")
+        rows = keys.struct.unnest().select(pl.col(k).cast(key_types[name]) for name, k in plain.items())
+        rows = rows.join(known, on=by, how="left", nulls_equal=True, maintain_order="left")
         return rows.select(columns.values()).to_struct(keys.name)
 
     # NOTE: an expression of the key only. A join of whole rows that keeps their order takes twice as long, and
     # polars cannot see through it which of the other columns are needed.
-    said = pl.struct(key).map_batches(say, known.select(columns.values()).to_struct().dtype, is_elementwise=True)
+    keyed = pl.struct(as_column(name).alias(k) for name, k in plain.items())
+    said = keyed.map_batches(say, known.select(columns.values()).to_struct().dtype, is_elementwise=True)
     return df.with_columns(said.alias(_SAID)).unnest(_SAID)
 
 
-_SAID = internal("said")
+_SAID, _COUNT = internal("said"), internal("count")
 
 
 def check_data(there: Iterable[str], columns: Iterable[str]) -> None:
@@ -138,9 +143,9 @@ def _remedy(column: str) -> str:
 
 def check_unique(code_metadata: pl.DataFrame, key: Sequence[str]) -> None:
     """Raises a ValueError if rows of the metadata have the same key; the message shows these with their counts."""
-    if code_metadata.height == code_metadata.select(pl.struct(key).n_unique()).item():
+    if code_metadata.height == code_metadata.select(pl.struct(as_columns(key)).n_unique()).item():
         return
-    repeated = code_metadata.group_by(key).len("count").filter(pl.col("count") > 1).sort(key)
+    repeated = code_metadata.group_by(as_columns(key)).len(_COUNT).filter(pl.col(_COUNT) > 1).sort(as_columns(key))
     shown = "\n".join(f"  {row}" for row in repeated.head(20).rows())
     raise InputError(
         f"The code metadata has several rows for one ({', '.join(key)}); here with the number of rows:\n{shown}\n"
@@ -188,21 +193,23 @@ def join_former(new: pl.DataFrame, former: pl.DataFrame | None, code_modifiers: 
         ValueError: the former metadata has several rows for one code and those modifiers.
     """
     key = code_key(code_modifiers)
-    new = new.select(*key, pl.exclude(key))
+    new = new.select(as_columns([*key, *(c for c in new.columns if c not in key)]))
     if former is None:
         return new
     on = [column for column in key if column in former.columns]
     check_metadata(former, [CODE])
     key_types = meeting_types(on, new.schema, former.schema)
-    new = new.cast(key_types)  # type: ignore[arg-type]
-    former = former.select(
-        *(pl.col(column).cast(key_types[column]) for column in on),
-        *(column for column in former.columns if column not in new.columns),
-    )
+    new = new.with_columns(as_column(c).cast(dtype) for c, dtype in key_types.items())
+    added = [c for c in former.columns if c not in new.columns]
+    former = former.select(*(as_column(c).cast(dtype) for c, dtype in key_types.items()), *as_columns(added))
     check_unique(former, on)
-    if gone := former.join(new, on=on, how="anti", nulls_equal=True).height:
+    plain = {name: internal(f"key{n}") for n, name in enumerate(on)}
+    by = [*plain.values()]
+    new, former = new.rename(plain), former.rename(plain)
+    if gone := former.join(new, on=by, how="anti", nulls_equal=True).height:
         logger.info("%d of %d codes of the former code metadata do not occur any more; left out", gone, former.height)
-    return new.join(former, on=on, how="left", nulls_equal=True, maintain_order="left")
+    joined = new.join(former, on=by, how="left", nulls_equal=True, maintain_order="left")
+    return joined.rename(dict(zip(by, on, strict=True)))
 
 
 def to_smallest_unsigned(counts: pl.Series) -> pl.Series:

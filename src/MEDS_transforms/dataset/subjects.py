@@ -19,7 +19,8 @@ def subject_ids(ids: pl.Series, where: str) -> pl.Series:
     Raises:
         ValueError: an id is not a whole number of at most 64 bits; the message shows it.
     """
-    dtype = ids.dtype
+    # NOTE: methods of series are expressions in polars, which take the names of columns for patterns.
+    ids, dtype = ids.alias(SUBJECT_ID), ids.dtype
     if dtype in _ALWAYS_FIT or dtype == pl.Null:
         return ids.cast(pl.Int64).alias(SUBJECT_ID)
     if not (dtype.is_numeric() or dtype in (pl.String, pl.Categorical, pl.Enum)):

@@ -144,10 +144,15 @@ def describe_codes(df: pl.LazyFrame, name: str, events: list[Event], codes: Any)
             else part_expr(part)
             for part in event.code
         ]
-        described = df.select(code_expr(parts).alias(CODE), **_typed(df, expressions))
+        described = df.select(code_expr(parts).alias(CODE), *_named(_typed(df, expressions)))
         says_something = ~pl.all_horizontal(as_column(column).is_null() for column in expressions)
         frames.append(described.filter(pl.col(CODE).is_in(codes().implode()) & says_something).collect())
     return concat_meeting(frames).unique(maintain_order=True)
+
+
+def _named(expressions: Mapping[str, pl.Expr]) -> list[pl.Expr]:
+    """NOTE: as keyword arguments of polars' methods, a column could not be called `self`."""
+    return [expression.alias(name) for name, expression in expressions.items()]
 
 
 def _typed(df: pl.LazyFrame, expressions: Mapping[str, tuple[pl.Expr, set[str]]]) -> dict[str, pl.Expr]:
@@ -191,7 +196,7 @@ def reduce_descriptions(paths: list[Path], separator: str) -> pl.DataFrame:
         aggregations[DESCRIPTION] = pl.col(DESCRIPTION).str.join(separator, ignore_nulls=True)
     if PARENT_CODES in aggregations:
         aggregations[PARENT_CODES] = pl.col(PARENT_CODES).explode(empty_as_null=True)
-    return rows.group_by(CODE, maintain_order=True).agg(**aggregations)
+    return rows.group_by(CODE, maintain_order=True).agg(_named(aggregations))
 
 
 main = stage_script(__spec__.name)

@@ -118,7 +118,7 @@ def to_meds_codes(codes: pl.DataFrame | None, do_retype: bool) -> pl.DataFrame:
         problems.raise_if_any()
     typed = {c: _cast(codes, c, dtype) for c, dtype in CODE_METADATA_TYPES.items()}
     others = [c for c in codes.columns if c not in CODE_METADATA_TYPES]
-    return codes.select(**typed, **{c: as_column(c) for c in others}).sort(CODE)
+    return codes.select(*(e.alias(c) for c, e in typed.items()), *(as_column(c) for c in others)).sort(CODE)
 
 
 def _cast(codes: pl.DataFrame, column: str, dtype: pl.DataType) -> pl.Expr:

@@ -20,6 +20,7 @@ import polars as pl
 
 from ..cli.script import stage_script
 from ..dataset.code_metadata import CODES_FILE, check_data, code_key, join_former, read_codes, to_smallest_unsigned
+from ..dataset.columns import column, internal
 from ..dataset.io import Frame, scan_parquet, write_parquet
 from ..dataset.measurements import checked
 from ..dataset.schema import CODE, MANDATORY_COLUMNS, NUMERIC_VALUE, SUBJECT_ID, VALUES_QUANTILES
@@ -46,15 +47,20 @@ def run(cfg: Mapping[str, Any]) -> None:
     stage_cfg = cfg["stage_cfg"]
     aggregations = read_aggregations(stage_cfg, cfg.get("stage"))
     modifiers = code_modifiers(cfg)
-    key = code_key(modifiers)
+    # NOTE: polars takes some names for patterns, so those have others meanwhile.
+    plain = {m: internal(f"modifier{n}") if m == "*" or m[:1] == "^" else m for n, m in enumerate(modifiers or [])}
+    key = code_key(list(plain.values()))
 
     def compute(df: pl.LazyFrame) -> pl.DataFrame:
+        check_data(df.collect_schema(), plain)
+        df = df.with_columns(column(modifier).alias(name) for modifier, name in plain.items() if modifier != name)
         return summarize(df, key, aggregations)
 
     def reduce(paths: list[Path]) -> pl.DataFrame:
         merged = merge(read_parts(paths, key, aggregations), key, aggregations)
         if not flag(stage_cfg, "train_only"):
             merged = count_subjects_once(merged, _shards_of_splits(cfg), key, aggregations)
+        merged = merged.rename({name: modifier for modifier, name in plain.items()})
         return join_former(merged, read_codes(stage_cfg["metadata_input_dir"]), modifiers)
 
     shards, former_fp = Shards(cfg), Path(stage_cfg["metadata_input_dir"]) / CODES_FILE

@@ -17,6 +17,7 @@ import polars as pl
 
 from ..cli.script import stage_script
 from ..dataset.code_metadata import CODES_FILE, check_unique, code_key, read_codes, to_smallest_unsigned
+from ..dataset.columns import columns
 from ..dataset.schema import VOCAB_INDEX
 from ..errors import InputError, MissingColumnError, MissingInputError, listed, nearest
 from ..mapreduce.reducer import map_and_reduce
@@ -78,7 +79,7 @@ def with_vocabulary_indices(codes: pl.DataFrame, code_modifiers: Sequence[str] |
             "code_modifiers, or compute the metadata with them (aggregate_code_metadata) before this stage."
         )
     check_unique(codes, key)
-    ranks = codes.select(pl.arg_sort_by(key, nulls_last=False).arg_sort() + 1).to_series()
+    ranks = codes.select(pl.arg_sort_by(columns(key), nulls_last=False).arg_sort() + 1).to_series()
     return codes.with_columns(to_smallest_unsigned(ranks).alias(VOCAB_INDEX))
 
 
