@@ -234,6 +234,31 @@ def test_a_secret_of_the_environment_is_in_no_file(data, monkeypatch):
         assert name.startswith("data/train") or b"xyzzy" not in (data.cohort / name).read_bytes(), name
 
 
+def test_a_secret_in_a_stage_runner_file_is_in_no_file(data, monkeypatch):
+    monkeypatch.setenv("SECRET", str(data.folder / "xyzzy"))
+    monkeypatch.setenv("TOKEN", "plugh-1")
+    folders = f"input_dir: {data.dataset}\ncohort_dir: {data.cohort}\n"
+    (data.folder / "pipe.yaml").write_text(f"defaults: [_preprocess, _self_]\n{folders}stages: [filter_subjects]\n")
+    script = f"env USED=${{oc.env:TOKEN}} {SCRIPTS}/MEDS_transform-filter_subjects"
+    parallel = {
+        "n_workers": 1,
+        "launcher": "submitit_local",
+        "launcher_params": {"submitit_folder": "${oc.env:SECRET}"},
+    }
+    (data.folder / "run.yaml").write_text(
+        yaml.safe_dump({"parallelize": parallel, "filter_subjects": {"script": script}})
+    )
+    ran = run(data.folder, "pipeline_config_fp=pipe.yaml", "stage_runner_fp=run.yaml")
+    assert ran.returncode == 0, ran.stderr
+    assert (data.folder / "xyzzy").is_dir()  # it was used
+    assert "plugh" not in ran.stdout + ran.stderr
+    assert "${oc.env:TOKEN}" in ran.stdout
+    for name in files_below(data.cohort, logs=True):
+        content = (data.cohort / name).read_bytes()
+        assert b"plugh" not in content, name
+        assert b"xyzzy" not in content, name
+
+
 def test_the_code_of_ones_own_stage_counts(tmp_path, data):
     script = tmp_path / "double.py"
     text = """

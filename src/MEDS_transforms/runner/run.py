@@ -5,6 +5,7 @@ A stage that succeeds leaves `<log_dir>/<stage>.done`, the whole pipeline `<log_
 
 import logging
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -42,6 +43,7 @@ __all__ = ["main", "run", "split_overrides"]
 
 logger = logging.getLogger(__name__)
 
+_ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)")
 RUNNER_LOCK = ".runner.lock"
 """In `log_dir`; held by the runner as long as it lives, since two would take each other's notes for theirs."""
 BROUGHT_ALONG = ("dataset.json", "subject_splits.parquet", "codes.parquet")
@@ -109,7 +111,8 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
             screen.begin(number, len(runs), stage.name)
             command, *others = stage.commands(stage.parallel.n_workers)
             times = f" ({len(others) + 1} processes)" if others else ""
-            logger.info(f"Stage {number} of {len(runs)}, {stage.name}{times}: {shlex.join(command)}")
+            shown = without_secrets(shlex.join(command), _written(cfg, "_stage_runners"), pipeline.blocks)
+            logger.info(f"Stage {number} of {len(runs)}, {stage.name}{times}: {shown}")
             _run_stage(stage, pipeline, children, screen, log, log_fp)
     _bring_along(pipeline)
     publish(log_dir / ALL_DONE, Path.touch)
@@ -131,7 +134,38 @@ def read_stage_runners(cfg: DictConfig) -> StageRunners:
         raise InputError(f"The {name} cannot be used: {explain(error)}") from error
     if not isinstance(entries, dict):
         raise InputError(f"The {name} must map stages to blocks, not be a list.")
+    entries = _with_params_as_written(entries, _written(cfg, "_stage_runners"))
     return StageRunners({PARALLELIZE: _plain(cfg.get(PARALLELIZE)), **entries}, name)
+
+
+def _with_params_as_written(entries: Any, written: Any) -> Any:
+    """The entries, in which parameters of launchers that come from the environment are left to the stage to resolve.
+
+    So they are in no command line and in no log.
+    """
+    if not isinstance(entries, dict) or not isinstance(written, dict):
+        return written if isinstance(written, str) and "oc.env" in written else entries
+    return {
+        key: _with_params_as_written(value, written.get(key))
+        if key not in ("script", "n_workers", "launcher", "max_retries")
+        else value
+        for key, value in entries.items()
+    }
+
+
+def without_secrets(text: str, *written: Any) -> str:
+    """A text in which the values of environment variables that configuration files name are their names again."""
+    names = {name for content in written for name in _ENVIRONMENT.findall(str(content))}
+    for name in sorted(names, key=lambda name: len(os.environ.get(name, "")), reverse=True):
+        if value := os.environ.get(name):
+            text = text.replace(value, f"${{oc.env:{name}}}")
+    return text
+
+
+def _written(cfg: DictConfig, key: str) -> Any:
+    """What a key holds as its author wrote it."""
+    value = cfg.get(key)
+    return OmegaConf.to_container(value, resolve=False) if OmegaConf.is_config(value) else value
 
 
 def _run_stage(
