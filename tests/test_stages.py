@@ -177,7 +177,9 @@ def test_help_of_a_registered_stage_does_not_import_it(site, tmp_path):
     assert json.loads(ran.stdout.splitlines()[-1]) == []
 
 
-@pytest.mark.parametrize("text", ["drop_codes: [", "drop_codes: {}\ndrop_codes: {}\n"])
+@pytest.mark.parametrize(
+    "text", ["drop_codes: [", "drop_codes: {}\ndrop_codes: {}\n", "drop_code: {codes: [B]}", "[1]", ""]
+)
 def test_a_block_that_cannot_be_read_hinders_only_its_stage(pipeline, site, text):
     (site / "their_package" / "stages" / "dropping.yaml").write_text(text)
     ran = python("-m", "MEDS_transforms.filters.filter_subjects", "--help", path=site)

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from ..errors import InputError
+from ..errors import InputError, listed
 from ..stages import ROOT, STAGE_KEYS_FP, block_fp
 
 Schema = dict[str, Any]
@@ -102,11 +102,16 @@ def stage_block(stage: str) -> Key | None:
     """The block of a packaged or registered stage; None where nothing is known of it.
 
     What a block does not say of its keys itself is said by that of the stage whose script it names.
+
+    Raises:
+        InputError: the file has anything else at its top than the stage's name, which would pass for no defaults.
     """
     path = block_fp(stage)
     if path is None:
         return None
-    block = read_keys(path).get(stage, Key())
+    if [*(found := read_keys(path))] != [stage]:
+        raise InputError(f"{path}: the only key at the top must be {stage}, the stage's name, not {listed(found)}.")
+    block = found[stage]
     runs_by = script_stage(block.default.get("_script")) if isinstance(block.default, dict) else None
     if runs_by is None or (by := stage_block(runs_by)) is None:
         return block
