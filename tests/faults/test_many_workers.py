@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from MEDS_transforms.work.outputs import Asked, StageOutputs
+from MEDS_transforms.work.decisions import Asked
+from MEDS_transforms.work.outputs import StageOutputs
 from MEDS_transforms.work.provenance import Maker
 
 from .cohorts import EXTRACTION, PIPELINES, command, strays, written

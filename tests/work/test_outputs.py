@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from helpers import files_below, write_table
-from MEDS_transforms.work.outputs import Asked, Found, StageOutputs, decide
+from MEDS_transforms.work.decisions import Asked, Found, decide
+from MEDS_transforms.work.outputs import StageOutputs
 from MEDS_transforms.work.provenance import Maker, OutputFile, Record, read_record
 from MEDS_transforms.work.runs import Generation, Noted, Run
 

@@ -17,8 +17,9 @@ from ..settings.folders import INFERRED_STAGE_KEYS
 from ..settings.keys import FORMER_CODE_MODIFIER_KEYS, flag
 from ..settings.packaged import PACKAGE
 from ..settings.resolvers import get_package_version
+from ..work.decisions import Asked
 from ..work.fingerprints import fingerprint_or_none
-from ..work.outputs import Asked, StageOutputs
+from ..work.outputs import StageOutputs
 from ..work.provenance import Maker, Source, describe_source
 
 _CODE_MODIFIER_KEYS = ("code_modifiers", *FORMER_CODE_MODIFIER_KEYS)

@@ -1,0 +1,94 @@
+"""What becomes of outputs that are there: they count, are made again, or stop whoever comes with other settings."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..errors import OutputsExistError, listed
+from .provenance import Maker, Record, Units, differences, is_same_for
+from .runs import Generation, Noted
+
+_SHOWN = 10
+_WAYS_ON = (
+    "Two ways on: do_overwrite=True makes them again, and what later stages made of them; keep_existing=True keeps "
+    "what is there and makes only what is missing."
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a worker wants: outputs by this maker; those of another are made again, or kept, or neither."""
+
+    maker: Maker
+    overwrite: bool = False
+    keep: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is: the record of a finished stage, the run, its other live workers, outputs that nobody noted."""
+
+    record: Record | None = None
+    generation: Generation | None = None
+    others: Callable[[], Sequence[str]] = tuple
+    unknown: Units = field(default_factory=dict)
+    """Complete outputs that nobody noted, by unit."""
+    made: Mapping[str, Noted] = field(default_factory=dict)
+    """Outputs of the run, by unit."""
+
+
+def decide(asked: Asked, found: Found) -> Generation:
+    """The generation to make outputs in: the one in force, if this worker may join it, or the next.
+
+    Raises:
+        FileExistsError: outputs are there that something else made or makes; the message says what differs.
+    """
+    running = found.generation
+    if running is None:
+        return _first_generation(asked, found)
+    is_same = running.made_by.digest == asked.maker.digest
+    if is_same and (running.overwrites or not asked.overwrite):
+        return running  # of workers at the same work, or interrupted
+    if others := found.others():
+        raise OutputsExistError(
+            f"Another worker ({listed(others, 3)}) is at work there "
+            + (f"with other settings:\n{_lines(running.made_by, asked.maker)}\n" if not is_same else "already. ")
+            + "Wait for its end, or stop it."
+        )
+    if not found.made and not running.kept:  # it failed before it made anything
+        return replace(_first_generation(asked, found), number=running.number + 1)
+    kept = running.kept | {unit: noted.files for unit, noted in found.made.items()}
+    sources = [noted.source for noted in found.made.values()]
+    if (running.overwrites or not asked.overwrite) and is_same_for(running.made_by, asked.maker, sources):
+        return Generation(asked.maker, running.overwrites, kept, running.number + 1)
+    if asked.overwrite:
+        return Generation(asked.maker, overwrites=True, number=running.number + 1)
+    if asked.keep:
+        return Generation(asked.maker, kept=found.unknown | kept, number=running.number + 1)
+    raise OutputsExistError(
+        "An interrupted run has left outputs there that were made with other settings or inputs:\n"
+        f"{_lines(running.made_by, asked.maker)}\n"
+        f"{_WAYS_ON}"
+    )
+
+
+def _first_generation(asked: Asked, found: Found) -> Generation:
+    record = found.record
+    if asked.overwrite:
+        return Generation(asked.maker, overwrites=True)
+    if record and (asked.keep or record.made_by.digest == asked.maker.digest):
+        return Generation(asked.maker, kept=found.unknown | record.outputs)
+    if record:
+        raise OutputsExistError(
+            f"The outputs there were made otherwise:\n{_lines(record.made_by, asked.maker)}\n{_WAYS_ON}"
+        )
+    if found.unknown and not asked.keep:
+        raise OutputsExistError(
+            f"There are outputs already of which no record says what made them: {listed(found.unknown, 5)}.\n{_WAYS_ON}"
+        )
+    return Generation(asked.maker, kept=found.unknown)
+
+
+def _lines(old: Maker, new: Maker) -> str:
+    found = differences(old.as_json(), new.as_json())
+    more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+    return "\n".join(f"  - {line}" for line in [*found[:_SHOWN], *more])
