@@ -25,7 +25,7 @@ EVERYTHING = Aggregations(tuple(KNOWN), (0.25, 0.5, 1), over_all_codes=True)
 def aggregate(shards, modifiers=(), aggregations=EVERYTHING):
     key = ["code", *modifiers]
     parts = [stage.summarize(shard, key, aggregations) for shard in shards]
-    return stage.merge(pl.concat(parts, how="vertical_relaxed"), key, aggregations)
+    return stage.merge(parts, key, aggregations)
 
 
 def of_code(codes, code):
@@ -69,10 +69,51 @@ def test_sums_are_added_in_float32_in_the_order_of_the_rows():
     df = measurements(*((1, T, "A", value) for value in (2.0**24, 1.0, 1.0, -(2.0**24))))
     got = of_code(aggregate([df]), "A")
     assert (got["values/sum"], got["values/mean"]) == (0.0, 0.5)
-    parts = [stage.summarize(df[i : i + 1], ["code"], EVERYTHING) for i in range(4)]
-    assert (
-        of_code(stage.merge(pl.concat(parts, how="vertical_relaxed"), ["code"], EVERYTHING), "A")["values/sum"] == 0.0
-    )
+
+
+@pytest.mark.parametrize(
+    ("values", "total"),
+    [
+        ([2.0**24, 1.0, 1.0], 2.0**24),  # no whole block: one by one
+        ([2.0**24, *[1.0] * 128], 2.0**24 + 128),  # one, then a block
+        ([2.0**24, *[1.0] * 127], 2.0**24 + 120),  # in 16 lanes, one of which loses 7
+        ([2.0**24, *[1.0] * 255], 2.0**24 + 248),  # two blocks
+        ([2.0**24, *[1.0] * 128, 1.0], 2.0**24 + 128),  # two, one by one, then a block
+    ],
+)
+def test_sums_over_all_codes_are_added_in_blocks(values, total):
+    """As in release 0.1."""
+    got = aggregate([measurements(*((1, T, "A", value) for value in values))])
+    assert of_code(got, None)["values/sum"] == total
+    assert of_code(got, "A")["values/sum"] == 2.0**24
+
+
+@pytest.mark.parametrize(
+    ("values", "total"),
+    [
+        # 2**24 + 1 is 2**24 in float32, but 2**24 + 2 is more than that.
+        ([2.0**24, 1.0, 1.0], 2.0**24 + 2),  # (big) + (1 + 1)
+        ([1.0, 1.0, 2.0**24], 2.0**24),  # (1) + (1 + big)
+        ([2.0**24, 1.0, 1.0, 1.0], 2.0**24 + 2),  # (big + 1) + (1 + 1)
+        ([1.0, 2.0**24, 1.0, 1.0, 1.0], 2.0**24 + 4),  # (1 + big) + (1 + (1 + 1))
+    ],
+)
+def test_parts_are_added_half_by_half(values, total):
+    """As in release 0.1. A code that a shard lacks counts nothing there."""
+    shards = [measurements((1, T, "A", value), (1, T, f"B{i}", 1.0)) for i, value in enumerate(values)]
+    got = aggregate(shards)
+    assert of_code(got, "A")["values/sum"] == total
+    assert [of_code(got, f"B{i}")["values/sum"] for i in range(len(values))] == [1.0] * len(values)
+
+
+def test_parts_are_added_in_the_order_in_which_worker_0_visits_the_shards(tmp_path):
+    """That is 1, 2, 0 for three shards of the split train."""
+    x = Preprocessing(tmp_path)
+    shards = {f"train/{i}": measurements((i, T, "A", value)) for i, value in enumerate([1.0, 2.0**24, 1.0])}
+    x.write(shards, None, {"train": [0, 1, 2]})
+    assert x.run("aggregate_code_metadata", aggregations=["values/sum"])
+    sums = pl.read_parquet(x.cohort / "metadata/codes.parquet")["values/sum"].to_list()
+    assert sums == [2.0**24 + 2]  # shard 1 + (shard 2 + shard 0)
 
 
 def test_data_without_values():
@@ -86,7 +127,9 @@ def test_counts_beyond_32_bits():
     n = pl.Series([3 * 10**9] * 2, dtype=pl.UInt32)
     parts = pl.DataFrame({"code": ["A", "A"], "values/n_occurrences": n, "values/mean": [1.0, 3.0]})
     parts = parts.with_columns(pl.lit(0.0).alias("values/sum_squared_deviations"))
-    got = stage.merge(parts, ["code"], Aggregations(("values/n_occurrences", "values/mean", "values/std")))
+    got = stage.merge(
+        [parts[:1], parts[1:]], ["code"], Aggregations(("values/n_occurrences", "values/mean", "values/std"))
+    )
     assert got.rows() == [("A", 6 * 10**9, 2.0, 1.0)]
 
 

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from ..cli.script import stage_script
@@ -27,13 +28,15 @@ from ..dataset.schema import CODE, MANDATORY_COLUMNS, NUMERIC_VALUE, SUBJECT_ID,
 from ..errors import InputError, listed
 from ..mapreduce.mapper import Shards
 from ..mapreduce.reducer import map_and_reduce
-from ..mapreduce.shards import shard_iterator
+from ..mapreduce.shards import shard_iterator, shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import code_modifiers, flag
 from ..work.provenance import Source
 from .aggregations import Aggregations, read_aggregations
 from .quantiles import merge_quantiles, quantile_part
-from .statistics import STATISTICS, summed, terms_of, value_or_null
+from .statistics import STATISTICS, SUMS, summed, sums_of_parts, terms_of, value_or_null
+
+_ROW = internal("row")
 
 
 def check(cfg: Mapping[str, Any]) -> None:
@@ -57,18 +60,22 @@ def run(cfg: Mapping[str, Any]) -> None:
         return summarize(df, key, aggregations)
 
     def reduce(paths: list[Path]) -> pl.DataFrame:
-        merged = merge(read_parts(paths, key, aggregations), key, aggregations)
+        # In the order in which worker 0 visits the shards, whatever the number of workers, as release 0.1.
+        of_shard = {path.relative_to(parts_dir).with_suffix("").as_posix(): path for path in paths}
+        in_order = [of_shard[shard] for shard in shuffle_shards(list(of_shard), {"worker": 0})]
+        merged = merge(read_parts(in_order, key, aggregations), key, aggregations)
         if not flag(stage_cfg, "train_only"):
             merged = count_subjects_once(merged, _shards_of_splits(cfg), key, aggregations)
         merged = merged.rename({name: modifier for modifier, name in plain.items()})
         return join_former(merged, read_codes(stage_cfg["metadata_input_dir"]), modifiers)
 
+    parts_dir = Path(stage_cfg["output_dir"])
     shards, former_fp = Shards(cfg), Path(stage_cfg["metadata_input_dir"]) / CODES_FILE
     outputs = stage_outputs(
         cfg,
         {**shards.sources(compute), "code metadata": Source.of_files(former_fp)},
         folder=Path(stage_cfg["reducer_output_dir"]),
-        own_folder=Path(stage_cfg["output_dir"]),
+        own_folder=parts_dir,
     )
     units = shards.units(outputs, compute, scan_parquet, partial(write_parquet, fast=True))
     map_and_reduce(cfg, outputs, units, reduce)
@@ -88,12 +95,12 @@ def summarize(df: Frame, key: Sequence[str], aggregations: Aggregations) -> pl.D
     rows = df.select(needed).with_columns(values).collect(engine="in-memory")
     coded = rows.filter(pl.col(CODE).is_not_null())
     terms = terms_of(aggregations.parts, grouped=True)
-    parts = [summed(coded.lazy().group_by(key).agg(**terms).collect(engine="in-memory"))]
+    parts = [summed(coded.lazy().group_by(key).agg(**terms).collect(engine="in-memory"), grouped=True)]
     if aggregations.over_all_codes:
         # NOTE: not grouped, since there is a row for all codes even where there is no row at all.
         no_key = [pl.lit(None, rows.schema[column]).alias(column) for column in key]
         of_all = rows.select(*no_key, **terms_of(aggregations.parts, grouped=False))
-        parts.append(summed(of_all).select(parts[0].columns))
+        parts.append(summed(of_all, grouped=False).select(parts[0].columns))
     part = pl.concat(parts)
     if aggregations.quantiles:
         of_codes = [quantile_part(coded, key)]
@@ -103,8 +110,8 @@ def summarize(df: Frame, key: Sequence[str], aggregations: Aggregations) -> pl.D
     return part.sort(key, nulls_last=False)
 
 
-def read_parts(paths: Sequence[Path], key: Sequence[str], aggregations: Aggregations) -> pl.DataFrame:
-    """The parts of all shards, one below the other.
+def read_parts(paths: Sequence[Path], key: Sequence[str], aggregations: Aggregations) -> list[pl.DataFrame]:
+    """The parts of all shards.
 
     Raises:
         ValueError: a part was made for other aggregations.
@@ -117,25 +124,31 @@ def read_parts(paths: Sequence[Path], key: Sequence[str], aggregations: Aggregat
                 f"{path} has no column {listed(missing)}: it was made with other settings. Give do_overwrite=True to "
                 "make it again."
             )
-    together = pl.concat([part.select(columns) for part in parts], how="vertical_relaxed")
-    return together.collect(engine="in-memory")
+    return [part.select(columns).collect(engine="in-memory") for part in parts]
 
 
-def merge(parts: pl.DataFrame, key: Sequence[str], aggregations: Aggregations) -> pl.DataFrame:
+def merge(parts: Sequence[pl.DataFrame], key: Sequence[str], aggregations: Aggregations) -> pl.DataFrame:
     """What the parts of all shards say about every code, sorted by the key, null first.
 
     Returns:
         the key, then the aggregations in their order.
     """
-    merged = {name: STATISTICS[name].merged for name in aggregations.statistics}
-    codes = summed(parts.lazy().group_by(key).agg(**terms_of(merged, grouped=True)).collect(engine="in-memory"))
+    heights, together = [part.height for part in parts], pl.concat(parts, how="vertical_relaxed")
+    merged = {name: STATISTICS[name].merged for name in aggregations.statistics if name not in SUMS}
+    rows = together.with_row_index(_ROW).lazy().group_by(key).agg(_ROW, **merged)
+    codes = rows.collect(engine="in-memory").sort(key, nulls_last=False)
+    group = np.empty(together.height, np.int64)
+    rows_of = codes[_ROW].explode(empty_as_null=False, keep_nulls=False).to_numpy()
+    group[rows_of] = np.repeat(np.arange(codes.height), codes[_ROW].list.len().to_numpy())
+    sums = [name for name in aggregations.statistics if name in SUMS]
     codes = codes.with_columns(
-        to_smallest_unsigned(codes[name]) for name in aggregations.statistics if STATISTICS[name].is_count
+        *(pl.Series(n, sums_of_parts(together[n].to_numpy(), group, heights, codes.height)) for n in sums),
+        *(to_smallest_unsigned(codes[name]) for name in merged if STATISTICS[name].is_count),
     )
     if aggregations.quantiles:
-        quantiles = merge_quantiles(parts, key, aggregations.quantiles)
-        codes = codes.join(quantiles, on=key, how="left", nulls_equal=True)
-    return codes.select(*key, *aggregations.names).sort(key, nulls_last=False)
+        quantiles = merge_quantiles(together, key, aggregations.quantiles)
+        codes = codes.join(quantiles, on=key, how="left", nulls_equal=True, maintain_order="left")
+    return codes.select(*key, *aggregations.names)
 
 
 def count_subjects_once(
@@ -163,9 +176,9 @@ def count_subjects_once(
         return codes
     theirs = [shard.filter(pl.col(SUBJECT_ID).is_in(repeated.implode())) for shard in shards]
     parts = [summarize(rows, key, counts) for rows in theirs]
-    per_shard = merge(pl.concat(parts, how="vertical_relaxed"), key, counts)
+    per_shard = merge(parts, key, counts)
     together = pl.concat([rows.select(needed) for rows in theirs], how="vertical_relaxed")
-    once = merge(summarize(together, key, counts), key, counts)
+    once = merge([summarize(together, key, counts)], key, counts)
     # Both are sorted by the same keys.
     surplus = per_shard.select(*key, *(per_shard[n].cast(pl.Int64) - once[n].cast(pl.Int64) for n in counts.names))
     surplus = codes.select(key).join(surplus, on=key, how="left", nulls_equal=True, maintain_order="left")
