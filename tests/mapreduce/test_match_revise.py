@@ -184,7 +184,7 @@ def test_numbers_meet_in_a_wider_dtype_and_a_number_does_not_meet_text():
         return match_revise_fntr({}, {"_match_revise": [{"_matcher": {"code": "a"}, "to": to}]}, cast)(df)
 
     assert revise("number")["x"].to_list() == [1.0, 2.0]
-    with pytest.raises(ValueError, match=r"cannot meet in x: Int64, String"):
+    with pytest.raises(ValueError, match=r"cannot meet in the column 'x': Int64, String"):
         revise("text")
 
 

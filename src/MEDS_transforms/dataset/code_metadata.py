@@ -11,7 +11,7 @@ from ..errors import InputError, Problems, listed, nearest
 from .columns import column as as_column
 from .columns import columns as as_columns
 from .columns import internal
-from .dtypes import meeting_types
+from .dtypes import cast_columns, meeting_types
 from .schema import (
     CODE,
     CODE_PREFIX,
@@ -88,16 +88,18 @@ def lookup(
     coded = code_metadata.filter(pl.col(CODE).is_not_null())
     check_unique(coded, key)
     key_types = meeting_types(key, schema, coded.schema)
+    coded = cast_columns(coded, key_types, "The code metadata and the data")
     # NOTE: a join takes names for patterns as well, in some releases of polars; so it gets plain ones.
     plain = {name: internal(f"key{n}") for n, name in enumerate(key)}
     by = [*plain.values()]
     known = coded.select(
-        *(as_column(name).cast(key_types[name]).alias(k) for name, k in plain.items()),
+        *(as_column(name).alias(k) for name, k in plain.items()),
         *(as_column(column).alias(name) for column, name in columns.items()),
     )
 
     def say(keys: pl.Series) -> pl.Series:
-        rows = keys.struct.unnest().select(pl.col(k).cast(key_types[name]) for name, k in plain.items())
+        rows = keys.struct.unnest().rename(dict(zip(by, key, strict=True)))
+        rows = cast_columns(rows, key_types, "The data and the code metadata").rename(plain)
         rows = rows.join(known, on=by, how="left", nulls_equal=True, maintain_order="left")
         return rows.select(columns.values()).to_struct(keys.name)
 
@@ -199,9 +201,9 @@ def join_former(new: pl.DataFrame, former: pl.DataFrame | None, code_modifiers: 
     on = [column for column in key if column in former.columns]
     check_metadata(former, [CODE])
     key_types = meeting_types(on, new.schema, former.schema)
-    new = new.with_columns(as_column(c).cast(dtype) for c, dtype in key_types.items())
+    new = cast_columns(new, key_types, "The data and the code metadata")
     added = [c for c in former.columns if c not in new.columns]
-    former = former.select(*(as_column(c).cast(dtype) for c, dtype in key_types.items()), *as_columns(added))
+    former = cast_columns(former.select(as_columns([*on, *added])), key_types, "The code metadata and the data")
     check_unique(former, on)
     plain = {name: internal(f"key{n}") for n, name in enumerate(on)}
     by = [*plain.values()]

@@ -1,38 +1,109 @@
 """Common dtypes for columns of several frames."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import polars as pl
 
 from ..errors import InputError, listed
+from .schema import NUMERIC_VALUE
 
 TEXT_DTYPES = (pl.String, pl.Categorical, pl.Enum)
 
+WIDE_INTEGERS = (pl.Int128, pl.UInt128)
+"""Integers that polars has, and parquet has not."""
 
-def concat_meeting(frames: list[pl.DataFrame]) -> pl.DataFrame:
-    """Concatenates the frames; columns of the same name get their common supertype, or text if any of them is text."""
+
+def meeting_dtype(dtypes: Collection[pl.DataType]) -> pl.DataType | None:
+    """The dtype in which columns of these dtypes meet; None if there is none.
+
+    Null takes that of the others, and text wins over numbers and times. Numbers take a wider dtype; integers that only
+    a float or more than 64 bits would hold take Int64 (see `cast_exactly`).
+
+    >>> meeting_dtype([pl.Int8(), pl.UInt8()]), meeting_dtype([pl.Int64(), pl.UInt64()])
+    (Int16, Int64)
+    >>> meeting_dtype([pl.Float64(), pl.String()]), meeting_dtype([pl.Null(), pl.Date()])
+    (String, Date)
+    """
+    found = [dtype for dtype in dict.fromkeys(dtypes) if dtype != pl.Null]
+    if len(found) < 2:
+        return found[0] if found else pl.Null()
+    if any(dtype in TEXT_DTYPES for dtype in found):
+        return None if any(dtype.is_nested() for dtype in found) else pl.String()
+    if len({dtype.is_temporal() for dtype in found}) > 1:
+        return None  # polars would take a time for a number
+    empty = [pl.DataFrame(schema={"": dtype}) for dtype in found]
+    try:
+        met = pl.concat(empty, how="vertical_relaxed").schema[""]
+    except pl.exceptions.PolarsError:
+        return None
+    # NOTE: for UInt64 beside Int64 polars chooses Float64, in which large numbers fall together, or 128 bits.
+    too_wide = met.is_float() or met in WIDE_INTEGERS
+    return pl.Int64() if too_wide and all(dtype.is_integer() for dtype in found) else met
+
+
+def concat_meeting(
+    frames: Sequence[pl.DataFrame], what: str = "The tables", only_numbers: bool = False
+) -> pl.DataFrame:
+    """The frames one below the other; a column has the dtype in which those of all frames meet, null where it lacks.
+
+    Args:
+        frames: with any columns.
+        what: whose columns they are, for messages.
+        only_numbers: whether only numbers of several dtypes may meet.
+
+    Raises:
+        ValueError: the dtypes of a column cannot meet, or a number would not be the same in the common dtype.
+    """
     dtypes: dict[str, list[pl.DataType]] = {}
     for frame in frames:
         for name, dtype in frame.schema.items():
             if dtype not in dtypes.setdefault(name, []):
                 dtypes[name].append(dtype)
-    targets = {name: _meeting_dtype(name, found) for name, found in dtypes.items() if len(found) > 1}
-    cast = [f.cast({n: t for n, t in targets.items() if n in f.columns}) for f in frames]
-    return pl.concat(cast, how="diagonal")
+    meeting = {}
+    for name, found in dtypes.items():
+        met = _of_numbers(name, found) or meeting_dtype(found)
+        others = {*found} - {pl.Null(), met}
+        if met is None or (only_numbers and others and not all(dtype.is_numeric() for dtype in (*others, met))):
+            raise InputError(f"{what} have dtypes that cannot meet in the column {name!r}: {listed(found)}.")
+        if len(found) > 1:
+            meeting[name] = met
+    return pl.concat([cast_columns(frame, meeting, what) for frame in frames], how="diagonal")
 
 
-def _meeting_dtype(name: str, dtypes: list[pl.DataType]) -> pl.DataType:
-    if any(dtype in TEXT_DTYPES for dtype in dtypes) and not all(
-        dtype in (pl.Categorical, pl.Null) for dtype in dtypes
-    ):
-        return pl.String()
-    empty = [pl.DataFrame(schema={name: dtype}) for dtype in dtypes]
-    try:
-        met = pl.concat(empty, how="vertical_relaxed").schema[name]
-    except pl.exceptions.SchemaError:
-        raise InputError(f"The column {name!r} has dtypes that cannot be combined: {listed(dtypes)}.") from None
-    # For signed and unsigned 64-bit integers some versions of polars choose 128 bits, which parquet cannot store.
-    return pl.Float64() if met == pl.Int128 else met
+def _of_numbers(name: str, dtypes: Sequence[pl.DataType]) -> pl.DataType | None:
+    """The dtype in which the numbers of `numeric_value` meet: a float, since Float32 is what they end as."""
+    if name != NUMERIC_VALUE or len(dtypes) < 2 or not all(dtype.is_numeric() for dtype in dtypes):
+        return None
+    return pl.Float64()
+
+
+def cast_columns(frame: pl.DataFrame, dtypes: Mapping[str, pl.DataType], what: str) -> pl.DataFrame:
+    """The frame with some columns in other dtypes; see `cast_exactly`. `numeric_value` may lose digits."""
+    there = [frame[name] for name in frame.columns if frame.schema[name] != dtypes.get(name, frame.schema[name])]
+    return frame.with_columns(
+        values.cast(dtypes[values.name])
+        if values.name == NUMERIC_VALUE
+        else cast_exactly(values, dtypes[values.name], what)
+        for values in there
+    )
+
+
+def cast_exactly(values: pl.Series, dtype: pl.DataType, what: str) -> pl.Series:
+    """The values as another dtype.
+
+    Raises:
+        ValueError: an integer would not be the same number; the message shows it.
+    """
+    if not (values.dtype.is_integer() and dtype.is_numeric()):
+        return values.cast(dtype)
+    cast = values.cast(dtype, strict=False)
+    if (bad := (cast.cast(values.dtype, strict=False) != values).fill_null(True) & values.is_not_null()).any():
+        raise InputError(
+            f"{what} have dtypes that cannot meet in the column {values.name!r} without loss: {values.filter(bad)[0]} "
+            f"({values.dtype}) is not the same number in {dtype}, the dtype that would hold the others. Give the "
+            "column the same dtype everywhere, or another name where it is something else."
+        )
+    return cast
 
 
 def meeting_types(
@@ -40,22 +111,19 @@ def meeting_types(
 ) -> dict[str, pl.DataType]:
     """Dtypes for the key's columns that hold the values of both the data and the code metadata.
 
-    A column of dtype Null takes that of the other; numbers take a wider dtype; categories, and numbers with text,
-    become text.
+    As `meeting_dtype`, and categories become text.
 
     Raises:
-        ValueError: a column has dtypes that cannot be combined.
+        ValueError: a column has dtypes that cannot meet.
     """
     types = {}
     for column in key:
         found = [schema[column] for schema in (data, code_metadata)]
-        plain = [pl.String() if dtype in (pl.Categorical, pl.Enum) else dtype for dtype in found]
-        empty = [pl.DataFrame(schema={column: dtype}) for dtype in plain]
-        try:
-            types[column] = pl.concat(empty, how="vertical_relaxed").schema[column]
-        except pl.exceptions.PolarsError as error:
+        met = meeting_dtype([pl.String() if dtype in TEXT_DTYPES else dtype for dtype in found])
+        if met is None:
             raise InputError(
                 f"The column {column} is {found[0]} in the data and {found[1]} in the code metadata: give it the same "
                 "dtype in both."
-            ) from error
+            )
+        types[column] = met
     return types

@@ -23,7 +23,7 @@ from ..cli.script import stage_script
 from ..dataset.code_metadata import CODES_FILE, add_to_codes, read_codes
 from ..dataset.columns import column as as_column
 from ..dataset.dtypes import concat_meeting
-from ..dataset.io import scan_parquet, write_parquet
+from ..dataset.io import write_parquet
 from ..dataset.schema import CODE, DESCRIPTION, PARENT_CODES
 from ..errors import InputError, MissingInputError, Problems, listed, nearest
 from ..mapreduce.reducer import map_and_reduce
@@ -35,7 +35,7 @@ from ..work.provenance import Source
 from .cohort import codes_of, cohort_shards
 from .event_config import METADATA_KEY, Event, event_file_content, metadata_tables, read_event_config
 from .events import code_expr, part_expr
-from .tables import get_supported_fp, reading, scan_csv
+from .tables import get_supported_fp, reading, scan_csv, scan_table
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def run(cfg: Mapping[str, Any]) -> None:
     for name, events in tables.items():
         describe = partial(_describe, path=files[name], name=name, events=events, codes=codes)
         out_fp = output_dir / f"{name}.parquet"
-        make = staged_file(files[name], out_fp, read_metadata_table, write_parquet, describe)
+        make = staged_file(files[name], out_fp, partial(_read, name), write_parquet, describe)
         units.append(outputs.unit(out_fp, make, files[name]))
     in_order = [unit.claim_fp for unit in units]
     former = read_codes(stage_cfg["metadata_input_dir"])
@@ -110,8 +110,13 @@ def find_metadata_tables(names: Iterable[str], input_dir: Path) -> dict[str, Pat
 def read_metadata_table(path: Path) -> pl.LazyFrame:
     """A metadata table. Every column of a csv is text, so that codes keep leading zeros."""
     if path.suffix in (".parquet", ".par"):
-        return scan_parquet(path)
+        return scan_table(path)
     return scan_csv(path, infer_schema=False)
+
+
+def _read(name: str, path: Path) -> pl.LazyFrame:
+    with reading(name, path):
+        return read_metadata_table(path)
 
 
 def _describe(df: pl.LazyFrame, path: Path, name: str, events: list[Event], codes: Any) -> pl.DataFrame:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from ..cli.script import stage_script
 from ..dataset.columns import INTERNAL, column, columns, internal
+from ..dataset.dtypes import WIDE_INTEGERS
 from ..dataset.io import is_complete_parquet_file, write_parquet
 from ..errors import InputError, MissingInputError, Problems, listed, nearest
 from ..mapreduce.mapper import map_units
@@ -113,7 +114,7 @@ def open_tables(
 def _scan_typed_csv(path: Path, infer_schema_length: int | None) -> pl.LazyFrame:
     """NOTE: whole numbers of more than 64 bits make polars infer Int128, which no file can hold; they stay text."""
     frame = scan_csv(path, infer_schema_length=infer_schema_length)
-    too_wide = [name for name, dtype in frame.collect_schema().items() if dtype == pl.Int128]
+    too_wide = [name for name, dtype in frame.collect_schema().items() if dtype in WIDE_INTEGERS]
     if not too_wide:
         return frame
     as_text = dict.fromkeys(too_wide, pl.String)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
+from ..dataset.columns import column
+from ..dataset.dtypes import WIDE_INTEGERS
 from ..dataset.io import scan_parquet
 from ..errors import InputError, MissingInputError, listed, nearest
 from ..work.files import files_below
@@ -21,9 +23,16 @@ def scan_csv(path: Path, **options: object) -> pl.LazyFrame:
     return pl.scan_csv(path, glob=False, **options)  # type: ignore[arg-type]
 
 
+def scan_table(path: Path) -> pl.LazyFrame:
+    """A lazy scan of a parquet file. NOTE: integers of more than 64 bits, which only polars can read, become text."""
+    frame = scan_parquet(path)
+    too_wide = [name for name, dtype in frame.collect_schema().items() if dtype in WIDE_INTEGERS]
+    return frame.with_columns(column(name).cast(pl.String) for name in too_wide) if too_wide else frame
+
+
 READERS: dict[str, ScanFn] = {
-    ".parquet": scan_parquet,
-    ".par": scan_parquet,
+    ".parquet": scan_table,
+    ".par": scan_table,
     ".csv": scan_csv,
     ".csv.gz": scan_csv,
 }

@@ -8,6 +8,7 @@ import polars as pl
 from omegaconf import OmegaConf
 
 from ..dataset.columns import internal
+from ..dataset.dtypes import concat_meeting
 from ..dataset.io import Frame
 from ..dataset.schema import SUBJECT_ID, TIME
 from ..errors import InputError, listed
@@ -128,17 +129,8 @@ def _check_columns(frame: pl.DataFrame, wanted: list[set[str]]) -> None:
 
 def _together(parts: list[pl.DataFrame]) -> pl.DataFrame:
     """The parts one below the other, stably sorted by subject and time. Only numbers meet in a wider dtype."""
-    dtypes: dict[str, list[pl.DataType]] = {}
-    for part in parts:
-        for column, dtype in part.schema.items():
-            if dtype != pl.Null and dtype not in dtypes.setdefault(column, []):
-                dtypes[column].append(dtype)
-    for column, found in dtypes.items():
-        if len(found) > 1 and not all(dtype.is_numeric() for dtype in found):
-            raise InputError(
-                f"{MATCH_REVISE_KEY}: the outputs have dtypes that cannot meet in {column}: {listed(found)}."
-            )
-    return pl.concat(parts, how="diagonal_relaxed").sort(SUBJECT_ID, TIME, maintain_order=True, nulls_last=False)
+    together = concat_meeting(parts, f"{MATCH_REVISE_KEY}: the outputs", only_numbers=True)
+    return together.sort(SUBJECT_ID, TIME, maintain_order=True, nulls_last=False)
 
 
 def _plain(value: Any) -> Any:

@@ -30,6 +30,7 @@ import polars as pl
 from ..cli.script import stage_script
 from ..dataset.arrow import write_measurements
 from ..dataset.columns import internal
+from ..dataset.dtypes import concat_meeting
 from ..dataset.io import scan_parquet, scratch_path, write_parquet
 from ..dataset.measurements import checked, in_order
 from ..dataset.schema import SPLIT, SUBJECT_ID, TIME
@@ -215,10 +216,7 @@ def put_together(parts: list[pl.DataFrame]) -> pl.DataFrame:
     Raises:
         ValueError: columns of the old shards have dtypes that cannot meet.
     """
-    try:
-        rows = pl.concat(parts, how="diagonal_relaxed", rechunk=True)
-    except pl.exceptions.SchemaError as error:
-        raise InputError(f"The old shards have columns whose dtypes cannot meet: {error}") from None
+    rows = concat_meeting(parts, "The old shards").rechunk()
     parts.clear()
     # Each part is sorted, and no subject is in two parts, so sorting by subject is enough, and faster than by time too.
     return in_order(rows[np.argsort(rows[SUBJECT_ID].to_numpy(), kind="stable")])
