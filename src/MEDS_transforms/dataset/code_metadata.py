@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from ..errors import InputError, Problems, listed, nearest
+from ..settings.layout import CODES_FILE
 from .columns import column as as_column
 from .columns import columns as as_columns
 from .columns import internal
@@ -24,9 +25,6 @@ from .schema import (
 )
 
 logger = logging.getLogger(__name__)
-
-CODES_FILE = "codes.parquet"
-METADATA_DIR = "metadata"
 
 _OLD = internal("old")
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import MissingInputError, listed
+from ..settings.layout import CHUNKS_FILE
 from ..work.files import is_complete_parquet_file
-
-CHUNK_LIST = "chunks.json"
 
 _CHUNK_NAME = re.compile(r"\[(\d+)-(\d+)\)\.parquet")
 
@@ -65,7 +64,7 @@ def list_chunks(folder: Path, names: Iterable[str]) -> None:
 
     From this list a later stage can tell whether all pieces are there.
     """
-    (folder / CHUNK_LIST).write_text(json.dumps(sorted(names)), encoding="utf-8")
+    (folder / CHUNKS_FILE).write_text(json.dumps(sorted(names)), encoding="utf-8")
 
 
 def find_pieces(shard_dir: Path, tables: Iterable[str], chunk_list: Path) -> list[Path]:

@@ -29,11 +29,12 @@ from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import read_shard_map, shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value, flag
+from ..settings.layout import CHUNKS_FILE, EVENT_CONFIG_FILE
 from ..work.claims import Staged, Unit
 from ..work.outputs import StageOutputs
 from ..work.provenance import Source
-from .chunks import CHUNK_LIST, Chunk, complete_chunks, list_chunks
-from .event_config import EVENT_CONFIG_NAME, Table, event_file_content, read_event_config
+from .chunks import Chunk, complete_chunks, list_chunks
+from .event_config import Table, event_file_content, read_event_config
 from .events import TimeCheck, check_range, drop_duplicate_rows, extract_event
 
 logger = logging.getLogger(__name__)
@@ -66,10 +67,10 @@ def run(cfg: Mapping[str, Any]) -> None:
 
 def _notes_unit(outputs: StageOutputs, output_dir: Path, event_config_fp: Path, chunks: Iterable[str]) -> Unit:
     """The unit of work that leaves the event conversion file as it was used, and the names of the chunks."""
-    paths = [output_dir / name for name in (EVENT_CONFIG_NAME, CHUNK_LIST)]
+    paths = [output_dir / name for name in (EVENT_CONFIG_FILE, CHUNKS_FILE)]
 
     def make(scratch: Path) -> Staged:
-        shutil.copyfile(event_config_fp, scratch / EVENT_CONFIG_NAME)
+        shutil.copyfile(event_config_fp, scratch / EVENT_CONFIG_FILE)
         list_chunks(scratch, chunks)
         return {path: scratch / path.name for path in paths}
 

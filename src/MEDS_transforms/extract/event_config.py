@@ -26,7 +26,6 @@ _KNOWN_KEYS = (TIME_FORMAT_KEY, METADATA_KEY, NUMERIC_VALUE, TEXT_VALUE, CATEGOR
 _NEWER_LANGUAGE = re.compile(r"""^\$\w|^f["']|\{\$""")
 
 DEFAULT_SUBJECT_ID = SUBJECT_ID
-EVENT_CONFIG_NAME = "event_conversion_config.yaml"
 
 
 @dataclass(frozen=True)

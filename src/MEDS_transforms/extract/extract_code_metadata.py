@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 
 from ..cli.script import stage_script
-from ..dataset.code_metadata import CODES_FILE, add_to_codes, read_codes
+from ..dataset.code_metadata import add_to_codes, read_codes
 from ..dataset.columns import column as as_column
 from ..dataset.dtypes import concat_meeting
 from ..dataset.io import write_parquet
@@ -30,6 +30,7 @@ from ..mapreduce.reducer import map_and_reduce
 from ..mapreduce.stage_outputs import stage_outputs
 from ..parser import cfg_to_expr
 from ..settings.keys import config_value
+from ..settings.layout import CODES_FILE
 from ..work.claims import staged_file
 from ..work.provenance import Source
 from .cohort import codes_of, cohort_shards

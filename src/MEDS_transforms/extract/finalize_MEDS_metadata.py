@@ -26,7 +26,7 @@ import polars as pl
 
 from ..cli.script import stage_script
 from ..dataset.arrow import SPLITS_SCHEMA, write_codes
-from ..dataset.code_metadata import CODES_FILE, METADATA_DIR, add_to_codes, read_codes
+from ..dataset.code_metadata import add_to_codes, read_codes
 from ..dataset.columns import column as as_column
 from ..dataset.io import write_arrow
 from ..dataset.schema import CODE, CODE_METADATA_TYPES, PARENT_CODES, SPLIT, SUBJECT_ID
@@ -35,6 +35,7 @@ from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import read_shard_map
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value, flag
+from ..settings.layout import CODES_FILE, DATASET_FILE, METADATA_DIR, SPLITS_FILE
 from ..work.claims import Staged
 from ..work.environment import RESUMING
 from ..work.provenance import Source
@@ -60,7 +61,7 @@ def run(cfg: Mapping[str, Any]) -> None:
             f"reducer_output_dir must be a folder called {METADATA_DIR}, as MEDS wants it, not {out_dir}. Is "
             f"{cfg.get('stage')} the last metadata stage of the pipeline?"
         )
-    outputs = [out_dir / name for name in (CODES_FILE, "dataset.json", "subject_splits.parquet")]
+    outputs = [out_dir / name for name in (CODES_FILE, DATASET_FILE, SPLITS_FILE)]
     dataset = dataset_metadata(cfg)
     shards_map_fp = Path(config_value(cfg, "shards_map_fp"))
     codes_fp = Path(stage_cfg["metadata_input_dir"]) / CODES_FILE

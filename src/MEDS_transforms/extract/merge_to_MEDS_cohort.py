@@ -27,9 +27,10 @@ from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shard_iterator_by_shard_map
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
+from ..settings.layout import CHUNKS_FILE
 from ..work.claims import staged_file
 from ..work.provenance import Source
-from .chunks import CHUNK_LIST, find_pieces
+from .chunks import find_pieces
 from .event_config import read_event_config
 from .events import drop_duplicate_rows
 
@@ -56,7 +57,7 @@ def run(cfg: Mapping[str, Any]) -> None:
     )
     pieces_dir, output_dir = Path(stage_cfg["data_input_dir"]), Path(stage_cfg["output_dir"])
     shards, _ = shard_iterator_by_shard_map(cfg)
-    read = partial(read_pieces, tables=list(tables), chunk_list=pieces_dir / CHUNK_LIST)
+    read = partial(read_pieces, tables=list(tables), chunk_list=pieces_dir / CHUNKS_FILE)
     write = partial(write_parquet, fast=True)
     sources = {"pieces": Source(pieces_dir, ".parquet"), "shard map": Source.of_files(Path(cfg["shards_map_fp"]))}
     order = {"tables": list(tables)}

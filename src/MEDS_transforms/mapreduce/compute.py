@@ -11,6 +11,7 @@ import polars as pl
 
 from ..errors import InputError, MissingInputError, WrongTypeError
 from ..settings.keys import code_modifiers
+from ..settings.layout import CODES_FILE
 
 ComputeFn = Callable[..., Any]
 
@@ -90,7 +91,7 @@ def bind_compute_fn(cfg: Mapping[str, Any], stage_cfg: Mapping[str, Any], comput
         "cfg": lambda: cfg,
         "stage_cfg": lambda: stage_cfg,
         "code_modifiers": lambda: code_modifiers(cfg),
-        "code_metadata": lambda: _code_metadata(Path(stage_cfg["metadata_input_dir"]) / "codes.parquet"),
+        "code_metadata": lambda: _code_metadata(Path(stage_cfg["metadata_input_dir"]) / CODES_FILE),
     }
     arguments = {name: value() for name, value in values.items() if name in wanted}
     if kind is ComputeFnType.FUNCTOR:

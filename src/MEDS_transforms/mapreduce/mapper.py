@@ -10,11 +10,11 @@ from typing import Any
 import polars as pl
 
 from ..dataset.arrow import write_measurements
-from ..dataset.code_metadata import CODES_FILE
 from ..dataset.io import Frame, scan_parquet, write_lazyframe, write_parquet
 from ..dataset.schema import SPLIT, SUBJECT_ID, TRAIN_SPLIT
 from ..errors import MissingInputError
 from ..settings.keys import flag
+from ..settings.layout import CODES_FILE, DATA_DIR, METADATA_DIR, SPLITS_FILE
 from ..work.claims import Unit, rwlock_wrap, staged_file
 from ..work.journal import note_plan
 from ..work.outputs import StageOutputs
@@ -41,7 +41,6 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-DATA_DIR = "data"
 PARQUET = ".parquet"
 
 ReadFn = Callable[[Path], Any]
@@ -181,7 +180,7 @@ def read_and_filter_fntr(filter_expr: pl.Expr, read_fn: ReadFn) -> ReadFn:
 
 
 def _splits_fp(input_dir: Path) -> Path:
-    path = input_dir / "metadata" / "subject_splits.parquet"
+    path = input_dir / METADATA_DIR / SPLITS_FILE
     if not path.is_file():
         raise MissingInputError(
             f"There is no {path}: the stage looks at the train split only, and no shard is named after it. Put "

@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 
 from ..dataset.arrow import write_codes
-from ..dataset.code_metadata import CODES_FILE, METADATA_DIR
 from ..dataset.io import write_parquet
 from ..errors import listed
+from ..settings.layout import CODES_FILE, METADATA_DIR
 from ..work.claims import Staged, Unit
 from ..work.journal import note_plan
 from ..work.outputs import StageOutputs

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from ..cli.script import stage_script
-from ..dataset.code_metadata import CODES_FILE, check_data, code_key, join_former, read_codes, to_smallest_unsigned
+from ..dataset.code_metadata import check_data, code_key, join_former, read_codes, to_smallest_unsigned
 from ..dataset.columns import column, internal
 from ..dataset.dtypes import concat_meeting
 from ..dataset.io import Frame, scan_parquet, write_parquet
@@ -32,6 +32,7 @@ from ..mapreduce.reducer import map_and_reduce
 from ..mapreduce.shards import shard_iterator, shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import code_modifiers, flag
+from ..settings.layout import CODES_FILE
 from ..work.provenance import Source
 from .aggregations import Aggregations, read_aggregations
 from .quantiles import merge_quantiles, quantile_part

@@ -16,13 +16,14 @@ from typing import Any
 import polars as pl
 
 from ..cli.script import stage_script
-from ..dataset.code_metadata import CODES_FILE, check_unique, code_key, read_codes, to_smallest_unsigned
+from ..dataset.code_metadata import check_unique, code_key, read_codes, to_smallest_unsigned
 from ..dataset.columns import columns
 from ..dataset.schema import VOCAB_INDEX
 from ..errors import InputError, MissingColumnError, MissingInputError, listed, nearest
 from ..mapreduce.reducer import map_and_reduce
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import code_modifiers
+from ..settings.layout import CODES_FILE
 from ..work.provenance import Source
 
 LEXICOGRAPHIC = "lexicographic"

@@ -26,6 +26,7 @@ from ..cli.overrides import override_key, quoted, split_overrides
 from ..cli.threads import limit_threads, share_cores
 from ..errors import InputError, StageError, explain
 from ..settings.keys import flag
+from ..settings.layout import CODES_FILE, DATASET_FILE, METADATA_DIR, SPLITS_FILE
 from ..settings.packaged import RUNNER_CONFIG_YAML
 from ..work.environment import JOURNAL, RESUMING, RUN
 from ..work.files import publish, try_lock
@@ -46,7 +47,7 @@ logger = logging.getLogger(__name__)
 _ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)")
 RUNNER_LOCK = ".runner.lock"
 """In `log_dir`; held by the runner as long as it lives, since two would take each other's notes for theirs."""
-BROUGHT_ALONG = ("dataset.json", "subject_splits.parquet", "codes.parquet")
+BROUGHT_ALONG = (DATASET_FILE, SPLITS_FILE, CODES_FILE)
 """Files of the input's `metadata/` that a pre-processed cohort needs as well."""
 
 
@@ -256,11 +257,11 @@ def _bring_along(pipeline: Pipeline) -> None:
     input_dir, cohort_dir = pipeline.value("input_dir"), pipeline.value("cohort_dir")
     if not input_dir or not cohort_dir:
         return
-    metadata_dir = Path(cohort_dir) / "metadata"
+    metadata_dir = Path(cohort_dir) / METADATA_DIR
     records = (read_record(metadata_dir, stage) for stage in recorded_stages(metadata_dir))
     made = {name for record in records if record for name in record.files}
     for name in BROUGHT_ALONG:
-        source, target = Path(input_dir) / "metadata" / name, Path(cohort_dir) / "metadata" / name
+        source, target = Path(input_dir) / METADATA_DIR / name, metadata_dir / name
         is_replaced = target.exists() and pipeline.flag("do_overwrite") and name not in made
         if source.is_file() and (is_replaced or not target.exists()):
             publish(target, partial(shutil.copyfile, source))

@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ..errors import InputError, WrongTypeError, listed, nearest
+from .layout import DATA_DIR, METADATA_DIR
 
 INFERRED_STAGE_KEYS = {
     "is_metadata",
@@ -87,7 +88,7 @@ def overlap(input_dir: str | Path | None, cohort_dir: str | Path | None) -> str 
     if source == target:
         return f"input_dir and cohort_dir are the same folder, {source}. Give the cohort a folder of its own."
     for outer, inner, what in ((source, target, "cohort_dir"), (target, source, "input_dir")):
-        for part in ("data", "metadata"):
+        for part in (DATA_DIR, METADATA_DIR):
             if (outer / part) in (inner, *inner.parents):
                 return f"{what} ({inner}) lies in {outer / part}, which the pipeline reads or writes. Move one of them."
     return None
@@ -117,8 +118,8 @@ def _fill(
     own_dir = f"{cohort_dir}/{stage}"
     inferred: Block = {
         "is_metadata": is_metadata,
-        "data_input_dir": nearest_earlier(False, "output_dir", "data"),
-        "metadata_input_dir": nearest_earlier(True, "reducer_output_dir", "metadata"),
+        "data_input_dir": nearest_earlier(False, "output_dir", DATA_DIR),
+        "metadata_input_dir": nearest_earlier(True, "reducer_output_dir", METADATA_DIR),
         "output_dir": f"{cohort_dir}/data" if is_last and not is_metadata else own_dir,
         "reducer_output_dir": None,
     }

@@ -36,20 +36,18 @@ from ..dataset.measurements import checked, in_order
 from ..dataset.schema import SPLIT, SUBJECT_ID, TIME
 from ..dataset.splits import shard_subjects
 from ..errors import InputError, MissingInputError, Problems, listed
-from ..mapreduce.mapper import DATA_DIR, Shards, is_match_revise, map_units
+from ..mapreduce.mapper import Shards, is_match_revise, map_units
 from ..mapreduce.reducer import finish
 from ..mapreduce.shards import shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value, flag
+from ..settings.layout import DATA_DIR, METADATA_DIR, SHARD_MAP_FILE, SPLITS_FILE
 from ..work.claims import Staged, Unit, claim, staged_file
 from ..work.files import clear_scratch, lock_path
 from ..work.outputs import StageOutputs
 from ..work.provenance import Source
 
 logger = logging.getLogger(__name__)
-
-SHARD_MAP = ".shards.json"
-SPLITS_FILE = "subject_splits.parquet"
 
 _PARTS_PREFIX = ".parts."
 _ROW, _SHARD = internal("row"), internal("shard")
@@ -92,7 +90,7 @@ class Resharding:
             FileNotFoundError: there are no splits, or no shards.
             ValueError: the splits or the stage's block cannot be used.
         """
-        stage_cfg, splits_fp = cfg["stage_cfg"], Path(cfg["input_dir"]) / "metadata" / SPLITS_FILE
+        stage_cfg, splits_fp = cfg["stage_cfg"], Path(cfg["input_dir"]) / METADATA_DIR / SPLITS_FILE
         check_settings(stage_cfg)
         splits = read_splits(splits_fp)
         n_per_shard, seed = config_value(stage_cfg, "n_subjects_per_shard"), cfg.get("seed", 1)
@@ -157,11 +155,11 @@ class Resharding:
         return self.outputs.unit(out_fp, staged_file(input_dir, out_fp, read, write, put_together), input_dir)
 
     def _shard_map(self, shards: ShardMap) -> Unit:
-        path = self.output_dir / SHARD_MAP
+        path = self.output_dir / SHARD_MAP_FILE
 
         def make(scratch: Path) -> Staged:
-            (scratch / SHARD_MAP).write_text(json.dumps(shards), encoding="utf-8")
-            return {path: scratch / SHARD_MAP}
+            (scratch / SHARD_MAP_FILE).write_text(json.dumps(shards), encoding="utf-8")
+            return {path: scratch / SHARD_MAP_FILE}
 
         return self.outputs.unit(path, make, "the splits")
 

@@ -35,16 +35,15 @@ from ..dataset.io import Frame, is_complete, scan_parquet, write_parquet
 from ..dataset.measurements import Bools, Ints, begins_event, checked, in_order
 from ..dataset.schema import CODE, MANDATORY_TYPES, NUMERIC_VALUE, START_TIME, SUBJECT_ID, TIME, TIME_DELTA_DAYS
 from ..errors import InputError, listed, nearest
-from ..mapreduce.mapper import DATA_DIR, Shards, is_match_revise, map_units
+from ..mapreduce.mapper import Shards, is_match_revise, map_units
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import flag
+from ..settings.layout import DATA_DIR, EVENT_SEQS_DIR, SCHEMAS_DIR
 from ..work.claims import Staged, Unit
 from ..work.outputs import StageOutputs
 
 logger = logging.getLogger(__name__)
 
-SCHEMAS_DIR = "schemas"
-EVENT_SEQS_DIR = "event_seqs"
 
 _MICROSECONDS_PER_DAY = 24 * 60 * 60 * 1_000_000
 

@@ -1,0 +1,18 @@
+"""What the files and folders of a cohort, and of stages, are called."""
+
+DATA_DIR = "data"
+METADATA_DIR = "metadata"
+
+CODES_FILE = "codes.parquet"
+SPLITS_FILE = "subject_splits.parquet"
+DATASET_FILE = "dataset.json"
+SHARD_MAP_FILE = ".shards.json"
+
+EVENT_CONFIG_FILE = "event_conversion_config.yaml"
+"""The event conversion file as it was used, beside the pieces that were made with it."""
+CHUNKS_FILE = "chunks.json"
+"""The chunks of the raw tables, beside the pieces that were made of them."""
+
+SCHEMAS_DIR = "schemas"
+EVENT_SEQS_DIR = "event_seqs"
+"""The two parts of tokenized data."""
