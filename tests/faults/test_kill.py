@@ -6,6 +6,7 @@ import signal
 import uuid
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 
@@ -55,12 +56,11 @@ def test_workers_are_killed_while_they_overwrite(reference: Reference, tmp_path,
     rng = random.Random(f"overwriting {stage} {seed}")
     x = reference.before(stage, tmp_path)
     run_stage(x, stage, 1)
-    outputs = [p for p in x.cohort.glob(f"{stage}/**/*.parquet") if ".logs" not in p.parts]
-    started = max(path.stat().st_mtime for path in outputs)
+    for path in x.cohort.glob(f"{stage}/**/*.parquet"):
+        pl.read_parquet(path, glob=False).clear().write_parquet(path)  # what is not overwritten will differ
     kill_during(x, stage, 2, 2 * reference.n_files(stage), rng, "do_overwrite=True")
     run_stage(x, stage, 2, "do_overwrite=True")
     reference.check(x.cohort, stage)
-    assert min(path.stat().st_mtime for path in outputs) > started
 
 
 def test_what_a_killed_worker_left_goes_though_all_is_done(reference: Reference, tmp_path):
