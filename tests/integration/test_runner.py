@@ -428,6 +428,28 @@ assert "polars" not in sys.modules
     assert called() == ["a", "b"]
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_pipeline_is_composed_once(folder, fails):
+    """Composing takes most of the runner's own time."""
+    if fails:
+        (folder / "b.fails").touch()
+    code = """
+import MEDS_transforms.runner.pipeline as pipeline
+from MEDS_transforms.runner import main
+compose, composed = pipeline.compose, []
+pipeline.compose = lambda *args, **kwargs: composed.append(args) or compose(*args, **kwargs)
+try:
+    main()
+finally:
+    print("composed", len(composed))
+"""
+    command = [sys.executable, "-c", code, "pipeline_config_fp=pipe.yaml", "n=2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode != 0) is fails, done.stderr
+    assert "composed 1\n" in done.stdout
+    assert called() == ["a", "b"]
+
+
 def test_a_terminal_shows_the_stage_below_its_output(folder):
     ours, theirs = os.openpty()
     env = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}

@@ -4,9 +4,7 @@ import logging
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UserError, explain
@@ -37,7 +35,7 @@ def _problem(pipeline: Pipeline, run: StageRun) -> str | None:
     check = getattr(import_module(module), "check", None)
     try:
         if check is not None:
-            check(stage_config(pipeline, run.name))
+            check(pipeline.stage_config(run.name))
     except (UserError, OmegaConfBaseException) as error:
         message = explain(error).replace("\n", "\n    ")
         return f"{run.name}: {message}"
@@ -50,12 +48,3 @@ def packaged_module(program: Sequence[str]) -> str | None:
     """The module behind a packaged script; None for any other program."""
     name = Path(program[0]).name.removesuffix(".exe") if program else ""
     return next((stage.module for stage in packaged_stages().values() if stage.script == name), None)
-
-
-def stage_config(pipeline: Pipeline, stage: str) -> DictConfig:
-    """The configuration that a stage will get; nothing is composed for it."""
-    cfg: Any = pipeline.cfg.copy()
-    OmegaConf.set_struct(cfg, False)
-    cfg.stage = stage
-    config: DictConfig = cfg
-    return config

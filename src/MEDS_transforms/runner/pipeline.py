@@ -8,7 +8,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ..cli.command_line import unknown_key
 from ..cli.overrides import nested_value
@@ -27,6 +27,8 @@ class Pipeline:
     searchpath: list[str]
     overrides: list[str]
     cfg: DictConfig
+    launcher: str
+    """Hydra's launcher of the stages for which the stage-runner file names none."""
 
     def value(self, key: str) -> Any:
         """The resolved value at a key path; None where it is absent, or mandatory and not set."""
@@ -60,6 +62,14 @@ class Pipeline:
         """The value of a key that is true or false; see `config.flag`."""
         return flag({key: self.value(key)}, key)
 
+    def stage_config(self, stage: str) -> DictConfig:
+        """The configuration that a stage will get; nothing is composed for it."""
+        cfg: Any = self.cfg.copy()
+        OmegaConf.set_struct(cfg, False)
+        cfg.stage = stage
+        config: DictConfig = cfg
+        return config
+
     def script(self, stage: str) -> Any:
         """The entry `_script` of a stage's block, resolved; None where there is none."""
         return self.cfg.stage_configs[stage]["_script"] if self.block(stage).get("_script") else None
@@ -79,17 +89,23 @@ def load_pipeline(pipeline_config_fp: str | None, overrides: Sequence[str] = ())
     try:
         searchpath = _searchpath(config_fp)
         cfg = _compose(config_fp, [searchpath_override(searchpath), *overrides])
+        launcher = cfg.hydra.runtime.choices["hydra/launcher"]
+        with open_dict(cfg):
+            del cfg["hydra"]
     except Exception as error:  # YAML, Hydra, OmegaConf, and whatever a resolver of the user's raises
         given = f" with the overrides {' '.join(overrides)}" if overrides else ""
         why = _unknown_key(config_fp, overrides) or explain(error)
         raise InputError(f"The pipeline {config_fp}{given} cannot be composed: {why}") from error
-    return Pipeline(config_fp, searchpath, [*overrides], cfg)
+    return Pipeline(config_fp, searchpath, [*overrides], cfg, launcher)
 
 
-def composed(pipeline: Pipeline, more_overrides: Sequence[str] = ()) -> DictConfig:
-    """A pipeline with Hydra's own configuration, as a stage's script composes it."""
-    overrides = [searchpath_override(pipeline.searchpath), *pipeline.overrides, *more_overrides]
-    return _compose(pipeline.config_fp, overrides, return_hydra_config=True)
+def check_launcher(pipeline: Pipeline, overrides: Sequence[str]) -> None:
+    """Composes a pipeline with the overrides that choose and set up a launcher, as a stage's script will.
+
+    Raises:
+        Exception: what Hydra or the launcher's plugin has against them.
+    """
+    _compose(pipeline.config_fp, [searchpath_override(pipeline.searchpath), *pipeline.overrides, *overrides])
 
 
 def _unknown_key(config_fp: Path, overrides: Sequence[str]) -> str | None:
@@ -121,13 +137,16 @@ def searchpath_override(searchpath: Sequence[str]) -> str:
     return f"hydra.searchpath=[{','.join(entries)}]"
 
 
-def _compose(config_fp: Path, overrides: Sequence[str], return_hydra_config: bool = False) -> DictConfig:
-    """The composed config. NOTE: a running Hydra application holds the one global slot; it stands aside."""
+def _compose(config_fp: Path, overrides: Sequence[str]) -> DictConfig:
+    """The composed config, with Hydra's own.
+
+    NOTE: a running Hydra application holds the one global slot; it stands aside.
+    """
     running = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(config_fp.parent), version_base=None):
-            return with_packaged_blocks(compose(config_fp.stem, [*overrides], return_hydra_config))
+            return with_packaged_blocks(compose(config_fp.stem, [*overrides], return_hydra_config=True))
     finally:
         GlobalHydra.instance().clear()
         if running is not None:

@@ -22,7 +22,7 @@ from ..settings.keys import unknown_stage_blocks, unknown_stage_keys
 from ..settings.names import wrong_names
 from ..stages import EXTRACT, PACKAGE, TRANSFORM, find_stage, registered_stages
 from .done import DoneMark, done_mark
-from .pipeline import Pipeline, composed, searchpath_override
+from .pipeline import Pipeline, check_launcher, searchpath_override
 from .stage_runners import PROCESSES, Parallel, StageRunners
 
 SCRIPT_PREFIXES = (f"{EXTRACT}-", f"{TRANSFORM}-")
@@ -131,7 +131,7 @@ def _flag(pipeline: Pipeline, key: str, problems: Problems) -> bool:
 def serial_workers(pipeline: Pipeline, runs: Sequence[StageRun]) -> list[str]:
     """A message about stages with several workers and nothing to start them side by side, where there are any."""
     serial = [run.name for run in runs if run.parallel.n_workers > 1 and not run.parallel.launcher]
-    if not serial or composed(pipeline).hydra.runtime.choices["hydra/launcher"] != "basic":
+    if not serial or pipeline.launcher != "basic":
         return []
     return [
         f"stage-runner file: n_workers without a launcher: the workers of {listed(serial)} run one after the other; "
@@ -253,7 +253,7 @@ def module_exists(name: str) -> bool:
 def launcher_error(pipeline: Pipeline, overrides: Sequence[str]) -> str | None:
     """What Hydra says against the overrides that choose and set up a launcher for a pipeline; None if nothing."""
     try:
-        composed(pipeline, overrides)
+        check_launcher(pipeline, overrides)
     except Exception as error:  # an unknown launcher or setting, a value of another type, or the plugin's own
         return explain(error)
     return None

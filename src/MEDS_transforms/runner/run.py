@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Container, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ BROUGHT_ALONG = (DATASET_FILE, SPLITS_FILE, CODES_FILE)
 
 def main(cfg: DictConfig | None = None) -> None:
     """Runs the pipeline that the command line names, or with a configuration that is composed already."""
+    _composed.cache_clear()
     if cfg is not None:
         run(cfg)
         return
@@ -93,7 +94,8 @@ def run(cfg: DictConfig) -> None:
 
 def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
     log_dir = Path(cfg.log_dir)
-    pipeline = load_pipeline(cfg.pipeline_config_fp, _stage_overrides(cfg))
+    pipeline = _pipeline(cfg)
+    _composed.cache_clear()  # the files may be others when the next run begins in this process
     stage_runners = read_stage_runners(cfg)
     runs = plan(pipeline, stage_runners, log_dir, flag(cfg, "do_profile"), look=stage_problems)
     warnings = (
@@ -245,9 +247,7 @@ def failure_message(stage: str, failure: Failure, log_dir: str | None, log_fp: P
 def stage_log_dir(pipeline: Pipeline, stage: str) -> str | None:
     """Where a stage of the pipeline keeps its logs; None where that cannot be told."""
     with suppress(Exception):  # this goes into a message about another error
-        log_dir = load_pipeline(str(pipeline.config_fp), [*pipeline.overrides, f"++stage={quoted(stage)}"]).value(
-            "log_dir"
-        )
+        log_dir = OmegaConf.select(pipeline.stage_config(stage), "log_dir")
         return None if log_dir is None else str(log_dir)
     return None
 
@@ -280,6 +280,16 @@ def _log_file(cfg: DictConfig) -> Path:
     return Path(cfg.log_dir) / "MEDS-transforms_runner.log"
 
 
+def _pipeline(cfg: DictConfig) -> Pipeline:
+    """The pipeline of the runner's configuration, with the overrides for its stages; composed once in a run."""
+    return _composed(OmegaConf.select(cfg, "pipeline_config_fp"), tuple(_stage_overrides(cfg)))
+
+
+@cache
+def _composed(config_fp: str | None, overrides: tuple[str, ...]) -> Pipeline:
+    return load_pipeline(config_fp, overrides)
+
+
 def _stage_overrides(cfg: DictConfig) -> list[str]:
     """The overrides for the stages, as they were typed: interpolations in them are the stages' to resolve."""
     node = OmegaConf.select(cfg, "_stage_overrides")
@@ -295,7 +305,7 @@ def _from_pipeline(key: str, *, _root_: DictConfig) -> str:
     config_fp = OmegaConf.select(_root_, "pipeline_config_fp")
     if key == "description" and not config_fp:
         return "No pipeline is given."
-    value = load_pipeline(config_fp, _stage_overrides(_root_)).value(key)
+    value = _pipeline(_root_).value(key)
     if value is None and key != "description":
         raise InputError(f"The pipeline {config_fp} sets no {key}; add it to the file, or {key}=… to the command.")
     return str(value or "No description provided.")
