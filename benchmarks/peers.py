@@ -47,8 +47,8 @@ def overrides_for_workers(args: argparse.Namespace, stage: str) -> list[str]:
 
 
 def staged_run(args: argparse.Namespace, name: str, turn: int, commands: Commands, counted: str) -> Record:
-    """One run of all stages into a new cohort folder; rows are counted in its subfolder `counted`."""
-    folder = args.work / f"cohort-{name}"
+    """One run of all stages into a new folder, `<benchmark>-<peer>`; rows are counted in its cohort's `counted`."""
+    folder = args.work / f"{args.benchmark}-{name}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     os.sync()  # otherwise this run would wait for data that the previous one has written
@@ -115,7 +115,7 @@ def argument_parser(description: str | None, name: str) -> argparse.ArgumentPars
     add("--name", default=name, help=f"of the record [{name}]")
     add("--repeat", type=int, default=3, help="runs per peer, 0 for none [3]")
     add("--override", action="append", default=[], metavar="KEY=VALUE", help="more for every script")
-    parser.set_defaults(peer=[])
+    parser.set_defaults(peer=[], benchmark=name)
     return parser
 
 

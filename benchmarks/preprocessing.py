@@ -1,6 +1,6 @@
 r"""Runs eleven pre-processing stages with one or more installations in turns, and measures every stage.
 
-    python benchmarks/preprocessing.py --cohort benchmarks/data/runs/cohort-new/cohort \
+    python benchmarks/preprocessing.py --cohort benchmarks/data/runs/extraction-new/cohort \
         --peer 0.1=/opt/meds-0.1/bin --peer new=.venv/bin --repeat 3 --name preprocessing
 
 The input is the folder of a finished MEDS dataset, for instance one that extraction.py has made. The first peer is the

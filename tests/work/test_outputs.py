@@ -215,7 +215,11 @@ def test_a_run_that_made_nothing_leaves_nothing(tmp_path):
 
 def test_rows_are_noted_where_they_can_be_counted(tmp_path):
     stage = StageOutputs(
-        tmp_path, "stage", Asked(A), own_folder=tmp_path, count_rows=lambda path: len(pl.read_parquet(path))
+        tmp_path,
+        "stage",
+        Asked(A),
+        own_folder=tmp_path,
+        count_rows=lambda paths: [len(pl.read_parquet(path)) for path in paths],
     )
     [unit] = units(stage, "a.parquet")
     with stage.being_made([unit]):

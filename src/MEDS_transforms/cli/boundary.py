@@ -1,6 +1,5 @@
 """A function becomes a Hydra application; whatever goes wrong becomes one message and an exit status."""
 
-import gc
 import os
 import secrets
 import signal
@@ -22,7 +21,7 @@ from ..work.faults import log_fault, log_to_files
 from ..work.journal import note_error
 from .command_line import mistake, understood, unknown_key, unreadable
 from .help import composed_config, print_help
-from .process import forgive_broken_output, raise_file_limit
+from .process import beginning, forgive_broken_output, raise_file_limit
 from .threads import check_threads, share_cores
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -59,11 +58,10 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
                 give_up(message)
             raise StageError(message) from None
 
-    gc.freeze()  # what is imported lives as long as the process: no collection, nor its end, has to visit it
     forgive_broken_output()
     raise_file_limit()
     name = os.environ.get(RUN) if RESUMING in os.environ else None
-    with _environment(_FULL_ERROR, "1"), _environment(RUN, name or secrets.token_hex(8)):
+    with beginning(), _environment(_FULL_ERROR, "1"), _environment(RUN, name or secrets.token_hex(8)):
         try:
             check_threads()
             sys.argv[1:] = understood(sys.argv[1:])

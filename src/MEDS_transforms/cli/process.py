@@ -1,10 +1,12 @@
-"""What a script asks of its process: output that may break, and enough open files."""
+"""What a script asks of its process: output that may break, enough open files, no needless garbage collection."""
 
+import gc
 import io
 import logging
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +70,19 @@ def raise_file_limit() -> None:
         most = _ENOUGH_FILES if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH_FILES)
         if soft != resource.RLIM_INFINITY and soft < most:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+@contextmanager
+def beginning() -> Iterator[None]:
+    """No garbage is collected inside, up to `begun`: a tenth of a script's time to its first line of work."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def begun() -> None:
+    """What is imported and composed so far lives as long as the process, so that no collection need visit it."""
+    gc.freeze()
+    gc.enable()

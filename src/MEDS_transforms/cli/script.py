@@ -5,7 +5,6 @@
 The stage's module, and with it polars, is imported only when the stage really runs.
 """
 
-import gc
 import logging
 import os
 import sys
@@ -27,6 +26,7 @@ from ..stages import find_stage, packaged_stages, registered_stages
 from ..work.environment import RESUMING
 from .boundary import give_up, hydra_script
 from .overrides import override_key, with_override
+from .process import begun
 from .threads import use_allotted_cpus
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def run_stage(module: str, cfg: DictConfig, script: str) -> None:
     logger.info("Stage %s, worker %s", stage, cfg.get("worker"))
     use_allotted_cpus()
     run = import_module(module).run
-    gc.freeze()  # polars and what else the stage imports, as above
+    begun()
     run(cfg)
     logger.info("Stage %s, worker %s: done in %.1f s", stage, cfg.get("worker"), time.monotonic() - started)
     for warning in warnings:

@@ -56,12 +56,12 @@ def write_arrow(df: pl.DataFrame, schema: "pa.Schema", path: Path) -> None:
     file's metadata tell an arrow reader which of them to use. If polars should ever not write these metadata as
     given, pyarrow's writer is used instead; it uses one core only and takes half as long again.
     """
-    import pyarrow.parquet as pq
-
     path.parent.mkdir(parents=True, exist_ok=True)
     # One chunk per column: the bytes on disk must not depend on how the frame is laid out in memory.
     df = df.select(columns(schema.names)).rechunk()
     metadata = {"ARROW:schema": b64encode(schema.serialize()).decode()}
     df.write_parquet(path, compression="zstd", row_group_size=_ROW_GROUP_ROWS, metadata=metadata)
-    if not pq.read_schema(path).equals(schema):
+    if pl.read_parquet_metadata(path).get("ARROW:schema") != metadata["ARROW:schema"]:
+        import pyarrow.parquet as pq
+
         pq.write_table(df.to_arrow().cast(schema), path, compression="zstd")

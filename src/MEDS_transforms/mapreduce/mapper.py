@@ -9,7 +9,6 @@ from typing import Any
 
 import polars as pl
 
-from ..dataset.arrow import write_measurements
 from ..dataset.io import Frame, scan_parquet, write_lazyframe, write_parquet
 from ..dataset.schema import SPLIT, SUBJECT_ID, TRAIN_SPLIT
 from ..errors import MissingInputError
@@ -85,7 +84,9 @@ def map_over(
     """
     shards, own_folder = Shards(cfg, shard_iterator_fntr), Path(cfg["stage_cfg"]["output_dir"])
     if write_fn is write_lazyframe and own_folder.name == DATA_DIR:
-        write_fn = write_measurements  # of the finished dataset
+        from ..dataset.arrow import write_measurements  # with it pyarrow, which no other folder needs
+
+        write_fn = write_measurements
     outputs = stage_outputs(cfg, shards.sources(compute_fn), own_folder=own_folder, settings=code_of(compute_fn))
     units = shards.units(outputs, compute_fn, read_fn, write_fn)
     with outputs.being_made(units):

@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from ..cli.boundary import ERROR_PREFIX, give_up, hydra_script
 from ..cli.command_line import mistake, understood, unreadable
 from ..cli.overrides import override_key, quoted, split_overrides
+from ..cli.process import begun
 from ..cli.threads import limit_threads, share_cores
 from ..errors import InputError, StageError, explain
 from ..settings.keys import flag
@@ -81,6 +82,7 @@ def _check_runner_args(args: Sequence[str]) -> None:
 
 def run(cfg: DictConfig) -> None:
     """Checks the whole pipeline, then runs its stages."""
+    begun()
     log_fp = _log_file(cfg)
     log_fp.parent.mkdir(parents=True, exist_ok=True)
     with (
