@@ -72,6 +72,12 @@ def raise_file_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
+def begun() -> None:
+    """Ends `beginning`: what is imported and composed lives as long as the process; no collection need visit it."""
+    gc.freeze()  # nor does the end of the process
+    gc.enable()
+
+
 @contextmanager
 def beginning() -> Iterator[None]:
     """No garbage is collected inside, up to `begun`: a tenth of a script's time to its first line of work."""
@@ -79,10 +85,4 @@ def beginning() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.enable()
-
-
-def begun() -> None:
-    """What is imported and composed so far lives as long as the process, so that no collection need visit it."""
-    gc.freeze()
-    gc.enable()
+        begun()
