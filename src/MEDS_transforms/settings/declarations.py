@@ -54,8 +54,10 @@ def read_keys(path: Path) -> dict[str, Key]:
         InputError: a declaration is not YAML.
     """
     text = path.read_text(encoding="utf-8")
+    loader = _LOADER(text)
     try:
-        return _keys(yaml.compose(text, _LOADER), yaml.load(text, _LOADER), text.splitlines())
+        node = loader.get_single_node()
+        return _keys(node, loader.construct_document(node) if node else None, text.splitlines())
     except (yaml.YAMLError, ValueError) as error:  # the latter of a key that is there twice
         raise InputError(f"{path} is not valid: {error}") from error
 

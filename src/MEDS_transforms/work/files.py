@@ -10,11 +10,12 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-from filelock import BaseFileLock, FileLock, Timeout
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, NoLocksError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 _PARQUET_MAGIC = b"PAR1"
 _SMALLEST_PARQUET = 12  # two magic words and the length of the footer
@@ -39,8 +40,10 @@ def lock_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.lock")
 
 
-def new_lock(lock_fp: Path) -> BaseFileLock:
+def new_lock(lock_fp: Path) -> "BaseFileLock":
     """A lock of the operating system's on a file, never one that only is a file, which would outlive its process."""
+    from filelock import FileLock  # not above: --help needs no lock, and would wait for the import
+
     return FileLock(lock_fp, fallback_to_soft=False)
 
 
@@ -59,6 +62,8 @@ def _about_locks(lock_fp: Path, error: Exception) -> Exception:
 @contextmanager
 def try_lock(lock_fp: Path, wait: bool = False) -> Iterator[bool]:
     """Tries to lock a file, which is made if need be; gives whether the lock is ours. Never waits, unless told to."""
+    from filelock import Timeout
+
     lock = new_lock(lock_fp)
     try:
         lock.acquire(blocking=wait)
