@@ -49,6 +49,8 @@ def assert_nothing_ran(x, ran, *said: str) -> None:
     for part in said:
         assert part in ran.stderr
     assert "Stage 1 of" not in ran.stdout
+    items = [line for line in ran.stderr.splitlines() if line.startswith("      - ")]
+    assert len(items) == len({*items}), "one mistake is said once"
     assert files_below(x.cohort) == [] or files_below(x.cohort) == [".logs/.runner.lock"]
 
 
@@ -57,6 +59,7 @@ WRONG = {
     "no time_format": ({**EVENT, "time_format": None}, ["labs.lab.time", "time_format"]),
     "a time that is none": ({**EVENT, "time": "col(ok)", "time_format": None}, ["labs.lab.time", "Boolean"]),
     "a column of a metadata table": ({**EVENT, "_metadata": METADATA}, ["lable", "did you mean 'label'"]),
+    "a name that two stages read": ({**EVENT, "_metadata": {"../d": {"description": "x"}}}, ["'../d'", "'..'"]),
     "a metadata table": ({**EVENT, "_metadata": {"d_lab": {"description": "x"}}}, ["d_lab", "did you mean 'd_labs'"]),
     "a pattern": (
         {**EVENT, "_metadata": {"d_labs": {"x": {"extract": {"from": "label", "regex": "("}}}}},

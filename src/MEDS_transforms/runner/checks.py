@@ -24,8 +24,24 @@ def stage_problems(pipeline: Pipeline, runs: Sequence[StageRun]) -> list[str]:
     Stages that are done are passed over, unless they are to be done again.
     """
     again = pipeline.flag("do_overwrite")
-    pending = [run for run in runs if again or not run.done.is_set()]
-    return [message for run in pending if (message := _problem(pipeline, run))]
+    messages, said = [], set[str]()
+    for run in runs:
+        if not again and run.done.is_set():
+            continue
+        if message := _not_said(_problem(pipeline, run) or "", said):
+            messages.append(f"{run.name}: {message}".replace("\n", "\n    "))
+    return messages
+
+
+def _not_said(message: str, said: set[str]) -> str:
+    """A message without the items of its list that other stages have said, and which are noted; empty if none is left.
+
+    Several stages read the event conversion file.
+    """
+    headline, *items = message.split("\n  - ")
+    new = [item for item in items or [headline] if item not in said]
+    said.update(new)
+    return "\n  - ".join([headline, *new] if items else new) if new else ""
 
 
 def _problem(pipeline: Pipeline, run: StageRun) -> str | None:
@@ -37,8 +53,7 @@ def _problem(pipeline: Pipeline, run: StageRun) -> str | None:
         if check is not None:
             check(pipeline.stage_config(run.name))
     except (UserError, OmegaConfBaseException) as error:
-        message = explain(error).replace("\n", "\n    ")
-        return f"{run.name}: {message}"
+        return explain(error)
     except Exception as error:  # the stage itself meets it as well, and says it better
         logger.debug("The check of the stage %s failed: %s", run.name, error)
     return None
