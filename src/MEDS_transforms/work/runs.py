@@ -62,7 +62,7 @@ class Run:
 
     def generation(self) -> Generation | None:
         """The generation in force; None where the stage is not at work, nor was interrupted."""
-        if not (numbers := [int(path.stem) for path in self.path.glob("*.json") if path.stem.isdigit()]):
+        if not (numbers := [int(path.stem) for path in _found(self.path, "*.json") if path.stem.isdigit()]):
             return None
         with suppress(FileNotFoundError):  # the run has come to its end meanwhile
             content = json.loads((self.path / f"{max(numbers)}.json").read_text(encoding="utf-8"))
@@ -90,7 +90,7 @@ class Run:
 
     def clear_away(self) -> None:
         """Removes what a worker left that was killed while it ended a run."""
-        for retired in self.path.parent.glob(f".tmp.{self.path.name}.*"):
+        for retired in _found(self.path.parent, f".tmp.{self.path.name}.*"):
             shutil.rmtree(retired, ignore_errors=True)
 
     @property
@@ -122,7 +122,7 @@ class Run:
         NOTE: a worker that looks at a dead one's mark holds it for a moment, so that one look is not enough to call
         that one alive.
         """
-        marks = [path for path in self.path.glob(f"{_WORKER}*") if path.name != f"{_WORKER}{self.me}"]
+        marks = [path for path in _found(self.path, f"{_WORKER}*") if path.name != f"{_WORKER}{self.me}"]
         held = [path for path in marks if not _removed(path)]
         if held:
             time.sleep(_CLEARING)
@@ -147,7 +147,7 @@ class Run:
         notes = Notes(self.path, "")
         notes.read_on()
         files = {name for alternatives in notes.units.values() for noted in alternatives for name in noted.files}
-        for path in self.path.glob("*.json"):
+        for path in _found(self.path, "*.json"):
             with suppress(OSError, ValueError, KeyError, TypeError):
                 kept = json.loads(path.read_text(encoding="utf-8"))["kept"]
                 files.update(name for made in kept.values() for name in made)
@@ -195,3 +195,10 @@ def _removed(mark: Path) -> bool:
         if ours:
             mark.unlink(missing_ok=True)
         return ours
+
+
+def _found(folder: Path, pattern: str) -> list[Path]:
+    """The files of a folder that another worker may remove at any moment, also while it is listed."""
+    with suppress(FileNotFoundError):
+        return list(folder.glob(pattern))
+    return []
