@@ -51,6 +51,10 @@ class StageError(UserError, RuntimeError):
     """A stage failed, and the text is the whole message for the user."""
 
 
+ITEM = "\n  - "
+"""Before each item of a message that lists several problems."""
+
+
 class Problems:
     """Collects what is wrong, so that a user sees all of it at once.
 
@@ -74,7 +78,7 @@ class Problems:
     def raise_if_any(self, kind: type[Exception] = InputError) -> None:
         """Raises `kind` with every problem that was added, if any was."""
         if self.found:
-            raise kind("\n  - ".join([f"{self.headline}:", *self.found]))
+            raise kind(ITEM.join([f"{self.headline}:", *self.found]))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

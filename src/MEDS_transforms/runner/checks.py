@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf.errors import OmegaConfBaseException
 
-from ..errors import UserError, explain
+from ..errors import ITEM, UserError, explain
 from ..stages import packaged_stages
 from .pipeline import Pipeline
 from .plan import StageRun
@@ -38,10 +38,10 @@ def _not_said(message: str, said: set[str]) -> str:
 
     Several stages read the event conversion file.
     """
-    headline, *items = message.split("\n  - ")
+    headline, *items = message.split(ITEM)
     new = [item for item in items or [headline] if item not in said]
     said.update(new)
-    return "\n  - ".join([headline, *new] if items else new) if new else ""
+    return ITEM.join([headline, *new] if items else new) if new else ""
 
 
 def _problem(pipeline: Pipeline, run: StageRun) -> str | None:

@@ -68,9 +68,14 @@ def main(cfg: DictConfig | None = None) -> None:
     argv = sys.argv
     try:
         sys.argv = [argv[0], *runner_args]
-        hydra_script(run, RUNNER_CONFIG_YAML)
+        hydra_script(_run_as_script, RUNNER_CONFIG_YAML)
     finally:
         sys.argv = argv
+
+
+def _run_as_script(cfg: DictConfig) -> None:
+    begun()
+    run(cfg)
 
 
 def _check_runner_args(args: Sequence[str]) -> None:
@@ -82,7 +87,6 @@ def _check_runner_args(args: Sequence[str]) -> None:
 
 def run(cfg: DictConfig) -> None:
     """Checks the whole pipeline, then runs its stages."""
-    begun()
     log_fp = _log_file(cfg)
     log_fp.parent.mkdir(parents=True, exist_ok=True)
     with (

@@ -206,7 +206,7 @@ class StageOutputs:
 
     def _described(self, files: Mapping[str, Path]) -> dict[str, OutputFile]:
         """What there is to note of files, by name. NOTE: to count rows file by file takes twice as long."""
-        tables = [path for path in files.values() if path.suffix == ".parquet"] if self.count_rows else []
+        tables = [path for path in files.values() if path.suffix == ".parquet"]
         rows = dict(zip(tables, self.count_rows(tables), strict=True)) if self.count_rows else {}
         return {name: OutputFile(*fingerprint(path), rows.get(path)) for name, path in files.items()}
 

@@ -90,7 +90,7 @@ class Run:
 
     def clear_away(self) -> None:
         """Removes what a worker left that was killed while it ended a run."""
-        for retired in _found(self.path.parent, f".tmp.{self.path.name}.*"):
+        for retired in self.path.parent.glob(f".tmp.{self.path.name}.*"):
             shutil.rmtree(retired, ignore_errors=True)
 
     @property
