@@ -11,7 +11,7 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import listed
+from ..errors import ITEM, listed
 from ..work.journal import Work, read_journal
 from .plan import StageRun
 
@@ -50,7 +50,7 @@ class Failure:
         lines = [f"{len(missing)} of {planned} outputs are missing{':' if untold else '.'}"]
         lines += [f"{unit}: {self.work.why(unit)}" for unit in known[:_NAMED]]
         lines += [f"and {len(known) - _NAMED} more"] if len(known) > _NAMED else []
-        return "\n  - ".join(lines)
+        return ITEM.join(lines)
 
 
 def run_until_complete(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ..errors import InputError
+from ..errors import Problems
 
 _FORBIDDEN = ("\\", "\0")
 
@@ -45,5 +45,6 @@ def wrong_names(names: Iterable[object], what: str) -> list[str]:
 
 def check_names(names: Iterable[object], what: str, where: str) -> None:
     """Raises a ValueError that lists the names which cannot be paths, if there are any."""
-    if messages := wrong_names(names, what):
-        raise InputError("\n  - ".join([f"{where}:", *messages]))
+    problems = Problems(where)
+    problems.found += wrong_names(names, what)
+    problems.raise_if_any()
