@@ -79,3 +79,29 @@ def test_a_stage_that_nobody_has(data):
     ran = run(data, script=(sys.executable, "-m", "MEDS_transforms.cli", "keep_lrge"))
     assert ran.returncode == 1
     assert "There is no stage 'keep_lrge' (did you mean 'keep_large'?)" in ran.stderr
+
+
+COLLECTS = """import gc
+
+import polars as pl
+
+from MEDS_transforms.mapreduce.mapper import map_stage
+
+print("while it begins:", gc.isenabled())
+
+
+def collects(df):
+    return df.with_columns(pl.lit(gc.isenabled()).alias("at work"))
+
+
+run = map_stage(collects)
+"""
+
+
+def test_garbage_is_collected_at_its_work_but_not_while_it_begins(data):
+    (data.folder / "site/my_package/keep_large.py").write_text(COLLECTS)
+    script = (sys.executable, "-m", "MEDS_transforms.cli", "keep_large")
+    ran = run(data, f"input_dir={data.dataset}", f"cohort_dir={data.cohort}", "stages=[keep_large]", script=script)
+    assert ran.returncode == 0, ran.stderr
+    assert "while it begins: False" in ran.stdout
+    assert data.shards(data.cohort / "data")["train/0"]["at work"].all()
