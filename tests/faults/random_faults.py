@@ -1,5 +1,6 @@
 """All pipelines, one stage after the other, whose workers are killed, paused and replaced at random moments."""
 
+import json
 import random
 import signal
 import time
@@ -114,9 +115,14 @@ class Disturbed:
         self.tally.refused += 1
 
     def has_made_something(self, folder: Path) -> bool:
-        """Whether workers of the stage have left a record, or noted an output, in a folder of such."""
-        notes = [folder / f"{self.stage}.record", *(folder / f"{self.stage}.run").glob("*.jsonl")]
-        return any(path.is_file() and path.stat().st_size for path in notes)
+        """Whether workers of the stage have left a record in a folder of such, or noted outputs that are there.
+
+        NOTE: outputs are noted before they get their names; of a worker that was killed between, they do not count.
+        """
+        notes = (path.read_text() for path in (folder / f"{self.stage}.run").glob("*.jsonl"))
+        noted = [json.loads(line) for text in notes for line in text.splitlines() if line.endswith("]")]
+        made = any(all((folder.parent / name).is_file() for name in files) for _, files, _ in noted)
+        return made or (folder / f"{self.stage}.record").is_file()
 
     def kill(self, which: list[int]) -> None:
         """Kills -9 some workers; sometimes another takes the place of one of them at once."""
