@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 import MEDS_transforms
 from MEDS_transforms import INFERRED_STAGE_KEYS
 from MEDS_transforms.runner.stage_runners import PARALLELIZE_KEYS
-from MEDS_transforms.settings.packaged import packaged_stage_keys
+from MEDS_transforms.settings.declarations import known_keys
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -313,6 +313,6 @@ def test_stage_runner_files_have_known_keys_only(name: str, monkeypatch: pytest.
     content = OmegaConf.to_container(loaded, resolve=True)
     assert isinstance(content, dict)
     default = content.pop("parallelize")
-    assert all(packaged_stage_keys(stage) is not None for stage in content)
+    assert all(known_keys(stage) is not None for stage in content)
     for block in [default, *(stage["parallelize"] for stage in content.values())]:
         assert set(block or {}) <= set(PARALLELIZE_KEYS)

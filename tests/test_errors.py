@@ -18,6 +18,7 @@ from MEDS_transforms.errors import (
     explain,
     listed,
     nearest,
+    not_set,
     wants_trace,
 )
 from MEDS_transforms.settings.packaged import CONFIG_DIR
@@ -85,6 +86,18 @@ def test_an_error_of_the_system_has_the_path_and_a_remedy(number):
     message = explain(OSError(number, os.strerror(number), "/some/file"))
     assert message.startswith(f"{os.strerror(number)}: /some/file. ")
     assert re.search("run the same command again|mount it writable", message)
+
+
+def test_the_systems_refusal_behind_a_mistake_adds_its_remedy():
+    error = InputError("The pipeline p.yaml cannot be composed.")
+    error.__cause__ = PermissionError(errno.EACCES, "denied", "p.yaml")
+    assert explain(error).startswith("The pipeline p.yaml cannot be composed. Change the permissions")
+
+
+def test_several_keys_that_are_not_set():
+    assert not_set("a.b", "c") == (
+        "a.b, c are not set: give them in the pipeline file, or as a.b=… c=… on the command line."
+    )
 
 
 def test_notes_belong_to_the_message():

@@ -1,8 +1,7 @@
-"""What can go wrong, each with its remedy, and the one place that turns an exception into a message.
+"""Exceptions for users' mistakes, whose text says what was found, where, and what to do.
 
-Errors are ordinary built-in exceptions (`ValueError`, `FileNotFoundError`, …) whose text says what was found,
-where, and what to do. `explain` makes a message of any exception; `stage.hydra_script`
-prints it and exits with status 1, with the trace only under `HYDRA_FULL_ERROR=1`.
+`explain` makes one message of any exception. `cli.boundary` prints it; the traceback of a bug goes to the log, and to
+the screen only under `HYDRA_FULL_ERROR=1`.
 """
 
 import errno
@@ -106,10 +105,21 @@ def listed(names: Iterable[object], limit: int = 20) -> str:
     return ", ".join(shown[:limit]) + more if shown else "(none)"
 
 
+def not_set(*keys: str) -> str:
+    """The message that mandatory keys have no value.
+
+    >>> not_set("seed")
+    'seed is not set: give it in the pipeline file, or as seed=… on the command line.'
+    """
+    verb, it = ("is", "it") if len(keys) == 1 else ("are", "them")
+    overrides = " ".join(f"{key}=…" for key in keys)
+    return f"{', '.join(keys)} {verb} not set: give {it} in the pipeline file, or as {overrides} on the command line."
+
+
 def explain(error: BaseException) -> str:
     """The message for an exception: its own text, the remedy where the system's text has none, and its notes."""
     if missing := _MISSING_VALUE.search(str(error)):
-        return f"{missing[1]} is not set: give it in the pipeline file, or as {missing[1]}=… on the command line."
+        return not_set(missing[1])
     error = _root(error)
     refused = _refused(error)
     if not is_explained(error):
@@ -119,7 +129,8 @@ def explain(error: BaseException) -> str:
     text = _OMEGACONF_DETAILS.sub("", str(error)) or type(error).__name__
     if refused:
         where = f": {refused.filename}" if refused.filename else ""
-        text = f"{refused.strerror}{where}. {_REMEDIES[refused.errno or 0]}"
+        found = text.rstrip(".") if isinstance(error, UserError) else f"{refused.strerror}{where}"
+        text = f"{found}. {_REMEDIES[refused.errno or 0]}"
     elif isinstance(error, KeyError) and error.args:
         text = str(error.args[0])
     elif isinstance(error, HydraException) and error.__cause__ is not None:
@@ -171,11 +182,15 @@ def _refused(error: BaseException | None) -> OSError | None:
 
     NOTE: logging hides it behind a ValueError; polars has an exception of its own with the number in its text.
     """
-    if error is None or (isinstance(error, OSError) and error.errno in _REMEDIES):
-        return error
-    if (number := _OS_ERROR.search(str(error))) and int(number[1]) in _REMEDIES:
-        return OSError(int(number[1]), os.strerror(int(number[1])))
-    return _refused(error.__cause__)
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        if isinstance(error, OSError) and error.errno in _REMEDIES:
+            return error
+        if (number := _OS_ERROR.search(str(error))) and int(number[1]) in _REMEDIES:
+            return OSError(int(number[1]), os.strerror(int(number[1])))
+        seen.append(error)
+        error = error.__cause__
+    return None
 
 
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")

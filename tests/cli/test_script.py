@@ -260,9 +260,8 @@ def test_with_strict_an_unknown_key_is_an_error_before_anything_is_done(x):
     assert files_below(x.cohort / "shard_events") == []
 
 
-@pytest.mark.parametrize("settings", ["{_note:1}", "{_match_revise:[],note:1}"])
-def test_keys_that_are_not_checked(x, settings):
-    ran = x.script("shard_events", "strict=true", f"++stage_configs.shard_events={settings}")
+def test_keys_that_are_not_checked(x):
+    ran = x.script("shard_events", "strict=true", "++stage_configs.shard_events={_note:1}")
     assert ran.returncode == 0, ran.stderr
     assert "WARNING" not in ran.stdout + ran.stderr
 

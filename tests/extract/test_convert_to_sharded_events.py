@@ -77,6 +77,13 @@ def test_every_shard_has_a_piece_of_every_chunk_also_where_it_is_empty(x, conver
     assert not [name for name in files_below(x.cohort) if "/." in name and name != "metadata/.shards.json"]
 
 
+def test_tables_whose_names_are_nearly_the_same_are_all_converted(x, convert):
+    """Each chunk has a claim of its own, in one folder for all tables: two claims of one name would be one chunk."""
+    tables = ["a/b", "a--b", "a%2Fb"]
+    convert(tables=dict.fromkeys(tables, LABS), events={name: {"lab": LAB} for name in tables})
+    assert pieces(x) == sorted(f"{shard}/{table}/[0-6).parquet" for shard in SHARDS for table in tables)
+
+
 def test_rows_stand_in_file_order_in_their_subjects_shard(x, convert):
     convert()
     assert x.piece("train/0", "labs", 0, 6).rows() == [

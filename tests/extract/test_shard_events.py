@@ -367,7 +367,7 @@ def test_a_file_that_is_not_what_its_name_says(x, name, content):
 def test_a_chunk_size_that_is_none(x, value):
     x.table("labs.csv", CSV)
     x.events(EVENTS)
-    with pytest.raises(ValueError, match="row_chunksize must be a positive number"):
+    with pytest.raises(ValueError, match="row_chunksize must be a whole number of at least 1"):
         x.run("shard_events", f".row_chunksize={value}")
 
 

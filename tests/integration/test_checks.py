@@ -124,12 +124,12 @@ SETTINGS = {
     "extract_values": ({"x": {"y": 1}}, "extract_values has"),
     "add_time_derived_measurements": ({"age": {"age_unit": "eons"}}, "'eons' is unknown"),
     "aggregate_code_metadata": ({"aggregations": ["code/n"]}, "'code/n' is unknown"),
-    "fit_vocabulary_indices": ({"ordering_method": "x"}, "ordering_method: 'x' is unknown"),
+    "fit_vocabulary_indices": ({"ordering_method": "x"}, "ordering_method must be"),
     "occlude_outliers": ({"stddev_cutoff": -1}, "stage_configs.occlude_outliers.stddev_cutoff must be"),
     "filter_subjects": ({"min_events_per_subject": "x"}, "min_events_per_subject must be a whole number"),
     "filter_measurements": ({"_match_revise": [{"_matcher": {"code": {"regex": "("}}}]}, "_match_revise[0]._matcher"),
-    "tokenization": ({"train_only": True}, "train_only is not supported"),
-    "tensorization": ({"_match_revise": [{"_matcher": {}}]}, "cannot match and revise"),
+    "tokenization": ({"train_only": True}, "tokenization.train_only must be false or null"),
+    "tensorization": ({"_match_revise": [{"_matcher": {}}]}, "tensorization cannot match and revise; remove the key"),
     "reshard_to_split": ({"train_only": True}, "train_only"),
 }
 

@@ -81,6 +81,24 @@ def test_a_stage_that_nobody_has(data):
     assert "There is no stage 'keep_lrge' (did you mean 'keep_large'?)" in ran.stderr
 
 
+def test_its_module_may_check_the_configuration_before_the_first_stage(data):
+    module = data.folder / "site/my_package/keep_large.py"
+    check = """
+def check(cfg):
+    if cfg.stage_cfg.least > 5:
+        raise ValueError("bug")
+    if cfg.stage_cfg.least > 2:
+        raise InputError("no value is so large")
+"""
+    module.write_text(f"from MEDS_transforms.errors import InputError\n{MODULE}{check}")
+    folders = f"input_dir: {data.dataset}\ncohort_dir: {data.cohort}\nstages: [filter_subjects, keep_large]\n"
+    (data.folder / "pipe.yaml").write_text(f"defaults: [_preprocess, _self_]\n{folders}")
+    ran = run(data, "pipeline_config_fp=pipe.yaml", "stage_configs.keep_large.least=3")
+    assert ran.returncode == 1
+    assert "keep_large: no value is so large" in ran.stderr
+    assert not (data.cohort / "filter_subjects").exists()
+
+
 COLLECTS = """import gc
 
 import polars as pl

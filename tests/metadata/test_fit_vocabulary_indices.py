@@ -83,7 +83,7 @@ def test_the_stage(tmp_path):
 def test_an_unknown_method_and_no_metadata(tmp_path):
     data = Preprocessing(tmp_path)
     data.write({"0": measurements()})
-    with pytest.raises(ValueError, match=r"'lexicografic' is unknown \(did you mean 'lexicographic'\?\)"):
+    with pytest.raises(ValueError, match=r"not 'lexicografic' \(did you mean 'lexicographic'\?\)"):
         data.run("fit_vocabulary_indices", ordering_method="lexicografic")
     with pytest.raises(FileNotFoundError, match=r"no code metadata .*codes\.parquet\. Run a stage that makes it first"):
         data.run("fit_vocabulary_indices")

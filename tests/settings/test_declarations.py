@@ -7,7 +7,7 @@ import MEDS_transforms
 from MEDS_transforms.settings.checks import check_block, check_pipeline
 from MEDS_transforms.settings.declarations import common_keys, pipeline_keys, read_keys, stage_block
 from MEDS_transforms.settings.words import allowed, list_of_keys
-from MEDS_transforms.stages import packaged_blocks
+from MEDS_transforms.stages import packaged_blocks, packaged_stages
 
 NULLABLE = {"type": ["integer", "null"], "minimum": 0}
 
@@ -98,6 +98,15 @@ def test_all_mistakes_are_found_also_in_parts_of_the_data():
     where = ["min_events_per_subject", "min_measurements_per_subject", "_match_revise[0].min_events_per_subject"]
     messages = check_block("mine", block, "filter_subjects")
     assert sorted(message.partition(" ")[0] for message in messages) == sorted(f"stage_configs.mine.{w}" for w in where)
+
+
+@pytest.mark.parametrize("stage", packaged_stages())
+def test_a_stage_matches_and_revises_where_it_works_on_rows(stage):
+    """The others do not look at the key; it would have no effect, or one that nobody means."""
+    on_rows = ("filter", "add_time", "extract_values", "reorder", "occlude", "normalization")
+    messages = check_block(stage, {"_match_revise": [{"_matcher": {"code": "A"}}]})
+    refused = [f"stage_configs.{stage}._match_revise: {stage} cannot match and revise; remove the key"]
+    assert messages == ([] if stage.startswith(on_rows) else refused)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import MEDS_transforms
 from MEDS_transforms.runner.pipeline import load_pipeline
+from MEDS_transforms.settings.declarations import known_keys
 from MEDS_transforms.settings.folders import INFERRED_STAGE_KEYS, is_metadata_stage, populate_stage
 from MEDS_transforms.settings.keys import code_modifiers, flag, unknown_stage_blocks, unknown_stage_keys
 from MEDS_transforms.settings.packaged import (
@@ -20,7 +21,6 @@ from MEDS_transforms.settings.packaged import (
     PREPROCESS_CONFIG_YAML,
     RESERVED_CONFIG_NAMES,
     RUNNER_CONFIG_YAML,
-    packaged_stage_keys,
     with_packaged_blocks,
 )
 from MEDS_transforms.settings.resolvers import load_yaml_file
@@ -309,7 +309,12 @@ def test_the_data_go_through_the_packaged_pipelines_from_stage_to_stage():
         ),
         ("shard_events", {"a": 1, "b": 2}, ["a:", "b:"]),
         ("shard_events", {"_script": "x", "_anything": 1}, []),
-        ("shard_events", {"_match_revise": [], "anything": 1}, []),
+        ("filter_subjects", {"_match_revise": [], "anything": 1}, ["anything:"]),
+        (
+            "filter_subjects",
+            {"_match_revise": [{"_matcher": {"code": "A"}, "min_events": 1}, 5]},
+            ["_match_revise[0].min_events: filter_subjects has no such key (did you mean 'min_events_per_subject"],
+        ),
         ("extract_values", {"numeric_value": "x"}, []),
         ("a_users_own", {"anything": 1}, []),
         ("shard_events", None, []),
@@ -320,14 +325,14 @@ def test_unknown_keys(stage, block, unknown):
     assert len(messages) == len(unknown)
     for message, part in zip(messages, unknown, strict=True):
         assert message.startswith(f"stage_configs.{stage}.{part}")
-        assert "row_chunksize" in message
+        assert "Known keys: " in message
 
 
 @pytest.mark.parametrize("stage", PACKAGED_STAGES)
 def test_a_stage_knows_its_own_defaults(stage):
     cfg = config("_extract" if stage in EXTRACTION else "_preprocess")
     assert unknown_stage_keys(stage, cfg.stage_configs[stage]) == []
-    assert packaged_stage_keys(stage) >= set(PACKAGED_STAGES[stage])
+    assert known_keys(stage) >= set(PACKAGED_STAGES[stage])
 
 
 def test_a_block_of_no_stage_is_told():

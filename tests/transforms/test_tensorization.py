@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nested_ragged_tensors.ragged_numpy import JointNestedRaggedTensorDict
 
 from helpers import SCRIPTS, files_below, write_shards
-from MEDS_transforms.transforms.tensorization import run, tensorize, write_tensors
+from MEDS_transforms.transforms.tensorization import main, run, tensorize, write_tensors
 
 NAN = math.nan
 SCHEMA = {
@@ -252,7 +252,7 @@ def test_without_tokenization(tmp_path: Path) -> None:
 
 def test_match_and_revise_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="_match_revise"):
-        run(stage(folder, _match_revise=[{"_matcher": {}}]))
+        main(stage(folder, _match_revise=[{"_matcher": {}}]))
 
 
 def test_scripts_from_rows_to_tensors(tmp_path: Path) -> None:

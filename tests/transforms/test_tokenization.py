@@ -16,7 +16,7 @@ from polars.testing import assert_frame_equal
 from helpers import SCRIPTS, files_below, write_shards
 from MEDS_transforms.dataset.io import scan_parquet
 from MEDS_transforms.mapreduce.mapper import map_over
-from MEDS_transforms.transforms.tokenization import run, tokenize
+from MEDS_transforms.transforms.tokenization import main, run, tokenize
 from MEDS_transforms.work.claims import lock_path
 
 NAN = math.nan
@@ -288,7 +288,7 @@ def test_overwriting_makes_both_files_anew(folder: Path) -> None:
 )
 def test_what_the_stage_does_not_do(folder: Path, block: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        run(stage(folder, **block))
+        main(stage(folder, **block))
     assert not (folder / "tokenization").exists()
 
 

@@ -3,8 +3,9 @@ import threading
 
 import pytest
 
+from MEDS_transforms.errors import explain
 from MEDS_transforms.work.claims import claim
-from MEDS_transforms.work.files import files_below, is_claimed, publish, scratch_path
+from MEDS_transforms.work.files import files_below, is_claimed, publish, scratch_path, try_lock
 
 
 def test_files_below_leaves_out_what_is_hidden_and_what_it_is_told(tmp_path):
@@ -58,6 +59,12 @@ def test_what_was_left_by_a_killed_process_is_cleared_away(tmp_path, is_folder):
         scratch.write_bytes(b"half")
     publish(tmp_path / "a.nrt", lambda path: path.write_bytes(b"whole"))
     assert [path.name for path in tmp_path.iterdir()] == ["a.nrt"]
+
+
+def test_a_lock_that_cannot_be_made_is_one_message(tmp_path):
+    with pytest.raises(OSError, match="File name too long") as info, try_lock(tmp_path / ("x" * 300)):
+        pytest.fail("locked")
+    assert explain(info.value).startswith("OSError: [Errno 36] File name too long")
 
 
 def test_a_claim_is_seen_while_it_is_held(tmp_path):

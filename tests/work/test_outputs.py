@@ -180,13 +180,25 @@ def test_a_worker_that_is_refused_leaves_nothing(tmp_path):
     assert not (tmp_path / ".provenance/stage.run").exists()
 
 
-@pytest.mark.parametrize("asked", [{}, {"keep": True}])
-def test_files_that_later_stages_would_read_too_are_named(tmp_path, asked):
+@pytest.mark.parametrize("asked", [{}, {"keep": True}, {"overwrite": True}])
+def test_files_that_later_stages_would_read_too_are_named_before_the_work(tmp_path, asked):
     write_table(tmp_path / "mine.parquet", pl.DataFrame({"cutoff": [7]}))
     with pytest.raises(FileExistsError, match=r"does not make: mine\.parquet"):
         run(tmp_path, **asked)
+    assert files_below(tmp_path) == ["mine.parquet"]
+
+
+def test_files_that_came_during_the_work_are_named_at_its_end(tmp_path):
+    outputs = StageOutputs(tmp_path, "stage", Asked(A), own_folder=tmp_path)
+
+    def work():
+        with outputs.being_made(to_do := units(outputs, *NAMES)):
+            write_table(tmp_path / "mine.parquet", pl.DataFrame({"cutoff": [7]}))
+            for unit in to_do:
+                unit.compute_once()
+
     with pytest.raises(FileExistsError, match=r"does not make: mine\.parquet"):
-        run(tmp_path, overwrite=True)
+        work()
     (tmp_path / "mine.parquet").unlink()
     assert run(tmp_path) == 0  # it was all made, but for the record
     assert files_below(tmp_path) == [*NAMES]

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from ..errors import InputError, nearest
+from ..errors import InputError, nearest, not_set
 from ..settings.checks import check_block, check_pipeline
+from ..settings.declarations import MATCH_REVISE
 from ..settings.folders import overlap
 from ..settings.keys import flag, unknown_stage_blocks, unknown_stage_keys
 from ..settings.names import check_names
@@ -62,6 +63,7 @@ def stage_script(module: str, config: Path | None = None, stage: str | None = No
 
     def main(cfg: DictConfig | None = None) -> None:
         if cfg is not None:
+            _check_values(cfg, name)
             import_module(module).run(cfg)
             return
         Script.running = Script(name, module)
@@ -102,7 +104,7 @@ def run_stage(module: str, cfg: DictConfig, script: str) -> None:
 
 def _check_values(cfg: DictConfig, script: str) -> None:
     """Raises an InputError that names every value, of the stage's keys or the general ones, that is not allowed."""
-    if problems := check_block(cfg.stage, cfg.stage_cfg, script) + check_pipeline(cfg):
+    if problems := check_block(cfg.get("stage", script), cfg["stage_cfg"], script) + check_pipeline(cfg):
         raise InputError("\n".join(f"{problem}." for problem in problems))
 
 
@@ -112,6 +114,5 @@ def _check_mandatory(stage: str, stage_cfg: DictConfig) -> None:
     Not for match & revise, where each entry may set its own.
     """
     missing = sorted(OmegaConf.missing_keys(stage_cfg))
-    if missing and "_match_revise" not in stage_cfg:
-        where = ", ".join(f"stage_configs.{stage}.{key}" for key in missing)
-        raise InputError(f"{where} is not set: give it in the pipeline file, or as {where}=… on the command line.")
+    if missing and not stage_cfg.get(MATCH_REVISE):
+        raise InputError(not_set(*(f"stage_configs.{stage}.{key}" for key in missing)))

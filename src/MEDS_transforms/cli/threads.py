@@ -8,6 +8,7 @@ from ..errors import InputError
 _LOCAL_LAUNCHERS = ("joblib", "submitit_local")
 THREADS = "POLARS_MAX_THREADS"
 """NOTE: polars reads it once, when it is imported; workers inherit the environment of the process that starts them."""
+_MOST_THREADS = 4096
 _ALLOTTED_CPUS = "SLURM_CPUS_PER_TASK"
 
 
@@ -24,13 +25,17 @@ def share_cores(argv: list[str], environ: Any = os.environ) -> None:
 
 
 def check_threads(environ: Any = os.environ) -> None:
-    """Raises an InputError if the user set a number of threads that is none.
+    """Raises an InputError if the user set an invalid number of threads.
 
-    NOTE: with 0 polars panics; what is no number it ignores.
+    NOTE: with 0 polars panics; other text it ignores; it starts as many threads as it is told, which many thousands
+    bring to a halt.
     """
     threads = environ.get(THREADS)
-    if threads is not None and not (threads.isdecimal() and int(threads) > 0):
-        raise InputError(f"The environment variable {THREADS} must be a number of threads from 1 on, not {threads!r}.")
+    if threads is not None and not (threads.isdecimal() and 1 <= int(threads) <= _MOST_THREADS):
+        raise InputError(
+            f"The environment variable {THREADS} must be a number of threads from 1 to {_MOST_THREADS}, "
+            f"not {threads!r}."
+        )
 
 
 def limit_threads(workers: int, environ: Any) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 
@@ -146,7 +147,7 @@ def _chunk_unit(table: Table, chunk: Chunk, convert: ChunkConverter, outputs: St
     def existing() -> list[Path]:
         return pieces if all(map(is_complete_parquet_file, pieces)) else []
 
-    return outputs.unit(output_dir / name.replace("/", "--"), make, chunk.path, existing)
+    return outputs.unit(output_dir / quote(name, safe=""), make, chunk.path, existing)
 
 
 def write_pieces(batches: Iterator[pl.DataFrame], pieces: list[Path], spill_dir: Path) -> int:

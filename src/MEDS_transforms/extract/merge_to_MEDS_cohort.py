@@ -22,7 +22,6 @@ from ..dataset.columns import columns
 from ..dataset.dtypes import concat_meeting
 from ..dataset.io import scan_parquet, write_parquet
 from ..dataset.schema import SUBJECT_ID, TIME
-from ..errors import InputError
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shard_iterator_by_shard_map
 from ..mapreduce.stage_outputs import stage_outputs
@@ -39,12 +38,6 @@ logger = logging.getLogger(__name__)
 ALL_COLUMNS = "*"
 
 
-def check(cfg: Mapping[str, Any]) -> None:
-    """Raises an error where the configuration alone shows that the stage cannot run."""
-    check_unique_by(cfg["stage_cfg"].get("unique_by"))
-    _column_list("additional_sort_by", cfg["stage_cfg"].get("additional_sort_by"))
-
-
 def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     stage_cfg = cfg["stage_cfg"]
@@ -52,8 +45,8 @@ def run(cfg: Mapping[str, Any]) -> None:
     tables = read_event_config(event_config_fp)
     merge = partial(
         merge_pieces,
-        unique_by=check_unique_by(stage_cfg.get("unique_by")),
-        additional_sort_by=_column_list("additional_sort_by", stage_cfg.get("additional_sort_by")) or [],
+        unique_by=stage_cfg.get("unique_by"),
+        additional_sort_by=stage_cfg.get("additional_sort_by") or [],
     )
     pieces_dir, output_dir = Path(stage_cfg["data_input_dir"]), Path(stage_cfg["output_dir"])
     shards, _ = shard_iterator_by_shard_map(cfg)
@@ -77,9 +70,11 @@ def read_pieces(shard_dir: Path, tables: Iterable[str], chunk_list: Path) -> lis
 
 
 def merge_pieces(
-    pieces: list[pl.DataFrame], unique_by: str | list[str] | None, additional_sort_by: list[str]
+    pieces: list[pl.DataFrame], unique_by: str | Sequence[str] | None, additional_sort_by: Sequence[str]
 ) -> pl.DataFrame:
     """The pieces as one frame without duplicates, stably sorted by subject and time.
+
+    NOTE: empties the list of pieces, so that only the merged frame stays in memory.
 
     >>> a = pl.DataFrame({"subject_id": [2, 1, 1], "time": [None] * 3, "code": ["x", "y", "y"]})
     >>> merge_pieces([a, a], "*", []).rows()
@@ -95,26 +90,7 @@ def merge_pieces(
     return merged.sort(columns(sort_by), maintain_order=True, nulls_last=False)
 
 
-def check_unique_by(unique_by: Any) -> str | list[str] | None:
-    """The value of `unique_by`, as text, list or None.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    if unique_by == ALL_COLUMNS:
-        return ALL_COLUMNS
-    return _column_list("unique_by", unique_by, f'"{ALL_COLUMNS}" (all columns), ')
-
-
-def _column_list(key: str, value: Any, otherwise: str = "") -> list[str] | None:
-    if value is None:
-        return None
-    if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(c, str) for c in value):
-        raise InputError(f"{key} must be {otherwise}a list of column names or null, not {value!r}.")
-    return list(value)
-
-
-def _known(key: str, wanted: list[str] | str, columns: list[str]) -> list[str]:
+def _known(key: str, wanted: Sequence[str], columns: list[str]) -> list[str]:
     if unknown := [c for c in wanted if c not in columns]:
         logger.warning("%s: the data has no column %s; ignored", key, ", ".join(unknown))
     return [c for c in wanted if c in columns]

@@ -33,7 +33,7 @@ from ..work.provenance import Source
 from .chunks import chunk_name, find_chunks
 from .event_config import META_KEYS, Table, metadata_tables, read_event_config
 from .events import wrong_dtypes
-from .tables import READERS, empty_table, find_tables, get_supported_fp, is_csv, scan_csv, unreadable_table
+from .tables import READERS, empty_table, find_tables, get_supported_fp, is_csv, reading, scan_csv
 
 __all__ = ["META_KEYS", "main", "run"]
 
@@ -59,8 +59,6 @@ def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     stage_cfg = cfg["stage_cfg"]
     input_dir, output_dir = Path(stage_cfg["data_input_dir"]), Path(stage_cfg["output_dir"])
-    if not isinstance(stage_cfg["row_chunksize"], int) or stage_cfg["row_chunksize"] < 1:
-        raise InputError(f"row_chunksize must be a positive number of rows, not {stage_cfg['row_chunksize']!r}.")
     event_config_fp = Path(config_value(cfg, "event_conversion_config_fp"))
     tables = read_event_config(event_config_fp)
     frames = open_tables(tables, input_dir, Path(cfg["cohort_dir"]), stage_cfg["infer_schema_length"])
@@ -95,15 +93,14 @@ def open_tables(
     for name, table in tables.items():
         try:
             path, scan = get_supported_fp(input_dir, name)
-            frame = _scan_typed_csv(path, infer_schema_length) if is_csv(path) else scan(path)
-            _check_columns(table, path, frame.collect_schema().names(), problems)
+            with reading(name, path):
+                frame = _scan_typed_csv(path, infer_schema_length) if is_csv(path) else scan(path)
+                _check_columns(table, path, frame.collect_schema().names(), problems)
             frames[name] = (path, frame.select(columns(table.columns)))
-        except FileNotFoundError as error:
+        except MissingInputError as error:
             missing.add(str(error))
-        except pl.exceptions.NoDataError:
-            problems.add(empty_table(name, path))
-        except (pl.exceptions.PolarsError, OSError) as error:
-            problems.add(unreadable_table(name, path, error))
+        except InputError as error:
+            problems.add(str(error))
     if not there and not frames:
         raise MissingInputError(f"There are no tables ({', '.join(READERS)}) below {input_dir}. Check input_dir.")
     missing.raise_if_any(MissingInputError)
@@ -239,22 +236,14 @@ def _open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
 
 def _batches(name: str, frame: pl.LazyFrame, path: Path) -> Iterator[pl.DataFrame]:
     """The rows of a table in order, a few at a time; what polars says of bad ones is made clear."""
-    try:
+    with reading(name, path, misfit=lambda: _first_misfit(path, frame) if is_csv(path) else None):
         yield from frame.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True)
-    except pl.exceptions.NoDataError:
-        raise InputError(empty_table(name, path)) from None
-    except pl.exceptions.PolarsError as error:
-        misfit = _first_misfit(path, frame.collect_schema()) if is_csv(path) else None
-        raise InputError(misfit or unreadable_table(name, path, error)) from None
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise InputError(unreadable_table(name, path, error)) from None
 
 
-def _first_misfit(path: Path, schema: pl.Schema) -> str | None:
-    """The first value of a csv that does not fit its column's dtype, in words."""
+def _first_misfit(path: Path, frame: pl.LazyFrame) -> str | None:
+    """The first value of a csv that does not fit its column's dtype in the frame, in words."""
     with suppress(pl.exceptions.PolarsError, OSError):
+        schema = frame.collect_schema()
         texts = scan_csv(path, infer_schema=False).select(columns(schema.names())).with_row_index(internal("row"))
         for name, dtype in schema.items():
             if dtype == pl.String:

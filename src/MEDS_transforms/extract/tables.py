@@ -75,16 +75,21 @@ def is_csv(path: Path) -> bool:
 
 
 @contextmanager
-def reading(name: str, path: Path) -> Iterator[None]:
-    """Turns what polars raises for an unreadable table into a ValueError that says what to do."""
+def reading(name: str, path: Path, misfit: Callable[[], str | None] = lambda: None) -> Iterator[None]:
+    """Turns what polars raises for an unreadable table into a ValueError that says what to do.
+
+    `misfit` looks for the value that polars could not read, and says what is wrong with it. What the system refuses,
+    such as permission, passes as it is.
+    """
     try:
         yield
     except pl.exceptions.NoDataError:
         raise InputError(empty_table(name, path)) from None
-    except pl.exceptions.ComputeError as error:
-        raise InputError(unreadable_table(name, path, error)) from None
+    except pl.exceptions.PolarsError as error:
+        raise InputError(misfit() or unreadable_table(name, path, error)) from None
     except OSError as error:
-        if type(error) is not OSError or error.errno is not None:
+        # NOTE: polars raises a bare OSError for a compressed file that is truncated or has a wrong checksum.
+        if error.errno is not None:
             raise
         raise InputError(unreadable_table(name, path, error)) from None
 
@@ -95,10 +100,7 @@ def empty_table(name: str, path: Path) -> str:
 
 
 def unreadable_table(name: str, path: Path, error: Exception) -> str:
-    """The message for a table that polars cannot read.
-
-    NOTE: polars raises a bare OSError for a compressed file that is truncated or has a wrong checksum.
-    """
+    """The message for a table that polars cannot read."""
     first_line = str(error).split("\n")[0].rstrip(".")
     remedy = "Quote fields that contain commas or line breaks, or correct the row."
     if path.stat().st_size == 0:

@@ -15,8 +15,8 @@ from ..dataset.io import scan_parquet
 from ..errors import InputError
 from ..settings.folders import INFERRED_STAGE_KEYS
 from ..settings.keys import FORMER_CODE_MODIFIER_KEYS, flag
-from ..settings.packaged import PACKAGE
 from ..settings.resolvers import get_package_version
+from ..stages import PACKAGE
 from ..work.decisions import Asked
 from ..work.fingerprints import fingerprint_or_none
 from ..work.outputs import StageOutputs

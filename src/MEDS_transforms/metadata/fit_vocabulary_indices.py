@@ -19,32 +19,16 @@ from ..cli.script import stage_script
 from ..dataset.code_metadata import check_unique, code_key, read_codes, to_smallest_unsigned
 from ..dataset.columns import columns
 from ..dataset.schema import VOCAB_INDEX
-from ..errors import InputError, MissingColumnError, MissingInputError, listed, nearest
+from ..errors import MissingColumnError, MissingInputError, listed, nearest
 from ..mapreduce.reducer import map_and_reduce
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import code_modifiers
 from ..settings.layout import CODES_FILE
 from ..work.provenance import Source
 
-LEXICOGRAPHIC = "lexicographic"
-ORDERING_METHODS = (LEXICOGRAPHIC,)
-
-
-def check(cfg: Mapping[str, Any]) -> None:
-    """Raises an error where the configuration alone shows that the stage cannot run."""
-    code_modifiers(cfg)
-    stage_cfg = cfg["stage_cfg"]
-    method = stage_cfg.get("ordering_method", LEXICOGRAPHIC)
-    if method not in ORDERING_METHODS:
-        raise InputError(
-            f"ordering_method: {method!r} is unknown{nearest(str(method), ORDERING_METHODS)}; it must be one of: "
-            f"{listed(ORDERING_METHODS)}."
-        )
-
 
 def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
-    check(cfg)
     stage_cfg = cfg["stage_cfg"]
     modifiers = code_modifiers(cfg)
     folder = Path(stage_cfg["metadata_input_dir"])

@@ -8,7 +8,8 @@ from pathlib import Path
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import ITEM, UserError, explain
-from ..stages import packaged_stages
+from ..settings.declarations import script_stage
+from ..stages import PACKAGE, Stage, find_stage
 from .pipeline import Pipeline
 from .plan import StageRun
 
@@ -16,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def stage_problems(pipeline: Pipeline, runs: Sequence[StageRun]) -> list[str]:
-    """What the modules of packaged stages find wrong with the configurations that their stages will get.
+    """What the modules of stages find wrong with the configurations that their stages will get.
 
     A stage's module may have a function `check(cfg)`, which raises what it finds wrong. It computes nothing and reads
     small files at most: the event conversion file, the headers of tables.
@@ -45,12 +46,11 @@ def _not_said(message: str, said: set[str]) -> str:
 
 
 def _problem(pipeline: Pipeline, run: StageRun) -> str | None:
-    module = packaged_module(run.program)
-    if module is None:
+    stage = stage_of(run.program)
+    if stage is None:
         return None
-    check = getattr(import_module(module), "check", None)
     try:
-        if check is not None:
+        if check := getattr(import_module(stage.module), "check", None):
             check(pipeline.stage_config(run.name))
     except (UserError, OmegaConfBaseException) as error:
         return explain(error)
@@ -59,7 +59,10 @@ def _problem(pipeline: Pipeline, run: StageRun) -> str | None:
     return None
 
 
-def packaged_module(program: Sequence[str]) -> str | None:
-    """The module behind a packaged script; None for any other program."""
-    name = Path(program[0]).name.removesuffix(".exe") if program else ""
-    return next((stage.module for stage in packaged_stages().values() if stage.script == name), None)
+def stage_of(program: Sequence[str]) -> Stage | None:
+    """The packaged or registered stage that a command runs, by its console script or by name; None for any other."""
+    if [*program[1:3]] == ["-m", f"{PACKAGE}.cli"]:
+        return find_stage(program[3])
+    script = Path(program[0]).name.removesuffix(".exe") if program else ""
+    stage = find_stage(script_stage(script) or "")
+    return stage if stage and stage.script == script else None

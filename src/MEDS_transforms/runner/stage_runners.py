@@ -11,7 +11,7 @@ from typing import Any
 
 from ..cli.overrides import hydra_value
 from ..errors import Problems, listed, nearest
-from ..settings.packaged import packaged_stage_keys
+from ..settings.declarations import known_keys
 
 PARALLELIZE = "parallelize"
 PARALLELIZE_KEYS = ("n_workers", "launcher", "launcher_params", "max_retries")
@@ -141,7 +141,7 @@ class StageRunners:
             ]
 
         entries = [name for name in self.entries if not str(name).startswith("_")]
-        known = [PARALLELIZE, *stages, *(name for name in entries if packaged_stage_keys(str(name)) is not None)]
+        known = [PARALLELIZE, *stages, *(name for name in entries if known_keys(str(name)) is not None)]
         messages = unknown("", entries, known, "stage in the pipeline")
         messages += unknown(f"{PARALLELIZE}.", _mapping(self.entries.get(PARALLELIZE)), PARALLELIZE_KEYS)
         for stage in stages:

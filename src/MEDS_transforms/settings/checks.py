@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from ..errors import InputError, WrongTypeError, nearest
-from .declarations import Schema, block_schema, declaring_stage, is_free_form, pipeline_keys, stage_block
+from .declarations import MATCH_REVISE, Schema, block_schema, declaring_stage, is_free_form, pipeline_keys, stage_block
 from .keys import is_flag
 from .words import allowed
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
-
-MATCH_REVISE = "_match_revise"
 
 
 def check_block(stage: str, block: Mapping[str, Any] | None, script: str | None = None) -> list[str]:
@@ -32,14 +30,18 @@ def check_block(stage: str, block: Mapping[str, Any] | None, script: str | None 
     declared_by = declaring_stage(stage, script)
     if stage_block(declared_by) is None:
         return []
-    values = _plain(block)
+    values, schema = _plain(block), block_schema(declared_by)
     where = f"stage_configs.{stage}"
-    problems = _mistakes(block_schema(declared_by), values, where)
     entries = values.get(MATCH_REVISE)
+    if entries is not None and schema["properties"][MATCH_REVISE]["type"] == "null":
+        del values[MATCH_REVISE]
+        refused = [f"{where}.{MATCH_REVISE}: {declared_by} cannot match and revise; remove the key"]
+        return refused + _mistakes(schema, values, where)
+    problems = _mistakes(schema, values, where)
     if isinstance(entries, list) and not is_free_form(declared_by):
         for number, entry in enumerate(entries):
             if isinstance(entry, dict):
-                problems += _mistakes(block_schema(declared_by), entry, f"{where}.{MATCH_REVISE}[{number}]")
+                problems += _mistakes(schema, entry, f"{where}.{MATCH_REVISE}[{number}]")
     return problems
 
 

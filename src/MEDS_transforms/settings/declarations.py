@@ -6,6 +6,8 @@ The comment above a key says what it means, and after the word `@schema` which v
     # @schema {type: [integer, "null"], minimum: 0}
     min_subjects_per_code: null
 
+Above a stage's block, `@schema {properties: {train_only: {enum: [false]}}}` restricts keys that every stage has.
+
 From here come the checks, the lists of keys in help and documentation, and the JSON Schemas for editors.
 """
 
@@ -21,6 +23,7 @@ from ..errors import InputError, listed
 from ..stages import ROOT, STAGE_KEYS_FP, block_fp
 
 Schema = dict[str, Any]
+MATCH_REVISE = "_match_revise"
 _SCHEMA = "@schema"
 _SCRIPT = re.compile(r"\bMEDS_(?:extract|transform)-(\w+)")
 
@@ -38,6 +41,12 @@ class Key:
     def is_declared(self) -> bool:
         """Whether anything is said of the key beside its default."""
         return bool(self.own_schema or self.meaning)
+
+    @property
+    def restrictions(self) -> dict[str, Schema]:
+        """Of a stage's block: the schemas of those keys of every stage for which this one allows less than others."""
+        restrictions: dict[str, Schema] = self.own_schema.get("properties", {})
+        return restrictions
 
     @property
     def schema(self) -> Schema:
@@ -140,7 +149,7 @@ def declaring_stage(stage: str, script: str | None = None) -> str:
 
 
 def known_keys(stage: str) -> frozenset[str] | None:
-    """The names of all keys that a stage knows; None where nothing is known of the stage."""
+    """The names of all keys that a packaged or registered stage knows; None for any other stage."""
     block = stage_block(stage)
     if block is None:
         return None
@@ -158,4 +167,4 @@ def block_schema(stage: str) -> Schema:
     block = stage_block(stage) or Key()
     own = {name: key.schema for name, key in block.keys.items()}
     common = {name: key.schema for name, key in common_keys().items()}
-    return {"type": "object", **block.own_schema, "properties": {**common, **own}}
+    return {"type": "object", **block.own_schema, "properties": {**common, **own, **block.restrictions}}

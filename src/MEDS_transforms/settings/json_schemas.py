@@ -59,9 +59,15 @@ def event_schema() -> Schema:
 
 def _block(block: Key) -> Schema:
     common = {name: {"$ref": f"#/$defs/{name}"} for name in common_keys()}
-    more = block.own_schema or {"patternProperties": {"^_": {}}, "additionalProperties": False}
+    more = {name: value for name, value in block.own_schema.items() if name != "properties"}
+    more = more or {"patternProperties": {"^_": {}}, "additionalProperties": False}
     said = {"description": block.meaning} if block.meaning else {}
-    return {**said, "type": ["object", "null"], "properties": {**common, **_properties(block.keys)}, **more}
+    return {
+        **said,
+        "type": ["object", "null"],
+        "properties": {**common, **_properties(block.keys), **block.restrictions},
+        **more,
+    }
 
 
 def _properties(keys: Mapping[str, Key]) -> dict[str, Schema]:

@@ -7,9 +7,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from ..errors import InputError, listed, nearest
-from .declarations import common_keys, declaring_stage, is_free_form
-from .packaged import packaged_stage_keys
+from ..errors import InputError, listed, nearest, not_set
+from .declarations import MATCH_REVISE, common_keys, declaring_stage, is_free_form, known_keys
 
 logger = logging.getLogger(__name__)
 FORMER_CODE_MODIFIER_KEYS = ("code_modifier_cols", "code_modifier_columns")
@@ -41,19 +40,25 @@ def is_flag(value: Any) -> bool:
 def unknown_stage_keys(stage_name: str, block: Mapping[str, Any] | None, script: str | None = None) -> list[str]:
     """A message for every key of a packaged stage's block that the stage does not know.
 
-    A stage under a name of the user's own may run by a packaged `script`, named after its stage. Free-form stages,
-    match & revise blocks, stages of the user's own and keys that begin with `_` are passed over.
+    A stage under a name of the user's own may run by a packaged `script`, named after its stage. Entries of match &
+    revise have the keys of the stage. Free-form stages, stages of the user's own and keys that begin with `_` are
+    passed over.
     """
     packaged = declaring_stage(stage_name, script)
-    known = packaged_stage_keys(packaged)
-    block = block or {}
-    if known is None or is_free_form(packaged) or "_match_revise" in block:
+    known = known_keys(packaged)
+    if known is None or is_free_form(packaged):
         return []
-    unknown = [str(key) for key in block if key not in known and not str(key).startswith("_")]
+    block = {} if block is None else block
+    entries = block.get(MATCH_REVISE)
+    parts = {"": block}
+    if isinstance(entries, Sequence) and not isinstance(entries, str):
+        parts |= {f"{MATCH_REVISE}[{i}].": entry for i, entry in enumerate(entries) if isinstance(entry, Mapping)}
+    unknown = [(where, str(key)) for where, part in parts.items() for key in part if key not in known]
     return [
-        f"stage_configs.{stage_name}.{key}: {packaged} has no such key{nearest(key, known)}; it has no effect. "
+        f"stage_configs.{stage_name}.{where}{key}: {packaged} has no such key{nearest(key, known)}; it has no effect. "
         f"Known keys: {listed(known - set(common_keys()))}"
-        for key in unknown
+        for where, key in unknown
+        if not key.startswith("_")
     ]
 
 
@@ -65,7 +70,7 @@ def unknown_stage_blocks(stages: Sequence[str], stage_configs: Mapping[str, Any]
     unknown = [
         name
         for name in map(str, stage_configs or {})
-        if name not in stages and packaged_stage_keys(name) is None and not name.startswith("_")
+        if name not in stages and known_keys(name) is None and not name.startswith("_")
     ]
     return [
         f"stage_configs.{name}: there is no such stage in `stages`{nearest(name, stages)}; it has no effect"
@@ -94,5 +99,5 @@ def config_value(cfg: Mapping[str, Any], key: str) -> Any:
     """The value of a mandatory key; where it is missing, an error that says how to give it."""
     value = OmegaConf.select(cfg, key) if OmegaConf.is_config(cfg) else cfg.get(key)
     if value is None:
-        raise InputError(f"{key} is not set: give it in the pipeline file, or as {key}=… on the command line.")
+        raise InputError(not_set(key))
     return value

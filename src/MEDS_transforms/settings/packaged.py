@@ -8,9 +8,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ..errors import InputError
 from ..stages import EXTRACT, PACKAGE, TRANSFORM, block_names, packaged_stages
-from .declarations import known_keys, stage_block
-
-__all__ = ["PACKAGE", "default_config", "packaged_stage_keys", "register_stage_blocks"]
+from .declarations import stage_block
 
 CONFIG_DIR = Path(__file__).parents[1] / "configs"
 EXTRACT_CONFIG_YAML = CONFIG_DIR / "_extract.yaml"
@@ -23,11 +21,6 @@ def default_config(stage: str) -> Path:
     """The packaged pipeline whose defaults a stage has when its script is called without one."""
     packaged = packaged_stages().get(stage)
     return EXTRACT_CONFIG_YAML if packaged and packaged.prefix == EXTRACT else PREPROCESS_CONFIG_YAML
-
-
-def packaged_stage_keys(stage_name: str) -> frozenset[str] | None:
-    """The keys that a packaged or registered stage knows, from its YAML; None for any other stage."""
-    return known_keys(stage_name)
 
 
 def register_stage_blocks() -> None:

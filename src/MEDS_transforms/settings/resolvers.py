@@ -13,9 +13,9 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ..errors import MissingInputError
-from ..stages import module_path
+from ..stages import PACKAGE, module_path
 from .folders import populate_stage
-from .packaged import PACKAGE, register_stage_blocks, with_packaged_blocks
+from .packaged import register_stage_blocks, with_packaged_blocks
 from .words import list_of_keys
 
 SCRIPT_NAME = "MEDS_TRANSFORMS_SCRIPT_NAME"

@@ -35,12 +35,12 @@ from ..dataset.io import scan_parquet, scratch_path, write_parquet
 from ..dataset.measurements import checked, in_order
 from ..dataset.schema import SPLIT, SUBJECT_ID, TIME
 from ..dataset.splits import shard_subjects
-from ..errors import InputError, MissingInputError, Problems, listed
-from ..mapreduce.mapper import Shards, is_match_revise, map_units
+from ..errors import InputError, MissingInputError, listed
+from ..mapreduce.mapper import Shards, map_units
 from ..mapreduce.reducer import finish
 from ..mapreduce.shards import shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
-from ..settings.keys import config_value, flag
+from ..settings.keys import config_value
 from ..settings.layout import DATA_DIR, METADATA_DIR, SHARD_MAP_FILE, SPLITS_FILE
 from ..work.claims import Staged, Unit, claim, staged_file
 from ..work.files import clear_scratch, lock_path
@@ -56,11 +56,6 @@ _OPEN_AT_A_TIME = 256
 """Files: fewer than the 1,024 that a process may have open on most systems."""
 
 ShardMap = dict[str, list[int]]
-
-
-def check(cfg: Mapping[str, Any]) -> None:
-    """Raises an error where the configuration alone shows that the stage cannot run."""
-    check_settings(cfg["stage_cfg"])
 
 
 def run(cfg: Mapping[str, Any]) -> None:
@@ -91,7 +86,6 @@ class Resharding:
             ValueError: the splits or the stage's block cannot be used.
         """
         stage_cfg, splits_fp = cfg["stage_cfg"], Path(cfg["input_dir"]) / METADATA_DIR / SPLITS_FILE
-        check_settings(stage_cfg)
         splits = read_splits(splits_fp)
         n_per_shard, seed = config_value(stage_cfg, "n_subjects_per_shard"), cfg.get("seed", 1)
         shards = shard_subjects(np.empty(0, np.int64), n_per_shard, splits, None, seed)
@@ -162,16 +156,6 @@ class Resharding:
             return {path: scratch / SHARD_MAP_FILE}
 
         return self.outputs.unit(path, make, "the splits")
-
-
-def check_settings(stage_cfg: Mapping[str, Any]) -> None:
-    """Raises a ValueError if the block asks for something that this stage cannot do."""
-    problems = Problems("The settings of reshard_to_split are not valid")
-    if flag(stage_cfg, "train_only"):
-        problems.add("train_only: the stage reads all splits; remove the key")
-    if is_match_revise(stage_cfg):
-        problems.add("_match_revise: the stage moves whole subjects and cannot match and revise; remove the key")
-    problems.raise_if_any()
 
 
 def read_splits(path: Path) -> dict[str, list[int]]:

@@ -32,7 +32,7 @@ from ..cli.script import stage_script
 from ..dataset.io import Frame
 from ..dataset.schema import CODE, NUMERIC_VALUE
 from ..errors import InputError, Problems, listed
-from ..mapreduce.mapper import is_match_revise, map_over
+from ..mapreduce.mapper import map_over
 from ..mapreduce.shards import ShardPaths, shard_iterator
 
 IN_PREFIX = "event_seqs/"
@@ -43,15 +43,8 @@ Tensor = npt.NDArray[Any]
 Tensors = dict[str, Tensor]
 
 
-def check(cfg: Mapping[str, Any]) -> None:
-    """Raises an error where the configuration alone shows that the stage cannot run."""
-    if is_match_revise(cfg["stage_cfg"]):
-        raise InputError("tensorization cannot match and revise; remove _match_revise from its block.")
-
-
 def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
-    check(cfg)
     map_over(cfg, tensorize, write_fn=write_tensors, shard_iterator_fntr=event_seqs)
 
 

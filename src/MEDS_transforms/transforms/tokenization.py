@@ -35,9 +35,8 @@ from ..dataset.io import Frame, is_complete, scan_parquet, write_parquet
 from ..dataset.measurements import Bools, Ints, begins_event, checked, in_order
 from ..dataset.schema import CODE, MANDATORY_TYPES, NUMERIC_VALUE, START_TIME, SUBJECT_ID, TIME, TIME_DELTA_DAYS
 from ..errors import InputError, listed, nearest
-from ..mapreduce.mapper import Shards, is_match_revise, map_units
+from ..mapreduce.mapper import Shards, map_units
 from ..mapreduce.stage_outputs import stage_outputs
-from ..settings.keys import flag
 from ..settings.layout import DATA_DIR, EVENT_SEQS_DIR, SCHEMAS_DIR
 from ..work.claims import Staged, Unit
 from ..work.outputs import StageOutputs
@@ -48,20 +47,8 @@ logger = logging.getLogger(__name__)
 _MICROSECONDS_PER_DAY = 24 * 60 * 60 * 1_000_000
 
 
-def check(cfg: Mapping[str, Any]) -> None:
-    """Raises an error where the configuration alone shows that the stage cannot run."""
-    stage_cfg = cfg["stage_cfg"]
-    if flag(stage_cfg, "train_only"):
-        raise InputError("tokenization looks at all splits: train_only is not supported; remove it from its block.")
-    if is_match_revise(stage_cfg):
-        raise InputError(
-            "tokenization gathers whole subjects and cannot match and revise; remove _match_revise from its block."
-        )
-
-
 def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
-    check(cfg)
     output_dir = Path(cfg["stage_cfg"]["output_dir"])
     shards = Shards(cfg)
     outputs = stage_outputs(cfg, shards.sources(None), own_folder=output_dir)

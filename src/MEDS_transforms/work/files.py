@@ -17,6 +17,8 @@ from ..errors import InputError, NoLocksError
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What a file system answers that cannot lock files."""
 _PARQUET_MAGIC = b"PAR1"
 _SMALLEST_PARQUET = 12  # two magic words and the length of the footer
 
@@ -47,11 +49,7 @@ def new_lock(lock_fp: Path) -> "BaseFileLock":
     return FileLock(lock_fp, fallback_to_soft=False)
 
 
-def _about_locks(lock_fp: Path, error: Exception) -> Exception:
-    """What to raise where a file cannot be locked: if it is for want of locks, an error that says so."""
-    no_locks = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-    if isinstance(error, OSError) and error.errno not in no_locks:
-        return error
+def _no_locks(lock_fp: Path, error: Exception) -> NoLocksError:
     return NoLocksError(
         f"The file system of {lock_fp.parent} cannot lock files ({error}), so that workers cannot share "
         "their work there. Choose a folder on another file system, or have it mounted with locks (NFS 4, Lustre "
@@ -71,7 +69,9 @@ def try_lock(lock_fp: Path, wait: bool = False) -> Iterator[bool]:
         yield False
         return
     except (OSError, NotImplementedError) as error:
-        raise _about_locks(lock_fp, error) from error
+        if isinstance(error, OSError) and error.errno not in _WITHOUT_LOCKS:
+            raise
+        raise _no_locks(lock_fp, error) from error
     try:
         yield True
     finally:

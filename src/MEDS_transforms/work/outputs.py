@@ -236,7 +236,7 @@ class StageOutputs:
             if names.keys() & unlisted:
                 unknown[self._name(unit.claim_fp)] = self._described(names)
         rest = unlisted - {name for files in unknown.values() for name in files}
-        if rest and not self.asked.overwrite:
+        if rest:
             self._refuse_surplus(rest)
         return unknown
 
