@@ -1,11 +1,14 @@
 """Reading and writing shards."""
 
 from base64 import b64encode
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import polars as pl
 
+from ..settings.layout import DATA_DIR
 from ..work.files import is_complete, is_complete_parquet_file, publish, scratch_path
 from .columns import columns
 
@@ -19,6 +22,7 @@ __all__ = [
     "publish",
     "scan_parquet",
     "scratch_path",
+    "shard_writer",
     "write_arrow",
     "write_lazyframe",
     "write_parquet",
@@ -47,6 +51,18 @@ def write_parquet(df: Frame, path: Path, fast: bool = False) -> None:
 def write_lazyframe(df: Frame, out_fp: Path) -> None:
     """Writes a lazy or eager frame as parquet (zstd); creates the folder if needed."""
     write_parquet(df, Path(out_fp))
+
+
+def shard_writer(folder: Path) -> Callable[[Frame, Path], None]:
+    """How shards in a folder are written.
+
+    Those of a finished dataset (`data/`): small, with the arrow types of MEDS. Those between stages: fast.
+    """
+    if folder.name != DATA_DIR:
+        return partial(write_parquet, fast=True)
+    from .arrow import write_measurements  # with it pyarrow, which no other folder needs
+
+    return write_measurements
 
 
 def write_arrow(df: pl.DataFrame, schema: "pa.Schema", path: Path) -> None:

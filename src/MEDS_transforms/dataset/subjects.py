@@ -1,4 +1,6 @@
-"""Converts subject ids of raw tables, of any dtype, to 64-bit integers."""
+"""Subject ids: those of raw tables, of any dtype, as 64-bit integers; those of a shard map as a table."""
+
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 import polars.selectors as cs
@@ -44,3 +46,16 @@ def unique_subject_ids(frame: pl.LazyFrame, column: str, where: str) -> pl.Serie
     """The distinct non-null ids in a column, as Int64, in any order."""
     distinct = frame.select(cs.by_name(column)).unique().collect().to_series()
     return subject_ids(distinct, where).drop_nulls().unique()
+
+
+def shard_numbers(shards: Mapping[str, Sequence[int]], name: str) -> pl.DataFrame:
+    """The subjects of a shard map: `subject_id` (Int64), and in the column `name` (UInt32) the number of the shard.
+
+    A subject in several shards has a row for each.
+
+    >>> shard_numbers({"train/0": [7, 3], "held_out/0": [3]}, "shard").rows()
+    [(7, 0), (3, 0), (3, 1)]
+    """
+    subjects = [subject for ids in shards.values() for subject in ids]
+    numbers = [number for number, ids in enumerate(shards.values()) for _ in ids]
+    return pl.DataFrame({SUBJECT_ID: subjects, name: numbers}, schema={SUBJECT_ID: pl.Int64, name: pl.UInt32})

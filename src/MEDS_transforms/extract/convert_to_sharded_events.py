@@ -25,7 +25,7 @@ from ..dataset.columns import internal
 from ..dataset.dtypes import concat_meeting
 from ..dataset.io import is_complete_parquet_file, scan_parquet, write_parquet
 from ..dataset.schema import SUBJECT_ID
-from ..dataset.subjects import subject_ids
+from ..dataset.subjects import shard_numbers, subject_ids
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import read_shard_map, shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
@@ -84,13 +84,7 @@ class ChunkConverter:
     def __init__(self, shards: Mapping[str, list[int]], dedup_text: bool) -> None:
         self.shards = list(shards)
         self.dedup_text = dedup_text
-        self.shard_of = pl.DataFrame(
-            {
-                SUBJECT_ID: [i for ids in shards.values() for i in ids],
-                _SHARD: [n for n, ids in enumerate(shards.values()) for _ in ids],
-            },
-            schema={SUBJECT_ID: pl.Int64, _SHARD: pl.UInt32},
-        )
+        self.shard_of = shard_numbers(shards, _SHARD)
         self.ids_repeat = self.shard_of[SUBJECT_ID].is_duplicated().any()
 
     def batches(self, table: Table, chunk: Chunk) -> Iterator[pl.DataFrame]:

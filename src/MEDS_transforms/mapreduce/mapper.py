@@ -3,17 +3,16 @@
 import logging
 import os
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from ..dataset.io import Frame, scan_parquet, write_lazyframe, write_parquet
+from ..dataset.io import Frame, scan_parquet, shard_writer
 from ..dataset.schema import SPLIT, SUBJECT_ID, TRAIN_SPLIT
 from ..errors import MissingInputError
 from ..settings.keys import flag
-from ..settings.layout import CODES_FILE, DATA_DIR, METADATA_DIR, SPLITS_FILE
+from ..settings.layout import CODES_FILE, METADATA_DIR, SPLITS_FILE
 from ..work.claims import Unit, rwlock_wrap, staged_file
 from ..work.journal import note_plan
 from ..work.outputs import StageOutputs
@@ -51,7 +50,7 @@ def map_over(
     cfg: Mapping[str, Any],
     compute_fn: ComputeFn | None = None,
     read_fn: ReadFn = scan_parquet,
-    write_fn: WriteFn = write_lazyframe,
+    write_fn: WriteFn | None = None,
     shard_iterator_fntr: ShardIteratorFntr = shard_iterator,
 ) -> list[Path]:
     """Applies `compute_fn` to every input shard and writes each result to its output path.
@@ -66,7 +65,7 @@ def map_over(
             each shard.
         compute_fn: see `bind_compute_fn`; None copies.
         read_fn: makes a frame of an input path; by default a lazy scan.
-        write_fn: writes a result to a path; by default a lazy or eager frame as parquet.
+        write_fn: writes a result to a path; by default a lazy or eager frame as parquet, see `shard_writer`.
         shard_iterator_fntr: from `cfg`, the pairs of input and output paths, and whether they are narrowed down
             to the train split.
 
@@ -83,12 +82,8 @@ def map_over(
         >>> map_over(cfg, compute_fn=drop_static)  # doctest: +SKIP
     """
     shards, own_folder = Shards(cfg, shard_iterator_fntr), Path(cfg["stage_cfg"]["output_dir"])
-    if write_fn is write_lazyframe and own_folder.name == DATA_DIR:
-        from ..dataset.arrow import write_measurements  # with it pyarrow, which no other folder needs
-
-        write_fn = write_measurements
     outputs = stage_outputs(cfg, shards.sources(compute_fn), own_folder=own_folder, settings=code_of(compute_fn))
-    units = shards.units(outputs, compute_fn, read_fn, write_fn)
+    units = shards.units(outputs, compute_fn, read_fn, write_fn or shard_writer(own_folder))
     with outputs.being_made(units):
         map_units(units)
     return [unit.claim_fp for unit in units]
@@ -145,15 +140,10 @@ def _source_of(paths: list[Path], folder: Path) -> Source:
 
 
 def map_stage(compute_fn: ComputeFn, shard_iterator_fntr: ShardIteratorFntr = shard_iterator) -> Callable[[Any], None]:
-    """The `run(cfg)` of a stage that applies `compute_fn` to every shard; see `map_over`.
-
-    Files between stages are written fast, those of the finished dataset (`data/`) small and with MEDS's arrow types.
-    """
+    """The `run(cfg)` of a stage that applies `compute_fn` to every shard; see `map_over`."""
 
     def run(cfg: Mapping[str, Any]) -> None:
-        is_final = Path(cfg["stage_cfg"]["output_dir"]).name == DATA_DIR
-        write = write_lazyframe if is_final else partial(write_parquet, fast=True)
-        map_over(cfg, compute_fn, write_fn=write, shard_iterator_fntr=shard_iterator_fntr)
+        map_over(cfg, compute_fn, shard_iterator_fntr=shard_iterator_fntr)
 
     return run
 

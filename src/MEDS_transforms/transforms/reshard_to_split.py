@@ -28,20 +28,20 @@ import numpy as np
 import polars as pl
 
 from ..cli.script import stage_script
-from ..dataset.arrow import write_measurements
 from ..dataset.columns import internal
 from ..dataset.dtypes import concat_meeting
-from ..dataset.io import scan_parquet, scratch_path, write_parquet
+from ..dataset.io import scan_parquet, scratch_path, shard_writer
 from ..dataset.measurements import checked, in_order
 from ..dataset.schema import SPLIT, SUBJECT_ID, TIME
 from ..dataset.splits import shard_subjects
+from ..dataset.subjects import shard_numbers
 from ..errors import InputError, MissingInputError, listed
 from ..mapreduce.mapper import Shards, map_units
 from ..mapreduce.reducer import finish
 from ..mapreduce.shards import shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
-from ..settings.layout import DATA_DIR, METADATA_DIR, SHARD_MAP_FILE, SPLITS_FILE
+from ..settings.layout import METADATA_DIR, SHARD_MAP_FILE, SPLITS_FILE
 from ..work.claims import Staged, Unit, claim, staged_file
 from ..work.files import clear_scratch, lock_path
 from ..work.outputs import StageOutputs
@@ -99,13 +99,7 @@ class Resharding:
         self.outputs = outputs
         self.output_dir = Path(cfg["stage_cfg"]["output_dir"])
         self.names = list(shards)
-        self.shard_of = pl.DataFrame(
-            {
-                SUBJECT_ID: [i for ids in shards.values() for i in ids],
-                _SHARD: [n for n, ids in enumerate(shards.values()) for _ in ids],
-            },
-            schema={SUBJECT_ID: pl.Int64, _SHARD: pl.UInt32},
-        )
+        self.shard_of = shard_numbers(shards, _SHARD)
         input_dir = Path(cfg["stage_cfg"]["data_input_dir"])
         self.apart = [self._apart(in_fp, in_fp.relative_to(input_dir)) for in_fp in old_shards]
         self.parts = sorted(unit.claim_fp for unit in self.apart)
@@ -145,8 +139,8 @@ class Resharding:
                 found += pl.collect_all(scans)
             return found
 
-        write = write_measurements if self.output_dir.name == DATA_DIR else partial(write_parquet, fast=True)
-        return self.outputs.unit(out_fp, staged_file(input_dir, out_fp, read, write, put_together), input_dir)
+        make = staged_file(input_dir, out_fp, read, shard_writer(self.output_dir), put_together)
+        return self.outputs.unit(out_fp, make, input_dir)
 
     def _shard_map(self, shards: ShardMap) -> Unit:
         path = self.output_dir / SHARD_MAP_FILE

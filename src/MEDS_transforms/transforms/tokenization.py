@@ -31,13 +31,13 @@ import polars as pl
 import pyarrow as pa
 
 from ..cli.script import stage_script
-from ..dataset.io import Frame, is_complete, scan_parquet, write_parquet
+from ..dataset.io import Frame, is_complete, scan_parquet, shard_writer
 from ..dataset.measurements import Bools, Ints, begins_event, checked, in_order
 from ..dataset.schema import CODE, MANDATORY_TYPES, NUMERIC_VALUE, START_TIME, SUBJECT_ID, TIME, TIME_DELTA_DAYS
 from ..errors import InputError, listed, nearest
 from ..mapreduce.mapper import Shards, map_units
 from ..mapreduce.stage_outputs import stage_outputs
-from ..settings.layout import DATA_DIR, EVENT_SEQS_DIR, SCHEMAS_DIR
+from ..settings.layout import EVENT_SEQS_DIR, SCHEMAS_DIR
 from ..work.claims import Staged, Unit
 from ..work.outputs import StageOutputs
 
@@ -60,12 +60,12 @@ def run(cfg: Mapping[str, Any]) -> None:
 def _shard_unit(in_fp: Path, output_dir: Path, name: Path, outputs: StageOutputs) -> Unit:
     """The unit of work that makes the two files of a shard; done when both are there."""
     schemas_fp, event_seqs_fp = output_dir / SCHEMAS_DIR / name, output_dir / EVENT_SEQS_DIR / name
-    fast = output_dir.name != DATA_DIR
+    write = shard_writer(output_dir)
 
     def make(scratch: Path) -> Staged:
         finished = {schemas_fp: scratch / "schemas.parquet", event_seqs_fp: scratch / "event_seqs.parquet"}
         for path, frame in zip(finished.values(), tokenize(scan_parquet(in_fp)), strict=True):
-            write_parquet(frame, path, fast)
+            write(frame, path)
         return finished
 
     def existing() -> list[Path]:
