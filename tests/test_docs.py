@@ -4,6 +4,7 @@ CONTRIBUTING.md says what a block's title, or the comment before it, means. A pa
 folder that has `configs/`, `examples/` and the demo's tables.
 """
 
+import ast
 import os
 import pkgutil
 import re
@@ -142,7 +143,7 @@ def act_on(block: Block, folder: Path, where: str, printed: str) -> str:
         path.write_text(block.text, encoding="utf-8")
     elif block.mark == "excerpt":
         whole = yaml.safe_load((folder / (block.argument or "")).read_text(encoding="utf-8"))
-        assert is_part(yaml.safe_load(block.text), whole), f"{where} is no part of {block.argument}"
+        assert is_part(yaml.safe_load(block.text), whole), f"{where} is not part of {block.argument}"
     elif block.mark == "output":
         assert block.text == printed, f"{where} shows something else than what is printed:\n{printed}"
     elif block.language == "bash" and block.mark != "not run":
@@ -176,6 +177,34 @@ def test_every_block_says_what_it_is(page: Path) -> None:
             assert block.mark in known, f"{where}: unknown mark {block.mark!r}"
         if block.language == "yaml":
             assert isinstance(yaml.safe_load(block.text), dict), where
+
+
+def fixed_parts_of_messages() -> list[str]:
+    """The fixed parts, of two words or more, of all texts in the source, the longest first."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in CONFIGS.parent.rglob("*.py")]
+    texts = {
+        " ".join(node.value.split())
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    return sorted((text for text in texts if " " in text), key=len, reverse=True)
+
+
+def test_messages_are_quoted_as_the_source_has_them() -> None:
+    """What is left of a quoted message without the fixed parts of the source are values, not words in a row."""
+    quoted = {
+        f"{name_of(page)}:{block.line}": " ".join(block.text.split())
+        for page in PAGES
+        for block in blocks(page)
+        if block.mark == "not run" and block.text.startswith("error: ")
+    }
+    assert len(quoted) >= 2
+    for where, message in quoted.items():
+        for part in fixed_parts_of_messages():
+            message = message.replace(part, " | ")
+        stale = re.search(r"\b[a-z]+ [a-z]+ [a-z]+\b", message)
+        assert stale is None, f"{where}: {stale and stale[0]!r} is not in any message of the source"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

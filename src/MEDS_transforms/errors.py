@@ -17,8 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 class UserError(Exception):
     """A mistake that a user can correct: its text says what was found, where, and what to do.
 
-    Whatever is no such error is a fault of the program or of the machine. The subclasses are built-in exceptions as
-    well, so that who calls functions from Python can catch them as usual.
+    Any other exception is a bug or a machine problem. The subclasses are built-in exceptions as well, so Python
+    callers can catch them as usual.
     """
 
 
@@ -116,6 +116,20 @@ def not_set(*keys: str) -> str:
     return f"{', '.join(keys)} {verb} not set: give {it} in the pipeline file, or as {overrides} on the command line."
 
 
+def counted(n: int, noun: str, plural: str | None = None) -> str:
+    """A number and what it counts, in the singular or the plural.
+
+    >>> counted(1, "file"), counted(2, "file"), counted(2, "retry", "retries")
+    ('1 file', '2 files', '2 retries')
+    """
+    return f"{n} {noun if n == 1 else plural or f'{noun}s'}"
+
+
+def is_or_are(n: int) -> str:
+    """The verb that agrees with a number."""
+    return "is" if n == 1 else "are"
+
+
 def explain(error: BaseException) -> str:
     """The message for an exception: its own text, the remedy where the system's text has none, and its notes."""
     if missing := _MISSING_VALUE.search(str(error)):
@@ -139,10 +153,10 @@ def explain(error: BaseException) -> str:
 
 
 def is_explained(error: BaseException) -> bool:
-    """Whether the message of an exception is all that there is to say.
+    """Whether the message of an exception is enough for the user.
 
-    It is so for mistakes of the user's, in data or configuration, and where the system refuses something that the
-    user can change. Anything else is a fault of the program or of the machine, and wants its traceback.
+    It is for mistakes in data or configuration, and where the system refuses something that the user can change.
+    Anything else is a bug or a machine problem, and needs its traceback.
     """
     root = _root(error)
     configuration = HydraException | OmegaConfBaseException
@@ -156,8 +170,8 @@ def _class_names(error: BaseException) -> set[str]:
 _FAULTS = {
     "MemoryError": "There was not enough memory: use fewer workers at a time, smaller shards (n_subjects_per_shard) or "
     "smaller chunks (row_chunksize).",
-    "PanicException": "polars gave up over data that it cannot handle: look at the table or shard that is named here, "
-    "and take out or correct what is unusual in it.",
+    "PanicException": "polars crashed on data it cannot handle. Check the table or shard named here for unusual "
+    "values, and correct or remove them.",
 }
 
 
@@ -178,7 +192,7 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _refused(error: BaseException | None) -> OSError | None:
-    """The system's refusal behind an error, if it is one that the user can mend.
+    """The system's refusal behind an error, if it is one that the user can fix.
 
     NOTE: logging hides it behind a ValueError; polars has an exception of its own with the number in its text.
     """
@@ -195,8 +209,8 @@ def _refused(error: BaseException | None) -> OSError | None:
 
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _REMEDIES = {
-    errno.ENOSPC: "The disk is full: free some space and run the same command again; it goes on where it was.",
-    errno.EDQUOT: "The quota is used up: free some space and run the same command again; it goes on where it was.",
+    errno.ENOSPC: "The disk is full: free some space and run the same command again; it will resume.",
+    errno.EDQUOT: "The quota is used up: free some space and run the same command again; it will resume.",
     errno.EACCES: "Change the permissions of that path, or choose another folder, and run the same command again.",
     errno.EPERM: "Change the permissions of that path, or choose another folder, and run the same command again.",
     errno.ENOTDIR: "A file is where a folder should be: move it away, or choose another folder.",

@@ -57,7 +57,7 @@ def assert_nothing_ran(x, ran, *said: str) -> None:
 METADATA = {"d_labs": {"description": "lable"}}
 WRONG = {
     "no time_format": ({**EVENT, "time_format": None}, ["labs.lab.time", "time_format"]),
-    "a time that is none": ({**EVENT, "time": "col(ok)", "time_format": None}, ["labs.lab.time", "Boolean"]),
+    "a column that is not a time": ({**EVENT, "time": "col(ok)", "time_format": None}, ["labs.lab.time", "Boolean"]),
     "a column of a metadata table": ({**EVENT, "_metadata": METADATA}, ["lable", "did you mean 'label'"]),
     "a name that two stages read": ({**EVENT, "_metadata": {"../d": {"description": "x"}}}, ["'../d'", "'..'"]),
     "a metadata table": ({**EVENT, "_metadata": {"d_lab": {"description": "x"}}}, ["d_lab", "did you mean 'd_labs'"]),
@@ -154,5 +154,5 @@ def test_a_pipeline_that_is_done_is_not_checked(x):
     assert extract(x, EVENT).returncode == 0
     ran = extract(x, EVENT)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.count("is done already") == 7
+    assert ran.stdout.count("is already done") == 7
     assert pl.read_parquet(x.cohort / "data/train/0.parquet").height == 2

@@ -46,7 +46,7 @@ def run(folder, *arguments: str, script: str = "MEDS_transform-runner") -> subpr
 
 
 def contents(cohort) -> dict[str, tuple[bytes, int]]:
-    """The bytes of every file of a cohort, and its inode: another one where it was made again."""
+    """The bytes of every file of a cohort, and its inode: another one where it was rebuilt."""
     return {name: ((cohort / name).read_bytes(), (cohort / name).stat().st_ino) for name in files_below(cohort)}
 
 
@@ -75,7 +75,7 @@ def test_the_runner_makes_again_just_what_is_missing_damaged_or_replaced(x):
         name: data for name, (data, _) in before.items() if "dataset.json" not in name
     }
     assert {n for n in made(before, after) if n.startswith(("data/", "merge"))} == {shards[0], shards[1], piece}
-    assert ran.stdout.count("is done already") == 4
+    assert ran.stdout.count("is already done") == 4
     assert values(x) == [*map(float, range(100))]
 
 
@@ -115,7 +115,7 @@ def test_an_overwriting_run_of_the_runner_that_was_interrupted_goes_on(x):
     (x.folder / "aside").rename(blocked)
     ran = extract(x, "do_overwrite=True")
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.count("is done already") == 3  # what the interrupted run had made
+    assert ran.stdout.count("is already done") == 3  # what the interrupted run had made
     assert values(x) == [*map(float, range(1000, 1100))]
 
 
@@ -143,7 +143,7 @@ def test_a_raw_chunk_that_is_missing_is_noticed_by_the_next_stage_and_made_again
 
 @pytest.mark.parametrize("stage", ["split_and_shard_subjects", "convert_to_sharded_events"])
 def test_two_workers_with_different_event_files(x, stage):
-    """The second refuses, whatever it is told, while the first is at work; here by a mark that this process holds."""
+    """The second refuses, whatever it is told, while the first runs; here by a mark that this process holds."""
     x.run_until("split_and_shard_subjects" if stage.startswith("convert") else "shard_events")
     other = {"labs": {**EVENTS["labs"], "again": {"code": "X", "time": None}, "subject_id_col": "subject_id"}}
     x.run(stage)
@@ -208,7 +208,7 @@ def test_a_surplus_file_is_not_read(data):
 def test_a_file_of_the_users_own_is_not_replaced(data):
     own = write_table(data.cohort / "data/train/0.parquet", measurements((9, None, "A", 1.0)))
     before = own.read_bytes()
-    with pytest.raises(FileExistsError, match=r"no record says what made them: train/0\.parquet"):
+    with pytest.raises(FileExistsError, match=r"no record of what made them: train/0\.parquet"):
         data.run("filter_subjects")
     assert own.read_bytes() == before
     data.run("filter_subjects", cfg_keep_existing=True)

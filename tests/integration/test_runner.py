@@ -112,7 +112,7 @@ def test_what_is_done_is_skipped_and_do_overwrite_runs_it_again(folder):
     succeeds("pipeline_config_fp=pipe.yaml")
     succeeds("pipeline_config_fp=pipe.yaml")
     assert called() == ["a", "b"]
-    assert "a, is done already: skipped" in log_text(folder)
+    assert "a, is already done: skipped" in log_text(folder)
     (folder / "out/.logs/b.done").unlink()
     succeeds("pipeline_config_fp=pipe.yaml")
     assert called() == ["a", "b", "b"]
@@ -142,7 +142,7 @@ def test_another_runner_in_the_same_cohort_is_an_error_while_the_first_one_lives
     pids = wait_for_pids(first)
     second = run("pipeline_config_fp=pipe.yaml")
     assert second.returncode == 1
-    assert f"Another runner is at work with {folder}/out/.logs" in second.stderr
+    assert f"Another runner is already using {folder}/out/.logs. Wait for it to finish" in second.stderr
     assert called() == ["a", "b"]
     for pid in (first.pid, *pids):
         os.kill(pid, signal.SIGKILL)

@@ -155,7 +155,7 @@ def test_a_stage_with_a_null_block_is_one_process(tmp_path):
         ("x: 1", {}, ["the pipeline has no stages (found None)"]),
         ("stages: a", {}, ["the pipeline has no stages (found 'a')"]),
         ("stages: [a, b, a]", {}, ["repeated: a"]),
-        ("stages: [1]", {}, ["the name 1 of a stage cannot be a path below the cohort: it is no text"]),
+        ("stages: [1]", {}, ["the name 1 of a stage cannot be a path below the cohort: it is 1, not text"]),
         ("stages: [a]\nstage_configs: {a: 3}", {}, ["stage_configs.a: must be a block of keys, not 3"]),
         ('stages: [a]\nstage_configs: {a: {_script: "x \'y"}}', {}, ["a: its script cannot be read"]),
         ("stages: [a]\nstage_configs: {a: {_script: '${oc.env:NOT_SET_X}'}}", {}, ["NOT_SET_X"]),
@@ -393,12 +393,12 @@ def test_the_message_about_lost_work_says_what_is_missing_and_why():
         {"/out/c": ["worse", "bad\nx"]},
     )
     message = failure_message("a", Failure(1, 2, work), None, Path("/out/.logs/runner.log"))
-    assert "exit status 1, also when it was run again (2 times). 3 of 4 outputs are missing:" in message
+    assert "exit status 1, also after 2 retries. 3 of 4 outputs are missing:" in message
     lines = [line for line in message.splitlines() if line.startswith("  - ")]
     assert lines == [
         "  - /out/c: bad …",
         "  - /out/b: its worker was lost (process 7 on n1)",
-        "  - /out/a: no worker began it",
+        "  - /out/a: no worker started it",
     ]
 
 

@@ -272,7 +272,7 @@ def test_what_a_killed_overwriting_worker_began_goes_on(workers, overwrite):
     hold.unlink()
     before = len(workers.computed)
     workers.finish(workers.start(0, "map", *["do_overwrite"] * overwrite))
-    # The interrupted run goes on, and what it has replaced stays: either shard was computed, and shard 1 once more.
+    # The interrupted run is resumed, and what it has replaced stays: either shard was computed, and shard 1 once more.
     assert len(workers.computed) == 2 + 2 + 1
     assert before in (3, 4)
     assert files_below(workers.out) == ["0.parquet", "1.parquet"]

@@ -41,7 +41,7 @@ def test_units_note_what_becomes_of_them(tmp_path, folder):
     assert work.planned == {str(path) for path in paths.values()}
     assert work.missing == [str(paths["failing"]), str(paths["untouched"])]
     assert work.why(str(paths["failing"])) == "ValueError: a bad row …"
-    assert work.why(str(paths["untouched"])) == "no worker began it"
+    assert work.why(str(paths["untouched"])) == "no worker started it"
 
 
 def test_what_another_worker_does_counts_when_it_is_done(tmp_path, folder):

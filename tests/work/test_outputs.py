@@ -16,7 +16,7 @@ FILES = {"0.parquet": {"0.parquet": OutputFile(1, "x")}}
 MADE = {"0.parquet": Noted(FILES["0.parquet"], "in/0.parquet")}
 
 
-AT_WORK = r"(?s)is at work there with other settings:.*cutoff: 1 -> 2"
+AT_WORK = r"(?s)is already running there with other settings:.*cutoff: 1 -> 2"
 ANOTHERS = r"what the stage stage made \(a\.parquet"
 
 
@@ -46,14 +46,14 @@ def alive() -> list[str]:
         (Asked(A), Found(Record(A, FILES), Generation(B, True)), (A, False, FILES, 2)),
         # Or refused.
         (Asked(A), Found(Record(B, FILES)), "settings.cutoff: 2 -> 1"),
-        (Asked(A), Found(unknown=FILES), "no record says what made them: 0.parquet"),
+        (Asked(A), Found(unknown=FILES), "no record of what made them: 0.parquet"),
         (Asked(A), Found(generation=Generation(B), made=MADE), "interrupted run.*\n.*cutoff: 2 -> 1"),
-        (Asked(A), Found(generation=Generation(B), others=alive), "host-1.*is at work.*\n.*cutoff: 2 -> 1"),
-        (Asked(A, overwrite=True), Found(generation=Generation(B, True), others=alive), "host-1.*is at work"),
+        (Asked(A), Found(generation=Generation(B), others=alive), "host-1.*is already running.*\n.*cutoff: 2 -> 1"),
+        (Asked(A, overwrite=True), Found(generation=Generation(B, True), others=alive), "host-1.*is already running"),
         (
             Asked(A, overwrite=True),
             Found(generation=Generation(A), others=alive, made=MADE),
-            "is at work there already",
+            "is already running there. ",
         ),
     ],
 )
@@ -157,7 +157,7 @@ def test_a_worker_of_an_older_run_adds_nothing_to_a_newer_one(tmp_path):
         work[0].compute_once()
         # As if it had stood still, and its mark were gone.
         assert Run(tmp_path, "stage").begin(Generation(B, overwrites=True, number=2))
-        with pytest.raises(FileExistsError, match="another run has begun"):
+        with pytest.raises(FileExistsError, match="a newer run has started"):
             work[1].compute_once()
     assert run(tmp_path, B) == 3
     assert cutoffs(tmp_path) == [2, 2, 2]
@@ -165,7 +165,7 @@ def test_a_worker_of_an_older_run_adds_nothing_to_a_newer_one(tmp_path):
 
 def test_files_that_the_stage_did_not_make_stay(tmp_path):
     write_table(tmp_path / "a.parquet", pl.DataFrame({"cutoff": [7]}))
-    with pytest.raises(FileExistsError, match=r"no record says what made them: a\.parquet"):
+    with pytest.raises(FileExistsError, match=r"no record of what made them: a\.parquet"):
         run(tmp_path)
     assert run(tmp_path, keep=True) == 2
     assert cutoffs(tmp_path) == [7, 1, 1]

@@ -130,8 +130,8 @@ def test_inputs_that_are_not_as_their_stage_left_them_are_named(tmp_path, how):
     assert is_as_recorded(tmp_path, "first")
     SPOILED[how](tmp_path)
     assert not is_as_recorded(tmp_path, "first")
-    said = {"missing": "missing", "surplus": "did not make", "has not finished": "has not come to its end"}
-    with pytest.raises((ValueError, FileNotFoundError), match=said.get(how, "damaged or were replaced")) as info:
+    wording = {"missing": "missing", "surplus": "did not make", "has not finished": "has not finished"}
+    with pytest.raises((ValueError, FileNotFoundError), match=wording.get(how, "is damaged or replaced")) as info:
         describe_source(source, tmp_path)
     assert "first" in str(info.value)
 

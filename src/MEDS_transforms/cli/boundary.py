@@ -48,10 +48,10 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
             run(cfg)
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
-        except BaseException as error:  # a panic of polars is no Exception
+        except BaseException as error:  # a panic of polars is not an Exception
             if trace:
                 raise
-            message = said_of(error)
+            message = message_for(error)
             log_to_files(message)
             note_error(message)
             if os.getpid() == launching_process:
@@ -71,7 +71,7 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
             if not print_help(sys.argv[1:], config):
                 hydra.main(version_base=None, config_path=str(config.parent), config_name=config.stem)(task)()
         except KeyboardInterrupt:
-            give_up("Interrupted. The same command goes on from here.", 128 + signal.SIGINT)
+            give_up("Interrupted. Run the same command to continue.", 128 + signal.SIGINT)
         except (SystemExit, GeneratorExit):
             raise
         except BaseException as error:
@@ -79,7 +79,7 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
                 raise
             if isinstance(error, HydraException | OmegaConfBaseException):
                 note_error(explain(error))  # of the configuration, and the same another time; a launcher's may not be
-            give_up(_about_overrides(error, config) or said_of(error))
+            give_up(_about_overrides(error, config) or message_for(error))
 
 
 def _about_overrides(error: BaseException, config: Path) -> str | None:
@@ -92,13 +92,16 @@ def _about_overrides(error: BaseException, config: Path) -> str | None:
     return None
 
 
-def said_of(error: BaseException) -> str:
-    """The message for an error; of a fault of the program or the machine, with where its traceback is."""
+def message_for(error: BaseException) -> str:
+    """The message for an error; for a bug or a machine problem, with the place of its traceback."""
     message = explain(error)
     if is_explained(error):
         return message
     if path := log_fault(error):
-        return f"{message}\nThis is no mistake in your settings that we know of. The traceback is in {path}."
+        return (
+            f"{message}\nThis looks like a bug or a machine problem, not a mistake in your settings. "
+            f"The traceback is in {path}."
+        )
     return f"{message}\n{''.join(traceback.format_exception(error)).rstrip()}"
 
 

@@ -49,7 +49,7 @@ def complete_chunks(folder: Path) -> list[Chunk]:
     for end, chunk in zip(ends, chunks, strict=False):
         if chunk.start != end:
             raise MissingInputError(
-                f"In {folder} the rows from {end} to {chunk.start} are missing. Run the stage again that writes them."
+                f"In {folder} the rows from {end} to {chunk.start} are missing. Run the stage that writes them again."
             )
     if not chunks:
         raise MissingInputError(
@@ -88,7 +88,6 @@ def find_pieces(shard_dir: Path, tables: Iterable[str], chunk_list: Path) -> lis
             missing.append(table)
     if missing:
         raise MissingInputError(
-            f"In {shard_dir} the pieces of {listed(missing)} are missing. Run convert_to_sharded_events to its end "
-            "first."
+            f"In {shard_dir} the pieces of {listed(missing)} are missing. Finish convert_to_sharded_events first."
         )
     return pieces

@@ -8,7 +8,7 @@ import polars as pl
 
 from ..dataset.io import is_complete_parquet_file, scan_parquet
 from ..dataset.schema import CODE
-from ..errors import MissingInputError, listed
+from ..errors import MissingInputError, counted, is_or_are, listed
 from ..mapreduce.shards import read_shard_map, shard_iterator
 
 
@@ -28,8 +28,8 @@ def cohort_shards(cfg: Mapping[str, Any], needs_map: bool = True) -> dict[str, P
     paths = {shard: folder / f"{shard}.parquet" for shard in read_shard_map(cfg)}
     if missing := [shard for shard, path in paths.items() if not is_complete_parquet_file(path)]:
         raise MissingInputError(
-            f"{len(missing)} of {len(paths)} shards are missing below {folder}: {listed(missing)}. Run the stage that "
-            "writes them (merge_to_MEDS_cohort) to its end first."
+            f"{len(missing)} of {counted(len(paths), 'shard')} {is_or_are(len(missing))} missing below {folder}: "
+            f"{listed(missing)}. Finish the stage that writes them (merge_to_MEDS_cohort) first."
         )
     return paths
 

@@ -153,7 +153,7 @@ def map_units(units: list[Unit]) -> int:
     note_plan(unit.claim_fp for unit in units)
     computed = sum(unit.compute_once() for unit in units)
     logger.info(
-        "%d of %d outputs written by this worker; the others exist already or are with other workers",
+        "this worker wrote %d of %d outputs; the others already existed or belong to other workers",
         computed,
         len(units),
     )

@@ -25,23 +25,23 @@ def stage_problems(pipeline: Pipeline, runs: Sequence[StageRun]) -> list[str]:
     Stages that are done are passed over, unless they are to be done again.
     """
     again = pipeline.flag("do_overwrite")
-    messages, said = [], set[str]()
+    messages, reported = [], set[str]()
     for run in runs:
         if not again and run.done.is_set():
             continue
-        if message := _not_said(_problem(pipeline, run) or "", said):
+        if message := _unreported(_problem(pipeline, run) or "", reported):
             messages.append(f"{run.name}: {message}".replace("\n", "\n    "))
     return messages
 
 
-def _not_said(message: str, said: set[str]) -> str:
-    """A message without the items of its list that other stages have said, and which are noted; empty if none is left.
+def _unreported(message: str, reported: set[str]) -> str:
+    """A message without the items that other stages have reported, and which are noted; empty if none is left.
 
     Several stages read the event conversion file.
     """
     headline, *items = message.split(ITEM)
-    new = [item for item in items or [headline] if item not in said]
-    said.update(new)
+    new = [item for item in items or [headline] if item not in reported]
+    reported.update(new)
     return ITEM.join([headline, *new] if items else new) if new else ""
 
 
@@ -54,7 +54,7 @@ def _problem(pipeline: Pipeline, run: StageRun) -> str | None:
             check(pipeline.stage_config(run.name))
     except (UserError, OmegaConfBaseException) as error:
         return explain(error)
-    except Exception as error:  # the stage itself meets it as well, and says it better
+    except Exception as error:  # the stage itself fails on it as well, with a better message
         logger.debug("The check of the stage %s failed: %s", run.name, error)
     return None
 

@@ -40,20 +40,20 @@ class DoneMark:
     def is_set(self) -> bool:
         """Whether the stage was done with these settings, and all it read and wrote is as it was then."""
         try:
-            said = json.loads(self.path.read_text(encoding="utf-8"))
+            content = json.loads(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
-        if not isinstance(said, dict) or said.get("settings") != self.settings:
+        if not isinstance(content, dict) or content.get("settings") != self.settings:
             return False
-        if said.get("folders") != self._names(self.folders):
+        if content.get("folders") != self._names(self.folders):
             return False
-        return all(is_as_recorded(self.path.parent / name, self.stage) for name in said.get("records", []))
+        return all(is_as_recorded(self.path.parent / name, self.stage) for name in content.get("records", []))
 
     def set(self) -> None:
         """Marks the stage done."""
         records = [folder for folder in self.folders if record_path(folder, self.stage).is_file()]
-        said = {"settings": self.settings, "folders": self._names(self.folders), "records": self._names(records)}
-        publish(self.path, lambda scratch: scratch.write_text(json.dumps(said), encoding="utf-8"))
+        content = {"settings": self.settings, "folders": self._names(self.folders), "records": self._names(records)}
+        publish(self.path, lambda scratch: scratch.write_text(json.dumps(content), encoding="utf-8"))
 
     def _names(self, folders: Sequence[Path]) -> list[str]:
         return [os.path.relpath(folder, self.path.parent) for folder in folders]
@@ -93,7 +93,7 @@ def _folders(pipeline: Pipeline, stage: str) -> tuple[Path, ...]:
 
 @dataclass(frozen=True)
 class Overwriting:
-    """The note that a run with `do_overwrite` is under way, so that the same command goes on with it."""
+    """The note that a run with `do_overwrite` is under way, so that the same command resumes it."""
 
     log_dir: Path
     settings: str

@@ -49,7 +49,7 @@ class Pipeline:
 
     @property
     def blocks(self) -> Mapping[str, Any]:
-        """The entry `stage_configs`, unresolved; empty where it is no mapping."""
+        """The entry `stage_configs`, unresolved; empty where it is not a mapping."""
         blocks = self.value("stage_configs")
         return blocks if isinstance(blocks, dict) else {}
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ITEM, listed
+from ..errors import ITEM, counted, is_or_are, listed
 from ..work.journal import Work, read_journal
 from .plan import StageRun
 
@@ -36,18 +36,18 @@ class Failure:
         memory = " (perhaps the computer ran out of memory)" if self.status == -signal.SIGKILL else ""
         return f"{_ending(self.status)}{memory}"
 
-    def account(self, said: Container[str] = ()) -> str:
+    def account(self, shown_errors: Container[str] = ()) -> str:
         """What is missing and why, a line each; empty where the workers noted nothing.
 
-        `said` are the first lines of the errors that the stage's output holds: these are not said again.
+        `shown_errors` are the first lines of the errors that the stage's output holds: these are not repeated.
         """
-        missing, planned = self.work.missing, len(self.work.planned)
-        if not missing:
+        if not (missing := self.work.missing):
             return ""
-        untold = [unit for unit in missing if self.work.failed.get(unit, [""])[-1].partition("\n")[0] not in said]
+        causes = {unit: self.work.failed.get(unit, [""])[-1].partition("\n")[0] for unit in missing}
+        new = [unit for unit, cause in causes.items() if cause not in shown_errors]
         # Those first of which something is known.
-        known = sorted(untold, key=lambda unit: (unit not in self.work.failed, unit not in self.work.begun, unit))
-        lines = [f"{len(missing)} of {planned} outputs are missing{':' if untold else '.'}"]
+        known = sorted(new, key=lambda unit: (unit not in self.work.failed, unit not in self.work.begun, unit))
+        lines = [f"{_missing_of_all(self.work)}{':' if new else '.'}"]
         lines += [f"{unit}: {self.work.why(unit)}" for unit in known[:_NAMED]]
         lines += [f"and {len(known) - _NAMED} more"] if len(known) > _NAMED else []
         return ITEM.join(lines)
@@ -97,15 +97,20 @@ def _unheld(journal: Path, stage: str, stop_if_told: Callable[[], None]) -> list
             return unheld
         if time.monotonic() - logged > _LOG_EVERY:
             logged = time.monotonic()
-            logger.info(f"Stage {stage}: waiting for workers that still run and hold {listed(held, 5)}")
+            logger.info(f"Stage {stage}: waiting for workers that are still running and hold {listed(held, 5)}")
         time.sleep(_PAUSE)
 
 
+def _missing_of_all(work: Work) -> str:
+    n_missing = len(work.missing)
+    return f"{n_missing} of {counted(len(work.planned), 'output')} {is_or_are(n_missing)} missing"
+
+
 def _log_retry(stage: StageRun, status: int, work: Work, failures: int) -> None:
-    left = f"{len(work.missing)} of {len(work.planned)} outputs are missing" if work.missing else "no output is missing"
-    again = f"It is run again for {'what is missing' if work.missing else 'what comes after them'}"
+    left = _missing_of_all(work) if work.missing else "no output is missing"
+    again = f"Running it again for the {'missing outputs' if work.missing else 'steps after the outputs'}"
     if not work.planned:
-        left, again = "none of its workers began to work", "It is run again"
+        left, again = "no worker started", "Running it again"
     retry = f" (retry {failures} of {stage.parallel.max_retries})" if status else ""
     logger.warning(f"Stage {stage.name} {_ending(status)}: {left}. {again}{retry}.")
     for unit in work.missing[:_NAMED]:
@@ -115,4 +120,4 @@ def _log_retry(stage: StageRun, status: int, work: Work, failures: int) -> None:
 def _ending(status: int) -> str:
     if status < 0:
         return f"was killed by {signal.Signals(-status).name}"
-    return f"ended with exit status {status}" if status else "ended without an error, but not complete"
+    return f"ended with exit status {status}" if status else "ended without an error, but is incomplete"

@@ -25,7 +25,7 @@ from ..cli.command_line import mistake, understood, unreadable
 from ..cli.overrides import override_key, quoted, split_overrides
 from ..cli.process import begun
 from ..cli.threads import limit_threads, share_cores
-from ..errors import InputError, StageError, explain
+from ..errors import InputError, StageError, counted, explain
 from ..settings.keys import flag
 from ..settings.layout import CODES_FILE, DATASET_FILE, METADATA_DIR, SPLITS_FILE
 from ..settings.packaged import RUNNER_CONFIG_YAML
@@ -94,7 +94,7 @@ def run(cfg: DictConfig) -> None:
         log_fp.open("a", encoding="utf-8", errors="replace", buffering=1) as log,
     ):
         if not alone:
-            raise StageError(f"Another runner is at work with {cfg.log_dir}: wait for its end, or stop it.")
+            raise StageError(f"Another runner is already using {cfg.log_dir}. Wait for it to finish, or stop it.")
         _run(cfg, log_fp, lambda line: log.write(line + "\n"))
 
 
@@ -110,12 +110,12 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
     _warn(warnings)
     overwriting = Overwriting(log_dir, settings_digest(pipeline, log_dir))
     if pipeline.flag("do_overwrite") and not overwriting.begin([stage.done for stage in runs]):
-        logger.info("An interrupted run with do_overwrite goes on.")
+        logger.info("Resuming an interrupted run with do_overwrite.")
     children = Children()
     with children.ended_by_signals(), open_screen() as screen:
         for number, stage in enumerate(runs, 1):
             if stage.done.is_set():
-                logger.info(f"Stage {number} of {len(runs)}, {stage.name}, is done already: skipped.")
+                logger.info(f"Stage {number} of {len(runs)}, {stage.name}, is already done: skipped.")
                 continue
             screen.begin(number, len(runs), stage.name)
             command, *others = stage.commands(stage.parallel.n_workers)
@@ -190,17 +190,17 @@ def _run_stage(
     journal = stage.done.path.with_suffix(".journal").absolute()
     shutil.rmtree(journal, ignore_errors=True)
     environ = stage_environment(journal)
-    said: set[str] = set()
+    shown_errors: set[str] = set()
 
-    def note_said(line: str) -> None:
+    def note_shown_error(line: str) -> None:
         """Notes the first line of an error in the stage's output."""
         if line.startswith(ERROR_PREFIX):
-            said.add(line.removeprefix(ERROR_PREFIX))
+            shown_errors.add(line.removeprefix(ERROR_PREFIX))
 
     def stop_if_told() -> None:
         if stopped_by := children.stopped_by:
-            jobs = " Its jobs in Slurm's queue stay: scancel ends them." if stage.parallel.on_slurm else ""
-            again = "The same command goes on from there."
+            jobs = " Its jobs stay in Slurm's queue: cancel them with scancel." if stage.parallel.on_slurm else ""
+            again = "Run the same command to continue."
             logger.error(f"Stopped by {stopped_by.name} in stage {stage.name}.{jobs} {again}")
             raise SystemExit(128 + stopped_by)
 
@@ -211,14 +211,15 @@ def _run_stage(
         else:
             share_cores(commands[0], env)  # the package's own scripts do that themselves, a user's may not
         try:
-            status = children.run(commands, env, [screen.line, log, note_said])
+            status = children.run(commands, env, [screen.line, log, note_shown_error])
         except OSError as error:
             raise StageError(f"The stage {stage.name} could not be started: {error}") from error
         stop_if_told()
         return status
 
     if failure := run_until_complete(stage, run, stop_if_told, journal):
-        raise StageError(failure_message(stage.name, failure, stage_log_dir(pipeline, stage.name), log_fp, said))
+        stage_logs = stage_log_dir(pipeline, stage.name)
+        raise StageError(failure_message(stage.name, failure, stage_logs, log_fp, shown_errors))
     stage.done.set()
     shutil.rmtree(journal, ignore_errors=True)
     logger.info(f"Stage {stage.name} took {time.monotonic() - start:.1f} s.")
@@ -235,18 +236,20 @@ def stage_environment(journal: Path) -> dict[str, str]:
     }
 
 
-def failure_message(stage: str, failure: Failure, log_dir: str | None, log_fp: Path, said: Container[str] = ()) -> str:
-    """What is said of a stage that failed: how it ended, what is missing, where to look, how to go on.
+def failure_message(
+    stage: str, failure: Failure, log_dir: str | None, log_fp: Path, shown_errors: Container[str] = ()
+) -> str:
+    """The message about a stage that failed: how it ended, what is missing, where to look, how to continue.
 
-    `said` are the first lines of the errors in its output, which are not said again.
+    `shown_errors` are the first lines of the errors in its output, which are not repeated.
     """
-    again = f", also when it was run again ({failure.retries} times)" if failure.retries else ""
-    account = f" {account}\n" if (account := failure.account(said)) else " "
+    again = f", also after {counted(failure.retries, 'retry', 'retries')}" if failure.retries else ""
+    account = f" {account}\n" if (account := failure.account(shown_errors)) else " "
     own_logs = f"its logs are in {log_dir}, " if log_dir else ""
     return (
         f"The stage {stage} {failure.ending}{again}.{account}"
         f"Its output is above; {own_logs}the runner's log is {log_fp}. "
-        "Correct the cause, then run the same command: it goes on with this stage, or says what has changed since."
+        "Correct the cause, then run the same command: it continues with this stage, or says what has changed since."
     )
 
 

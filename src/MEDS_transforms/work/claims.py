@@ -89,8 +89,8 @@ class Unit:
                     finished.replace(output)
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
-        except BaseException as error:  # a panic of polars is no Exception
-            error.add_note(f"This happened while {self.claim_fp} was made from {self.source}.")
+        except BaseException as error:  # a panic of polars is not an Exception
+            error.add_note(f"This happened while making {self.claim_fp} from {self.source}.")
             note_failed(self.claim_fp, explain(error))
             log_fault(error)
             raise

@@ -1,4 +1,4 @@
-"""What becomes of outputs that are there: they count, are made again, or stop whoever comes with other settings."""
+"""What happens to existing outputs: they count, are rebuilt, or stop a worker that has other settings."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,14 +9,14 @@ from .runs import Generation, Noted
 
 _SHOWN = 10
 _WAYS_ON = (
-    "Two ways on: do_overwrite=True makes them again, and what later stages made of them; keep_existing=True keeps "
-    "what is there and makes only what is missing."
+    "Either rerun with do_overwrite=True, which rebuilds them (later stages then need it too; the runner passes it to "
+    "all), or with keep_existing=True, which keeps what is there and builds only what is missing."
 )
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a worker wants: outputs by this maker; those of another are made again, or kept, or neither."""
+    """What a worker wants: outputs by this maker; those of another are rebuilt, or kept, or neither."""
 
     maker: Maker
     overwrite: bool = False
@@ -47,12 +47,12 @@ def decide(asked: Asked, found: Found) -> Generation:
         return _first_generation(asked, found)
     is_same = running.made_by.digest == asked.maker.digest
     if is_same and (running.overwrites or not asked.overwrite):
-        return running  # of workers at the same work, or interrupted
+        return running  # of workers that share the work, or interrupted
     if others := found.others():
         raise OutputsExistError(
-            f"Another worker ({listed(others, 3)}) is at work there "
-            + (f"with other settings:\n{_lines(running.made_by, asked.maker)}\n" if not is_same else "already. ")
-            + "Wait for its end, or stop it."
+            f"Another worker ({listed(others, 3)}) is already running there"
+            + (f" with other settings:\n{_lines(running.made_by, asked.maker)}\n" if not is_same else ". ")
+            + "Wait for it to finish, or stop it."
         )
     if not found.made and not running.kept:  # it failed before it made anything
         return replace(_first_generation(asked, found), number=running.number + 1)
@@ -65,7 +65,7 @@ def decide(asked: Asked, found: Found) -> Generation:
     if asked.keep:
         return Generation(asked.maker, kept=found.unknown | kept, number=running.number + 1)
     raise OutputsExistError(
-        "An interrupted run has left outputs there that were made with other settings or inputs:\n"
+        "An interrupted run left outputs here that were made with other settings or inputs:\n"
         f"{_lines(running.made_by, asked.maker)}\n"
         f"{_WAYS_ON}"
     )
@@ -79,11 +79,12 @@ def _first_generation(asked: Asked, found: Found) -> Generation:
         return Generation(asked.maker, kept=found.unknown | record.outputs)
     if record:
         raise OutputsExistError(
-            f"The outputs there were made otherwise:\n{_lines(record.made_by, asked.maker)}\n{_WAYS_ON}"
+            "The existing outputs were made with other settings or inputs:\n"
+            f"{_lines(record.made_by, asked.maker)}\n{_WAYS_ON}"
         )
     if found.unknown and not asked.keep:
         raise OutputsExistError(
-            f"There are outputs already of which no record says what made them: {listed(found.unknown, 5)}.\n{_WAYS_ON}"
+            f"There are already outputs here with no record of what made them: {listed(found.unknown, 5)}.\n{_WAYS_ON}"
         )
     return Generation(asked.maker, kept=found.unknown)
 

@@ -4,6 +4,6 @@ RUN = "MEDS_TRANSFORMS_RUN"
 """Environment variable with a name for all that one launcher, or the runner for a stage, starts: one run."""
 
 RESUMING = "MEDS_TRANSFORMS_RESUMING"
-"""Environment variable that the runner sets: what is there comes from a run that was cut off, and is completed."""
+"""Environment variable that the runner sets: existing outputs come from an interrupted run that is being completed."""
 JOURNAL = "MEDS_TRANSFORMS_JOURNAL"
 """Environment variable by which the runner names the folder where a stage's workers note their work."""

@@ -43,7 +43,7 @@ def lock_path(path: Path) -> Path:
 
 
 def new_lock(lock_fp: Path) -> "BaseFileLock":
-    """A lock of the operating system's on a file, never one that only is a file, which would outlive its process."""
+    """A lock of the operating system's on a file, never a mere marker file, which would outlive its process."""
     from filelock import FileLock  # not above: --help needs no lock, and would wait for the import
 
     return FileLock(lock_fp, fallback_to_soft=False)
@@ -81,7 +81,7 @@ def try_lock(lock_fp: Path, wait: bool = False) -> Iterator[bool]:
 def is_claimed(path: Path) -> bool:
     """Whether a process, here or on another machine, holds the claim on `path` just now.
 
-    NOTE: to find out, the claim is taken for a moment. A worker that wants it just then goes on to its next unit.
+    NOTE: to find out, the claim is taken for a moment. A worker that wants it just then continues with its next unit.
     """
     if not lock_path(path).exists():
         return False
@@ -122,7 +122,7 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file, which must be UTF-8.
 
     Raises:
-        ValueError: it is no JSON, or a key of an object repeats.
+        ValueError: it is not JSON, or a key of an object repeats.
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -97,7 +97,7 @@ class Work:
             return first_line(self.failed[unit][-1])
         if unit in self.begun:
             return f"its worker was lost ({self.begun[unit]})"
-        return "no worker began it"
+        return "no worker started it"
 
 
 def read_journal(folder: Path) -> Work:

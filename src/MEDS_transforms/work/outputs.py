@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import OutputsExistError, listed
+from ..errors import OutputsExistError, counted, listed
 from .claims import Staged, Unit
 from .decisions import Asked, Found, decide
 from .environment import RUN
@@ -189,7 +189,7 @@ class StageOutputs:
         """Notes the outputs of a unit just before they get their names.
 
         Raises:
-            FileExistsError: another run has begun meanwhile; this worker is of an older one.
+            FileExistsError: a newer run has started meanwhile.
         """
         assert self.generation is not None
         in_force = self.run.generation()
@@ -199,7 +199,7 @@ class StageOutputs:
             in_force = self.run.generation()
         if in_force is None or in_force.token != self.generation.token:
             raise OutputsExistError(
-                f"{self.stage}, {self.folder}: another run has begun since this worker came; it leaves its output out."
+                f"{self.stage}, {self.folder}: a newer run has started; this worker's output was discarded."
             )
         files = self._described({self._name(final): path for final, path in staged.items()})
         self.run.note(self.generation, unit, files, source)
@@ -248,14 +248,14 @@ class StageOutputs:
                 if common := sorted(theirs & unlisted):
                     raise OutputsExistError(
                         f"{folder} has what the stage {stage} made ({listed(common, 3)}), and {self.stage} would "
-                        f"write there, too. Is {self.stage} the last of its kind in `stages`? List all stages of the "
+                        f"write there too. Is {self.stage} the last of its kind in `stages`? List all stages of the "
                         f"pipeline, or set stage_configs.{self.stage}.output_dir to a folder of its own."
                     )
 
     def _refuse_surplus(self, names: set[str]) -> None:
         raise OutputsExistError(
-            f"{self.own_folder} holds {len(names)} files that the stage {self.stage} does not make: "
-            f"{listed(names, 5)}. Later stages would read them as well. Move them to another folder."
+            f"{self.own_folder} holds {counted(len(names), 'file')} that the stage {self.stage} does not make: "
+            f"{listed(names, 5)}. Later stages would read them too. Move them to another folder."
         )
 
     def _finish(self, names: Sequence[str]) -> None:
@@ -301,7 +301,7 @@ class StageOutputs:
             return
         path.unlink()
         if not path.name.startswith("."):
-            logger.warning("%s: an earlier run made it and this one does not; removed", path)
+            logger.warning("%s: removed: an earlier run made it, this one does not", path)
         with suppress(OSError):
             for folder in path.parents:
                 if folder == self.folder or self.folder not in folder.parents:

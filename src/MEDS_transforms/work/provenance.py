@@ -8,7 +8,7 @@ A finished stage has a record, `<folder>/.provenance/<stage>.record` (JSON):
 - `watched`: files whose content is among the settings, with their checksums;
 - `own_folder`: the folder that holds nothing but these outputs, if there is one.
 
-While a stage is at work it has a folder `<stage>.run` beside that file (see `outputs`).
+While a stage runs it has a folder `<stage>.run` beside that file (see `outputs`).
 """
 
 import hashlib
@@ -20,20 +20,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import InputError, MissingInputError, listed
+from ..errors import InputError, MissingInputError, counted, is_or_are, listed
 from .files import files_below, publish, relative_name
 from .fingerprints import Fingerprint, fingerprint_or_none
 
 PROVENANCE_DIR = ".provenance"
 RECORD_SUFFIX = ".record"
-"""NOTE: JSON by content; a name that is no stage's, since people look for outputs by their suffixes."""
+"""NOTE: JSON by content; not named .json, so that nobody who searches for outputs by suffix finds it."""
 RUN_SUFFIX = ".run"
 
 Settings = dict[str, Any]
 
 
 class OutputFile(NamedTuple):
-    """A file that a stage made: size in bytes, checksum, and rows (None for what is no parquet file)."""
+    """A file that a stage made: size in bytes, checksum, and rows (None where it is not a parquet file)."""
 
     size: int
     check: str
@@ -92,7 +92,7 @@ def record_path(folder: Path, stage: str) -> Path:
 
 
 def run_path(folder: Path, stage: str) -> Path:
-    """Where a stage keeps its notes while it is at work in a folder."""
+    """Where a stage keeps its notes while it runs in a folder."""
     return folder / PROVENANCE_DIR / f"{stage}{RUN_SUFFIX}"
 
 
@@ -111,7 +111,7 @@ def recorded_stages(folder: Path) -> list[str]:
 
 
 def write_record(folder: Path, stage: str, record: Record) -> None:
-    """Writes the record of a stage that has come to its end; the same record has the same bytes."""
+    """Writes the record of a stage that has finished; the same record has the same bytes."""
     content = {
         "stage": stage,
         "made_by": record.made_by.as_json(),
@@ -157,7 +157,7 @@ def describe_source(source: Source, seen_from: Path) -> Settings:
     """What a maker holds of a source, after a look at whether its files are as the stage that made them left them.
 
     Raises:
-        FileNotFoundError: files are missing, or the stage that makes them has not come to its end.
+        FileNotFoundError: files are missing, or the stage that makes them has not finished.
         ValueError: files are damaged, or are there that the stage did not make.
     """
     makers = list(_makers_of(source))
@@ -228,8 +228,8 @@ def _seen_from(record: Record, below: str, source: Source) -> Record | None:
 def _check_at_end(folder: Path, stage: str) -> None:
     if run_path(folder, stage).is_dir():
         raise MissingInputError(
-            f"{folder}: the stage {stage} has not come to its end there, so that files may be missing or old. Run it "
-            "to its end first, with the command that was interrupted."
+            f"{folder}: the stage {stage} has not finished there, so files may be missing or out of date. Finish it "
+            "first, with the command that was interrupted."
         )
 
 
@@ -237,18 +237,18 @@ def _check_against(source: Source, found: Mapping[str, Fingerprint | None], stag
     made = record.files
     if missing := [name for name in made if name not in found]:
         raise MissingInputError(
-            f"{len(missing)} of {len(made)} files that the stage {stage} made are missing in {source.folder}: "
-            f"{listed(missing, 5)}. Run {stage} again: it makes what is missing."
+            f"{len(missing)} of {counted(len(made), 'file')} that the stage {stage} made {is_or_are(len(missing))} "
+            f"missing in {source.folder}: {listed(missing, 5)}. Run {stage} again: it makes what is missing."
         )
     if damaged := [name for name, file in made.items() if found[name] != Fingerprint(file.size, file.check)]:
         raise InputError(
-            f"{len(damaged)} of {len(made)} files that the stage {stage} made are damaged or were replaced in "
-            f"{source.folder}: {listed(damaged, 5)}. Run {stage} again: it makes these again."
+            f"{len(damaged)} of {counted(len(made), 'file')} that the stage {stage} made {is_or_are(len(damaged))} "
+            f"damaged or replaced in {source.folder}: {listed(damaged, 5)}. Run {stage} again: it rebuilds these."
         )
     if source.suffix and (surplus := sorted(found.keys() - made.keys())):
         raise InputError(
-            f"{source.folder} holds {len(surplus)} files that the stage {stage} did not make: {listed(surplus, 5)}. "
-            "They would be read as well. Move them to another folder."
+            f"{source.folder} holds {counted(len(surplus), 'file')} that the stage {stage} did not make: "
+            f"{listed(surplus, 5)}. They would be read too. Move them to another folder."
         )
 
 

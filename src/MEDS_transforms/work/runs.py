@@ -1,6 +1,6 @@
 """A run of a stage: which workers belong to it, and what they have made so far.
 
-While a stage is at work in a folder it keeps `<folder>/.provenance/<stage>.run/`. In it are
+While a stage runs in a folder it keeps `<folder>/.provenance/<stage>.run/`. In it are
 
 - `<n>.json`, the generations of the run: what makes the outputs, and which that were there count. The last one is in
   force; another begins where a run is given up for one with other settings, or with `do_overwrite`;
@@ -61,16 +61,16 @@ class Run:
         self.me = f"{socket.gethostname()}-{os.getpid()}"
 
     def generation(self) -> Generation | None:
-        """The generation in force; None where the stage is not at work, nor was interrupted."""
+        """The generation in force; None where the stage neither runs nor was interrupted."""
         if not (numbers := [int(path.stem) for path in _found(self.path, "*.json") if path.stem.isdigit()]):
             return None
-        with suppress(FileNotFoundError):  # the run has come to its end meanwhile
+        with suppress(FileNotFoundError):  # the run has ended meanwhile
             content = json.loads((self.path / f"{max(numbers)}.json").read_text(encoding="utf-8"))
             return Generation.from_json(content, max(numbers))
         return None
 
     def begin(self, generation: Generation) -> bool:
-        """Begins a generation; False if another worker was faster, or brought the run to its end."""
+        """Begins a generation; False if another worker was faster, or ended the run."""
         scratch = self.path / f".tmp.{generation.token}"
         try:
             scratch.write_text(json.dumps(generation.as_json()), encoding="utf-8")
@@ -95,7 +95,7 @@ class Run:
 
     @property
     def takes_part(self) -> bool:
-        """Whether this worker is seen by others: not where the run came to its end just when the worker came."""
+        """Whether this worker is seen by others: not where the run ended just when the worker came."""
         return (self.path / f"{_WORKER}{self.me}").exists()
 
     @contextmanager
