@@ -50,4 +50,4 @@ def get_shard_prefix(base_path: Path, fp: Path) -> str:
 
 def hydra_loguru_init() -> None:
     """Does nothing, since Python's logging is used. Kept for older scripts that import it."""
-    warnings.warn("hydra_loguru_init does nothing any more; remove the call.", DeprecationWarning, stacklevel=2)
+    warnings.warn("hydra_loguru_init no longer does anything; remove the call.", DeprecationWarning, stacklevel=2)

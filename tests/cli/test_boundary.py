@@ -71,7 +71,7 @@ def test_a_fault_in_an_own_stage_leaves_its_traceback_in_the_log(data, fault, by
 
 
 def test_a_mistake_leaves_none(data):
-    ran, logs = run(data, "raise __import__('MEDS_transforms.errors').errors.InputError('mend it')", by_runner=False)
+    ran, logs = run(data, "raise __import__('MEDS_transforms.errors').errors.InputError('fix it')", by_runner=False)
     assert ran.returncode != 0
     assert "Traceback" not in logs
 
@@ -118,8 +118,8 @@ def test_under_the_runner_a_mistake_is_said_once(data):
     command = [SCRIPTS / "MEDS_transform-runner", "pipeline_config_fp=pipe.yaml"]
     ran = subprocess.run(command, cwd=data.folder, capture_output=True, text=True, timeout=120, check=False)
     assert ran.returncode == 1
-    assert (ran.stdout + ran.stderr).count("rows have no subject_id") == 1
-    assert "1 of 1 outputs are missing." in ran.stderr
+    assert (ran.stdout + ran.stderr).count("rows without subject_id") == 1
+    assert "1 of 1 output is missing." in ran.stderr
 
 
 LAUNCHED = """
@@ -149,7 +149,7 @@ def test_a_fault_in_a_worker_is_one_message_with_the_log_of_the_worker(data, fau
     ran = subprocess.run(command, cwd=data.folder, capture_output=True, text=True, timeout=120, check=False)
     assert ran.returncode == 1
     message = ran.stderr[ran.stderr.index("error: ") :]
-    for part in [*said, f"{data.cohort}/data/train/0.parquet was made from {data.dataset}/data/train/0.parquet"]:
+    for part in [*said, f"{data.cohort}/data/train/0.parquet from {data.dataset}/data/train/0.parquet"]:
         assert part in message
     assert "Traceback" not in message
     [log] = set(re.findall(r"The traceback is in (\S+\.log)", message))

@@ -66,7 +66,7 @@ def test_former_codes_join_where_a_modifier_has_another_type():
     assert join_former(untyped.head(1), former, ["unit"])["x"].to_list() == [None]
 
 
-def test_modifiers_that_cannot_meet_are_named():
+def test_modifiers_with_incompatible_dtypes_are_named():
     df = measurements((1, T, "A")).with_columns(unit=pl.lit([1]))
     with pytest.raises(ValueError, match=r"The column unit is List\(.*\) in the data and Boolean in the code metadata"):
         look_up(df, codes(code=["A"], unit=[True], **{"code/n_subjects": [8]}), ["unit"])
@@ -161,7 +161,7 @@ def test_the_former_metadata_of_the_codes_seen_follow(caplog):
     got = join_former(new, former, None)
     want = codes(code=[None, "A", "B"], n=[1, 2, 3], x=["new", None, "new"], y=[3, None, 1], z=[[3], None, [1]])
     assert_frame_equal(got, want)
-    assert "1 of 3 codes of the former code metadata do not occur any more" in caplog.text
+    assert "1 of 3 codes of the former code metadata no longer occur; dropped" in caplog.text
 
 
 def test_the_former_metadata_are_joined_by_the_modifiers_that_both_have():

@@ -1,10 +1,10 @@
-"""Where columns of several dtypes meet, and that no number becomes another there."""
+"""The common dtype of columns, and that no number becomes another in it."""
 
 import polars as pl
 import pytest
 
 from MEDS_transforms.dataset.code_metadata import join_former, lookup
-from MEDS_transforms.dataset.dtypes import concat_meeting, meeting_dtype
+from MEDS_transforms.dataset.dtypes import common_dtype, concat_with_common_dtypes
 
 LARGE = 2**60 + 1
 
@@ -30,12 +30,12 @@ def column(values, dtype, name="v"):
         ([pl.Int64(), pl.Datetime("us")], None),
     ],
 )
-def test_the_dtype_in_which_columns_meet(dtypes, met):
-    assert meeting_dtype(dtypes) == meeting_dtype(dtypes[::-1]) == met
+def test_the_common_dtype_of_columns(dtypes, met):
+    assert common_dtype(dtypes) == common_dtype(dtypes[::-1]) == met
 
 
 def test_integers_with_and_without_sign_stay_the_same_numbers():
-    together = concat_meeting([column([LARGE, None], pl.UInt64), column([-LARGE], pl.Int64)])
+    together = concat_with_common_dtypes([column([LARGE, None], pl.UInt64), column([-LARGE], pl.Int64)])
     assert (together.schema["v"], together["v"].to_list()) == (pl.Int64, [LARGE, None, -LARGE])
 
 
@@ -43,12 +43,12 @@ def test_integers_with_and_without_sign_stay_the_same_numbers():
     ("values", "dtype", "other"), [([1, 2**63], pl.UInt64, pl.Int64), ([1, LARGE], pl.Int64, pl.Float64)]
 )
 def test_numbers_that_would_become_others_are_an_error(values, dtype, other):
-    with pytest.raises(ValueError, match=f"^The shards have dtypes .* 'v' without loss: {values[1]} .*{dtype}"):
-        concat_meeting([column(values, dtype), column([1], other)], "The shards")
+    with pytest.raises(ValueError, match=f"^Column 'v' has incompatible dtypes in the shards: {values[1]} .*{dtype}"):
+        concat_with_common_dtypes([column(values, dtype), column([1], other)], "the shards")
 
 
 def test_numeric_values_are_floats_anyway():
-    together = concat_meeting(
+    together = concat_with_common_dtypes(
         [column(values, dtype, "numeric_value") for values, dtype in (([2**63], pl.UInt64), ([LARGE], pl.Int64))]
     )
     assert together["numeric_value"].to_list() == [float(2**63), float(LARGE)]
@@ -59,5 +59,5 @@ def test_modifiers_with_and_without_sign_are_found_by_their_number():
     codes = pl.DataFrame({"code": ["A", "A"], "m": [LARGE, LARGE + 1], "n": [1, 2]})
     assert lookup(data, codes, ["m"], {"n": "n"}).collect()["n"].to_list() == [1, 2]
     assert join_former(data.collect(), codes, ["m"])["n"].to_list() == [1, 2]
-    with pytest.raises(Exception, match=f"without loss: {2**63} "):
+    with pytest.raises(Exception, match=f"incompatible dtypes in .*: {2**63} "):
         lookup(data.with_columns(m=pl.lit(2**63, pl.UInt64)), codes, ["m"], {"n": "n"}).collect()

@@ -40,7 +40,7 @@ def test_an_event_begins_where_subject_or_time_change(rows):
 
 
 def test_rows_without_a_subject_are_an_error():
-    with pytest.raises(ValueError, match="1 rows have no subject_id"):
+    with pytest.raises(ValueError, match="1 row without subject_id"):
         in_order(measurements((None, None, "A"), (1, None, "A")))
 
 

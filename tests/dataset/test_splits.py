@@ -125,7 +125,7 @@ def test_one_subject_moves_to_a_split_that_would_be_empty():
         (TEN, {"split_fracs_dict": {"train": 0.5, "tuning": 0.4}}, "sum to 1"),
         (TEN, {"split_fracs_dict": None}, "sum to 1"),
         (TEN, {"split_fracs_dict": {}}, "sum to 1"),
-        (np.arange(2), {}, "too few"),
+        (np.arange(2), {}, "Too few"),
         (TEN, {"n_subjects_per_shard": 0}, "n_subjects_per_shard"),
         (TEN, {"n_subjects_per_shard": 2.5}, "n_subjects_per_shard"),
     ],

@@ -123,7 +123,7 @@ def test_events_come_in_file_order_and_columns_are_their_union(x, convert):
 
 
 @pytest.mark.parametrize(("first", "second", "met"), [("n", "test", pl.String), ("n", "i", pl.Float64)])
-def test_columns_of_several_events_meet(x, convert, first, second, met):
+def test_columns_of_several_events_get_a_common_dtype(x, convert, first, second, met):
     events = {"labs": {"a": {"code": "A", "time": None, "v": first}, "b": {"code": "B", "time": None, "v": second}}}
     convert(tables={"labs": LABS.with_columns(i=pl.lit(7))}, events=events)
     assert x.piece("train/0", "labs", 0, 6).schema["v"] == met
@@ -142,7 +142,7 @@ def test_subjects_in_no_shard_are_left_out_with_a_warning_that_counts_them(x, co
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert len(warnings) == 1
     assert "labs" in warnings[0]
-    assert "2 subjects are in no shard" in warnings[0]
+    assert "subjects in no shard, left out: 2" in warnings[0]
 
 
 def test_rows_without_a_subject_give_nothing_and_no_warning(x, convert, caplog):
@@ -287,7 +287,7 @@ EVENTS = {
 def test_batches_make_no_difference(tmp_path_factory, rows, batch_rows):
     x = Extraction(tmp_path_factory.mktemp("batches"))
     schema = {"subject_id": pl.Int64, "test": pl.String, "t": pl.String, "n": pl.Float64}
-    # One row whose time parses, so that the chunk is none of those that are an error.
+    # One row whose time parses, so that the chunk is not an error.
     frame = pl.DataFrame([*rows, (3, "a", "2020", 1.0)], schema=schema, orient="row")
     frame = frame.with_columns(cat=pl.col("test").cast(pl.Categorical))
     x.table("labs.parquet", frame)
@@ -311,7 +311,7 @@ def test_batches_make_no_difference(tmp_path_factory, rows, batch_rows):
 def test_subjects_that_are_left_out_are_counted_once_over_all_batches(convert, monkeypatch, caplog, batch_rows):
     monkeypatch.setattr(stage, "_BATCH_ROWS", batch_rows)
     convert(shards={"train/0": [2]})
-    assert [r.getMessage() for r in caplog.records if "2 subjects are in no shard" in r.getMessage()]
+    assert [r.getMessage() for r in caplog.records if "subjects in no shard, left out: 2" in r.getMessage()]
 
 
 # Runs again
@@ -351,7 +351,7 @@ def test_a_changed_event_file_that_wants_other_columns_says_what_to_do(x, conver
     ("content", "kind", "said"),
     [
         (None, FileNotFoundError, "Run split_and_shard_subjects first"),
-        ("{", ValueError, "no valid JSON"),
+        ("{", ValueError, "is not valid JSON"),
         ("{}", ValueError, "holds no shards"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Rows to measurements: codes, times, values, duplicates, and columns that meet."""
+"""Rows to measurements: codes, times, values, duplicates, and columns that are combined."""
 
 import logging
 from datetime import UTC, date, datetime, time
@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from MEDS_transforms.dataset.dtypes import concat_meeting
+from MEDS_transforms.dataset.dtypes import concat_with_common_dtypes
 from MEDS_transforms.extract.event_config import read_event_config
 from MEDS_transforms.extract.events import TimeCheck, check_range, drop_duplicate_rows, extract_event
 
@@ -460,32 +460,35 @@ def test_duplicates_as_polars_sees_them(rows, subset):
         (pl.Null, pl.String, pl.String),
     ],
 )
-def test_columns_meet_in_their_supertype_and_text_wins(first, second, met):
+def test_columns_get_their_supertype_and_text_wins(first, second, met):
     frames = [pl.DataFrame(schema={"v": first}), pl.DataFrame(schema={"v": second})]
-    assert concat_meeting(frames).schema["v"] == met
-    assert concat_meeting(frames[::-1]).schema["v"] == met
+    assert concat_with_common_dtypes(frames).schema["v"] == met
+    assert concat_with_common_dtypes(frames[::-1]).schema["v"] == met
 
 
 def test_values_as_text_where_text_wins():
     frames = [pl.DataFrame({"v": v}) for v in ([1], [2.5], [True], [None], ["x"])]
-    assert concat_meeting(frames)["v"].to_list() == ["1", "2.5", "true", None, "x"]
+    assert concat_with_common_dtypes(frames)["v"].to_list() == ["1", "2.5", "true", None, "x"]
 
 
-def test_signed_and_unsigned_64_bits_meet_in_what_parquet_can_hold():
+def test_signed_and_unsigned_64_bits_become_what_parquet_can_hold():
     frames = [pl.DataFrame({"v": pl.Series([1], dtype=d)}) for d in (pl.Int64, pl.UInt64)]
-    met = concat_meeting(frames)
+    met = concat_with_common_dtypes(frames)
     assert met.schema["v"] in (pl.Int64, pl.Float64)
     assert met["v"].to_list() == [1, 1]
 
 
 def test_columns_that_only_some_have():
     frames = [pl.DataFrame({"a": [1], "b": [2]}), pl.DataFrame({"a": [3], "c": ["x"]})]
-    assert concat_meeting(frames).rows(named=True) == [{"a": 1, "b": 2, "c": None}, {"a": 3, "b": None, "c": "x"}]
+    assert concat_with_common_dtypes(frames).rows(named=True) == [
+        {"a": 1, "b": 2, "c": None},
+        {"a": 3, "b": None, "c": "x"},
+    ]
 
 
-def test_dtypes_that_cannot_meet():
-    with pytest.raises(ValueError, match=r"column 'v'.*Int64.*List"):
-        concat_meeting([pl.DataFrame({"v": [1]}), pl.DataFrame({"v": [["a"]]})])
+def test_incompatible_dtypes():
+    with pytest.raises(ValueError, match=r"Column .v.*Int64.*List"):
+        concat_with_common_dtypes([pl.DataFrame({"v": [1]}), pl.DataFrame({"v": [["a"]]})])
 
 
 FAR_OFF = 2**31 - 1  # days: more than 64 bits of microseconds

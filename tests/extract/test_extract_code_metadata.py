@@ -1,4 +1,4 @@
-"""What tables of the input say about codes: which rows count, how they meet, and what stands in codes.parquet."""
+"""What tables of the input say about codes: which rows count, how they are combined, and what codes.parquet holds."""
 
 import gzip
 import json
@@ -187,7 +187,7 @@ def test_matchers_compare_text_in_csv_and_values_in_typed_tables(describe):
 # Several tables and events
 
 
-def test_several_tables_meet_in_the_order_of_the_event_file(describe):
+def test_several_tables_are_combined_in_the_order_of_the_event_file(describe):
     found = describe(
         {"z": {"description": "label"}, "a": {"description": "title", "unit": "u"}},
         z="c,label\n0,from z\n1,one\n",

@@ -158,12 +158,12 @@ def test_the_union_of_columns_in_order_of_appearance(merge):
         ([pl.Boolean, pl.String, pl.Float64], pl.String),
     ],
 )
-def test_columns_of_several_tables_meet_and_text_wins(merge, dtypes, met):
+def test_columns_of_several_tables_get_a_common_dtype_and_text_wins(merge, dtypes, met):
     pieces = {f"t{i}": [piece((i, "A", EARLY, i), v=pl.lit(None, dtype=d))] for i, d in enumerate(dtypes)}
     assert merge(**pieces).schema["v"] == met
 
 
-def test_categorical_columns_meet_with_other_categories(merge):
+def test_categorical_columns_are_combined_with_other_categories(merge):
     first, second = (piece((1, v, EARLY, 1), v=pl.lit(v, dtype=pl.Categorical)) for v in ("x", "y"))
     assert merge(a=[first, second, first])["v"].cast(pl.String).to_list() == ["x", "y"]
 

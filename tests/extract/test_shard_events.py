@@ -315,7 +315,7 @@ def test_all_missing_columns_are_named_with_near_names(x):
 def test_a_table_without_rows_header_or_bytes(x, name, content):
     x.table(name, content)
     x.events(EVENTS)
-    with pytest.raises(ValueError, match=rf"labs .*{re.escape(name)}.*empty.*take it out of the event conversion file"):
+    with pytest.raises(ValueError, match=rf"labs .*{re.escape(name)}.*empty.*remove it from the event conversion file"):
         x.run("shard_events")
     assert left_by_failure(x) == []
 
@@ -399,8 +399,8 @@ def test_what_a_killed_worker_left_is_cleared_away(x):
     assert chunk_files(x) == ["labs/[0-1).parquet", "labs/[1-2).parquet", "labs/[2-3).parquet"]
 
 
-def test_a_bad_table_does_not_keep_the_others_from_being_mended(x):
-    """Tables that are cut stay cut; only the mended one is read on the next run."""
+def test_a_bad_table_does_not_keep_the_others_from_being_corrected(x):
+    """Tables that are cut stay cut; only the corrected one is read on the next run."""
     x.table("a.csv", "subject_id,n\n1,2\n")
     bad = x.table("b.csv", "subject_id,n\n1,2\nx,3\n")
     event = {"e": {"code": "A", "time": None, "numeric_value": "n"}}

@@ -118,7 +118,7 @@ def test_a_missing_file_of_external_splits(x, split):
     ("override", "said"),
     [
         (".split_fracs.train=0.7", "sum to 1, not 0.9"),
-        (".split_fracs={train: 1.0, tuning: 0.0, held_out: 0.0}", "too few"),
+        (".split_fracs={train: 1.0, tuning: 0.0, held_out: 0.0}", "Too few"),
         (".n_subjects_per_shard=0", "n_subjects_per_shard"),
         (".n_subjects_per_shard=2.5", "n_subjects_per_shard"),
     ],
@@ -145,7 +145,7 @@ def test_ids_that_are_no_integers_are_named(split, ids, said):
 
 
 def test_no_subjects_at_all(split):
-    with pytest.raises(ValueError, match="No table has a subject id"):
+    with pytest.raises(ValueError, match="Every subject id in every table is null"):
         split(a=pl.DataFrame({"subject_id": [None, None]}, schema={"subject_id": pl.Int64}))
 
 

@@ -177,7 +177,7 @@ def assert_success(group: Workers, stage: str, *which: int) -> None:
     By contract a repeated finalize_MEDS_metadata fails with FileExistsError where everything is there already.
     """
     statuses = group.wait(*which)
-    repeated = stage == "finalize_MEDS_metadata" and "are there already" in group.text()
+    repeated = stage == "finalize_MEDS_metadata" and "metadata already exists" in group.text()
     assert {*statuses} <= ({0, 1} if repeated else {0}), group.text()
 
 
@@ -196,7 +196,7 @@ def kill_during(x: Extraction, stage: str, n: int, n_files: int, rng: random.Ran
 def at_random_moment(group: Workers, n_files: int, rng: random.Random, *folders: Path, logs: bool = True) -> None:
     """Returns when a random number of files, up to `n_files`, has appeared below folders, or all have ended.
 
-    Without `logs` only what a stage makes when it is at work counts: outputs, and unfinished files and locks too.
+    Without `logs` only what a stage makes when it works counts: outputs, and unfinished files and locks too.
     """
     after, pause = rng.randint(1, n_files), rng.choice([0.0, 0.001, 0.01, 0.03] if logs else [0.0, 0.001, 0.003])
     seen = everything_below(*folders, logs=logs)

@@ -1,4 +1,4 @@
-"""A disk that is full or read-only: one message, nothing half-written, and the same command goes on once it is mended.
+"""A disk that is full or read-only: one message, nothing half-written, and the same command resumes once that is fixed.
 
 Needs the right to mount a file system (`mount -t tmpfs`); skipped elsewhere.
 """

@@ -1,4 +1,4 @@
-"""Kill -9 at random moments: the next run goes on from there, and nothing shows afterwards."""
+"""Kill -9 at random moments: the next run resumes from there, and nothing shows afterwards."""
 
 import os
 import random
@@ -28,7 +28,7 @@ from .harness import (
 
 KILLS = 3
 CHANCES = 5
-"""How many times a stage is begun anew because all its workers had ended before each of the kills."""
+"""How many times a stage is started again because all its workers had ended before each of the kills."""
 
 pytestmark = pytest.mark.slow
 
@@ -128,12 +128,12 @@ def test_only_the_runner_is_killed_and_it_goes_on_beside_the_stage_that_still_ru
 
 
 def test_after_the_last_file_the_metadata_count_as_made(reference: Reference, tmp_path):
-    """By hand a repeated stage says so and fails; the runner, which was killed before it noted it, goes on."""
+    """By hand a repeated stage says so and fails; the runner, which was killed before it noted it, continues."""
     stage = "finalize_MEDS_metadata"
     x = reference.before(stage, tmp_path)
     run_stage(x, stage)
     by_hand = x.script(stage, *SMALL)
     assert by_hand.returncode == 1
-    assert "are there already" in by_hand.stderr
+    assert "metadata already exists" in by_hand.stderr
     assert x.script(stage, *SMALL, env={"MEDS_TRANSFORMS_RESUMING": "1"}).returncode == 0
     reference.check(x.cohort, stage)

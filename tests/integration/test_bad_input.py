@@ -1,4 +1,4 @@
-"""Bad input to the real scripts: one clear message, nothing half-written, and after mending the run goes on."""
+"""Bad input to the real scripts: one clear message, nothing half-written, and after a correction the run resumes."""
 
 import gzip
 import json
@@ -86,7 +86,7 @@ class Hospital(Extraction):
         self.check_no_strays(also_locks=False)
 
     def check_no_strays(self, also_locks=True):
-        """Locks, and the notes of an interrupted run, may stay until the stage has come to its end."""
+        """Locks, and the notes of an interrupted run, may stay until the stage has finished."""
         hidden = [name for name in files_below(self.cohort) if "/." in f"/{name}" and "/.shards.json" not in name]
         assert [name for name in hidden if also_locks or not re.search(r"\.lock$|/\.provenance/\w+\.run/", name)] == []
 
@@ -167,11 +167,11 @@ AT_SHARD_EVENTS = {
     ),
     "a table is empty": (
         lambda h: h.table("hosp/patients.csv.gz", gzip.compress(b"", mtime=0)),
-        ["hosp/patients", "patients.csv.gz", "empty", "take it out of the event conversion file"],
+        ["hosp/patients", "patients.csv.gz", "empty", "remove it from the event conversion file"],
     ),
     "a table has no rows": (
         lambda h: h.table("labs.parquet", labs().clear()),
-        ["labs.parquet", "empty", "take it out of the event conversion file"],
+        ["labs.parquet", "empty", "remove it from the event conversion file"],
     ),
     "a gzip is truncated": (
         lambda h: h.table("hosp/patients.csv.gz", GZIPPED[: len(GZIPPED) // 2]),

@@ -101,7 +101,7 @@ def test_functions_may_drop_and_repeat_rows():
     assert values(revise(DF, compute, A)) == [6, 3, 4, 2, 1, 1]
 
 
-def test_columns_meet_as_in_a_diagonal_concatenation():
+def test_columns_are_combined_as_in_a_diagonal_concatenation():
     def compute(df, stage_cfg):
         return df.with_columns(pl.lit("x").alias(stage_cfg.name)).drop("numeric_value")
 
@@ -111,13 +111,13 @@ def test_columns_meet_as_in_a_diagonal_concatenation():
     assert values(result) == [6, None, None, 3, None, None]
 
 
-def test_numbers_of_different_width_meet():
+def test_numbers_of_different_width_get_a_common_dtype():
     result = revise(DF, lambda df: df.with_columns(pl.col("numeric_value").cast(pl.Float64)), A)
     assert result.schema["numeric_value"] == pl.Float64
 
 
-def test_dtypes_that_cannot_meet_are_an_error():
-    with pytest.raises(ValueError, match="_match_revise: the outputs have dtypes that cannot meet"):
+def test_incompatible_dtypes_are_an_error():
+    with pytest.raises(ValueError, match="has incompatible dtypes in the outputs of _match_revise"):
         revise(DF, lambda df: df.with_columns(pl.concat_list("numeric_value").alias("numeric_value")), A)
 
 
@@ -174,7 +174,7 @@ def test_when_it_is_asked_for(stage_cfg, wanted):
     assert is_match_revise(OmegaConf.create(stage_cfg)) is wanted
 
 
-def test_numbers_meet_in_a_wider_dtype_and_a_number_does_not_meet_text():
+def test_numbers_get_a_wider_dtype_and_a_number_does_not_become_text():
     df = pl.DataFrame({"subject_id": [1, 2], "time": [None, None], "code": ["a", "b"], "x": [1, 2]})
 
     def cast(df, stage_cfg):
@@ -184,7 +184,9 @@ def test_numbers_meet_in_a_wider_dtype_and_a_number_does_not_meet_text():
         return match_revise_fntr({}, {"_match_revise": [{"_matcher": {"code": "a"}, "to": to}]}, cast)(df)
 
     assert revise("number")["x"].to_list() == [1.0, 2.0]
-    with pytest.raises(ValueError, match=r"cannot meet in the column 'x': Int64, String"):
+    with pytest.raises(
+        ValueError, match=r"Column 'x' has incompatible dtypes in the outputs of _match_revise: Int64, String"
+    ):
         revise("text")
 
 

@@ -269,7 +269,7 @@ def test_the_former_metadata_of_the_codes_seen_follow(data, caplog):
     stage.main(cfg(data, aggregations=["values/sum"]))
     want = {"code": ["A"], "values/sum": [9.0], "description": ["y"], "parent_codes": [["q"]]}
     assert_frame_equal(codes(data), pl.DataFrame(want, schema_overrides={"values/sum": pl.Float32}))
-    assert "1 of 2 codes of the former code metadata do not occur any more" in caplog.text
+    assert "1 of 2 codes of the former code metadata no longer occur; dropped" in caplog.text
 
 
 def test_the_same_bytes_whatever_the_number_of_workers(tmp_path):
@@ -335,7 +335,7 @@ def test_the_script_under_another_name(data):
     assert codes(data).rows() == [("A", {"values/quantile/0.5": 2.5})]
 
 
-def test_ids_and_codes_of_several_dtypes_meet(data):
+def test_ids_and_codes_of_several_dtypes_get_a_common_one(data):
     """A subject in two splits counts once, whatever the width of its id and the kind of its codes."""
     rows = measurements((5, T, "A", 1.0), (6, T, "A", 1.0))
     data.write({"train/0": rows, "tuning/0": rows.cast({"subject_id": pl.Int32, "code": pl.Categorical})})

@@ -35,7 +35,7 @@ def test_the_smallest_unsigned_type(n, dtype):
 KEEP, OVERWRITE = {"cfg_keep_existing": True}, {"cfg_do_overwrite": True}
 
 
-def test_overwriting_numbers_anew(tmp_path):
+def test_overwriting_numbers_again(tmp_path):
     data = Preprocessing(tmp_path)
     path = data.cohort / "metadata" / "codes.parquet"
     for names, how, expected in ((["b"], {}, [1]), (["b", "a"], KEEP, [1]), (["b", "a"], OVERWRITE, [2, 1])):

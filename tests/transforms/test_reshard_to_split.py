@@ -1,4 +1,4 @@
-"""A dataset cut anew by split: which subjects are where, the order of rows, what is left by dead workers."""
+"""A dataset cut again by split: which subjects are where, the order of rows, what is left by dead workers."""
 
 import json
 import subprocess
@@ -87,9 +87,7 @@ def test_subjects_in_no_split_are_left_out_with_a_warning_that_counts_them(x, ca
     shards = run(x)
     assert not {5, 7, 8} & set().union(*subjects(shards).values())
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert sorted(warnings) == [
-        f"{name}.parquet: 1 subjects are in no split and left out" for name in ("a/0", "a/1", "b")
-    ]
+    assert sorted(warnings) == [f"{name}.parquet: subjects in no split, left out: 1" for name in ("a/0", "a/1", "b")]
 
 
 def test_a_subject_of_several_old_shards_and_unordered_shards(x):
@@ -100,7 +98,7 @@ def test_a_subject_of_several_old_shards_and_unordered_shards(x):
     assert run(x)["train/0"]["numeric_value"].to_list() == [6, 2, 7, 1, 5, 3, 4]
 
 
-def test_columns_and_dtypes_meet(x):
+def test_columns_get_a_common_dtype(x):
     a = SHARDS["a/0"].with_columns(unit=pl.lit("mg"), n=pl.lit(1, pl.Int32))
     b = SHARDS["a/1"].with_columns(n=pl.lit(2, pl.Int64), numeric_value=pl.lit(None)).cast({"subject_id": pl.Int32})
     x = Preprocessing(x.folder / "more")
@@ -110,7 +108,7 @@ def test_columns_and_dtypes_meet(x):
     assert got["unit"].to_list() == ["mg"] * 4 + [None] * 2
     x = Preprocessing(x.folder / "more")
     x.write({"0": a, "1": SHARDS["a/1"].with_columns(n=pl.lit([1]))}, splits=SPLITS)
-    with pytest.raises(ValueError, match="cannot meet"):
+    with pytest.raises(ValueError, match="incompatible dtypes in the old shards"):
         run(x)
 
 

@@ -180,7 +180,7 @@ def test_time_delta_in_another_unit() -> None:
         (SEQS.cast({"code": pl.List(pl.List(pl.String))}), "code must be.*run fit_vocabulary_indices and normaliz"),
         (SEQS.with_columns(pl.col("code").list.first()), "code must be lists of lists"),
         (SEQS.with_columns(numeric_value="time_delta_days"), "numeric_value must be lists of lists of numbers"),
-        (event_seqs((1, [NAN], [[None]], [[NAN]])), "1 measurements have no code"),
+        (event_seqs((1, [NAN], [[None]], [[NAN]])), "1 measurement without code"),
         (
             event_seqs((1, [NAN], [[-1]], [[NAN]]), code=pl.List(pl.List(pl.Int64))),
             "-1 is not a vocabulary index",

@@ -45,7 +45,7 @@ def codes_schema(codes: pl.DataFrame) -> pa.Schema:
 def write_measurements(df: Frame, path: Path) -> None:
     """Writes a shard of a finished dataset: measurements with the types of MEDS, anything else as it is.
 
-    Numbers instead of codes, as after normalization, are no measurements in the sense of MEDS.
+    Numbers instead of codes, as after normalization, are not measurements in the sense of MEDS.
     """
     df = df.lazy().collect()
     if not {SUBJECT_ID, TIME} <= {*df.columns} or df.schema.get(CODE) not in TEXT_DTYPES:

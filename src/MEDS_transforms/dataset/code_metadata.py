@@ -12,7 +12,7 @@ from ..settings.layout import CODES_FILE
 from .columns import column as as_column
 from .columns import columns as as_columns
 from .columns import internal
-from .dtypes import cast_columns, meeting_types
+from .dtypes import cast_columns, common_dtypes
 from .schema import (
     CODE,
     CODE_PREFIX,
@@ -27,6 +27,7 @@ from .schema import (
 logger = logging.getLogger(__name__)
 
 _OLD = internal("old")
+_BOTH = "the data and the code metadata"
 
 
 def read_codes(folder: Path | str) -> pl.DataFrame | None:
@@ -85,8 +86,8 @@ def lookup(
     check_data(schema, key)
     coded = code_metadata.filter(pl.col(CODE).is_not_null())
     check_unique(coded, key)
-    key_types = meeting_types(key, schema, coded.schema)
-    coded = cast_columns(coded, key_types, "The code metadata and the data")
+    key_types = common_dtypes(key, schema, coded.schema)
+    coded = cast_columns(coded, key_types, _BOTH)
     # NOTE: a join takes names for patterns as well, in some releases of polars; so it gets plain ones.
     plain = {name: internal(f"key{n}") for n, name in enumerate(key)}
     by = [*plain.values()]
@@ -95,20 +96,20 @@ def lookup(
         *(as_column(column).alias(name) for column, name in columns.items()),
     )
 
-    def say(keys: pl.Series) -> pl.Series:
+    def look_up(keys: pl.Series) -> pl.Series:
         rows = keys.struct.unnest().rename(dict(zip(by, key, strict=True)))
-        rows = cast_columns(rows, key_types, "The data and the code metadata").rename(plain)
+        rows = cast_columns(rows, key_types, _BOTH).rename(plain)
         rows = rows.join(known, on=by, how="left", nulls_equal=True, maintain_order="left")
         return rows.select(columns.values()).to_struct(keys.name)
 
     # NOTE: an expression of the key only. A join of whole rows that keeps their order takes twice as long, and
     # polars cannot see through it which of the other columns are needed.
     keyed = pl.struct(as_column(name).alias(k) for name, k in plain.items())
-    said = keyed.map_batches(say, known.select(columns.values()).to_struct().dtype, is_elementwise=True)
-    return df.with_columns(said.alias(_SAID)).unnest(_SAID)
+    found = keyed.map_batches(look_up, known.select(columns.values()).to_struct().dtype, is_elementwise=True)
+    return df.with_columns(found.alias(_FOUND)).unnest(_FOUND)
 
 
-_SAID, _COUNT = internal("said"), internal("count")
+_FOUND, _COUNT = internal("found"), internal("count")
 
 
 def check_data(there: Iterable[str], columns: Iterable[str]) -> None:
@@ -198,16 +199,16 @@ def join_former(new: pl.DataFrame, former: pl.DataFrame | None, code_modifiers: 
         return new
     on = [column for column in key if column in former.columns]
     check_metadata(former, [CODE])
-    key_types = meeting_types(on, new.schema, former.schema)
-    new = cast_columns(new, key_types, "The data and the code metadata")
+    key_types = common_dtypes(on, new.schema, former.schema)
+    new = cast_columns(new, key_types, _BOTH)
     added = [c for c in former.columns if c not in new.columns]
-    former = cast_columns(former.select(as_columns([*on, *added])), key_types, "The code metadata and the data")
+    former = cast_columns(former.select(as_columns([*on, *added])), key_types, _BOTH)
     check_unique(former, on)
     plain = {name: internal(f"key{n}") for n, name in enumerate(on)}
     by = [*plain.values()]
     new, former = new.rename(plain), former.rename(plain)
     if gone := former.join(new, on=by, how="anti", nulls_equal=True).height:
-        logger.info("%d of %d codes of the former code metadata do not occur any more; left out", gone, former.height)
+        logger.info("%d of %d codes of the former code metadata no longer occur; dropped", gone, former.height)
     joined = new.join(former, on=by, how="left", nulls_equal=True, maintain_order="left")
     return joined.rename(dict(zip(by, on, strict=True)))
 

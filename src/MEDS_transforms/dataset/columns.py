@@ -1,4 +1,4 @@
-"""Names of columns: the user's are taken literally, and the suite's own never meet them."""
+"""Names of columns: the user's are taken literally, and the suite's own never collide with them."""
 
 from collections.abc import Iterable
 

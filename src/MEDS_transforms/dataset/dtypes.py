@@ -12,16 +12,18 @@ TEXT_DTYPES = (pl.String, pl.Categorical, pl.Enum)
 WIDE_INTEGERS = (pl.Int128, pl.UInt128)
 """Integers that polars has, and parquet has not."""
 
+_REMEDY = "Give the column the same dtype everywhere, or another name where it is something else."
 
-def meeting_dtype(dtypes: Collection[pl.DataType]) -> pl.DataType | None:
-    """The dtype in which columns of these dtypes meet; None if there is none.
+
+def common_dtype(dtypes: Collection[pl.DataType]) -> pl.DataType | None:
+    """The common dtype of columns of these dtypes; None if there is none.
 
     Null takes that of the others, and text wins over numbers and times. Numbers take a wider dtype; integers that only
     a float or more than 64 bits would hold take Int64 (see `cast_exactly`).
 
-    >>> meeting_dtype([pl.Int8(), pl.UInt8()]), meeting_dtype([pl.Int64(), pl.UInt64()])
+    >>> common_dtype([pl.Int8(), pl.UInt8()]), common_dtype([pl.Int64(), pl.UInt64()])
     (Int16, Int64)
-    >>> meeting_dtype([pl.Float64(), pl.String()]), meeting_dtype([pl.Null(), pl.Date()])
+    >>> common_dtype([pl.Float64(), pl.String()]), common_dtype([pl.Null(), pl.Date()])
     (String, Date)
     """
     found = [dtype for dtype in dict.fromkeys(dtypes) if dtype != pl.Null]
@@ -33,45 +35,45 @@ def meeting_dtype(dtypes: Collection[pl.DataType]) -> pl.DataType | None:
         return None  # polars would take a time for a number
     empty = [pl.DataFrame(schema={"": dtype}) for dtype in found]
     try:
-        met = pl.concat(empty, how="vertical_relaxed").schema[""]
+        common = pl.concat(empty, how="vertical_relaxed").schema[""]
     except pl.exceptions.PolarsError:
         return None
-    # NOTE: for UInt64 beside Int64 polars chooses Float64, in which large numbers fall together, or 128 bits.
-    too_wide = met.is_float() or met in WIDE_INTEGERS
-    return pl.Int64() if too_wide and all(dtype.is_integer() for dtype in found) else met
+    # NOTE: for UInt64 beside Int64 polars chooses Float64, in which large numbers become equal, or 128 bits.
+    too_wide = common.is_float() or common in WIDE_INTEGERS
+    return pl.Int64() if too_wide and all(dtype.is_integer() for dtype in found) else common
 
 
-def concat_meeting(
-    frames: Sequence[pl.DataFrame], what: str = "The tables", only_numbers: bool = False
+def concat_with_common_dtypes(
+    frames: Sequence[pl.DataFrame], what: str = "the tables", only_numbers: bool = False
 ) -> pl.DataFrame:
-    """The frames one below the other; a column has the dtype in which those of all frames meet, null where it lacks.
+    """The frames one below the other; a column has the common dtype of all frames, null where a frame lacks it.
 
     Args:
         frames: with any columns.
-        what: whose columns they are, for messages.
-        only_numbers: whether only numbers of several dtypes may meet.
+        what: the frames, for messages.
+        only_numbers: whether only numeric columns may have several dtypes.
 
     Raises:
-        ValueError: the dtypes of a column cannot meet, or a number would not be the same in the common dtype.
+        ValueError: a column has incompatible dtypes, or a number would not be the same in the common dtype.
     """
     dtypes: dict[str, list[pl.DataType]] = {}
     for frame in frames:
         for name, dtype in frame.schema.items():
             if dtype not in dtypes.setdefault(name, []):
                 dtypes[name].append(dtype)
-    meeting = {}
+    changed = {}
     for name, found in dtypes.items():
-        met = _of_numbers(name, found) or meeting_dtype(found)
-        others = {*found} - {pl.Null(), met}
-        if met is None or (only_numbers and others and not all(dtype.is_numeric() for dtype in (*others, met))):
-            raise InputError(f"{what} have dtypes that cannot meet in the column {name!r}: {listed(found)}.")
+        common = _of_numbers(name, found) or common_dtype(found)
+        others = {*found} - {pl.Null(), common}
+        if common is None or (only_numbers and others and not all(dtype.is_numeric() for dtype in (*others, common))):
+            raise InputError(f"Column {name!r} has incompatible dtypes in {what}: {listed(found)}. {_REMEDY}")
         if len(found) > 1:
-            meeting[name] = met
-    return pl.concat([cast_columns(frame, meeting, what) for frame in frames], how="diagonal")
+            changed[name] = common
+    return pl.concat([cast_columns(frame, changed, what) for frame in frames], how="diagonal")
 
 
 def _of_numbers(name: str, dtypes: Sequence[pl.DataType]) -> pl.DataType | None:
-    """The dtype in which the numbers of `numeric_value` meet: a float, since Float32 is what they end as."""
+    """The common dtype of numbers in `numeric_value`: a float, since Float32 is what they end as."""
     if name != NUMERIC_VALUE or len(dtypes) < 2 or not all(dtype.is_numeric() for dtype in dtypes):
         return None
     return pl.Float64()
@@ -99,31 +101,30 @@ def cast_exactly(values: pl.Series, dtype: pl.DataType, what: str) -> pl.Series:
     cast = values.cast(dtype, strict=False)
     if (bad := (cast.cast(values.dtype, strict=False) != values).fill_null(True) & values.is_not_null()).any():
         raise InputError(
-            f"{what} have dtypes that cannot meet in the column {values.name!r} without loss: {values.filter(bad)[0]} "
-            f"({values.dtype}) is not the same number in {dtype}, the dtype that would hold the others. Give the "
-            "column the same dtype everywhere, or another name where it is something else."
+            f"Column {values.name!r} has incompatible dtypes in {what}: {values.filter(bad)[0]} ({values.dtype}) is "
+            f"not the same number in {dtype}, the dtype that would hold the others. {_REMEDY}"
         )
     return cast
 
 
-def meeting_types(
+def common_dtypes(
     key: Sequence[str], data: Mapping[str, pl.DataType], code_metadata: Mapping[str, pl.DataType]
 ) -> dict[str, pl.DataType]:
     """Dtypes for the key's columns that hold the values of both the data and the code metadata.
 
-    As `meeting_dtype`, and categories become text.
+    As `common_dtype`, and categories become text.
 
     Raises:
-        ValueError: a column has dtypes that cannot meet.
+        ValueError: a column has incompatible dtypes.
     """
     types = {}
     for column in key:
         found = [schema[column] for schema in (data, code_metadata)]
-        met = meeting_dtype([pl.String() if dtype in TEXT_DTYPES else dtype for dtype in found])
-        if met is None:
+        common = common_dtype([pl.String() if dtype in TEXT_DTYPES else dtype for dtype in found])
+        if common is None:
             raise InputError(
                 f"The column {column} is {found[0]} in the data and {found[1]} in the code metadata: give it the same "
                 "dtype in both."
             )
-        types[column] = met
+        types[column] = common
     return types

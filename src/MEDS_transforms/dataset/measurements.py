@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ..errors import InputError, Problems, listed, nearest
+from ..errors import InputError, Problems, counted, listed, nearest
 from .io import Frame
 from .schema import CODE, DEPRECATED_NAMES, MANDATORY_TYPES, NUMERIC_VALUE, SUBJECT_ID, TIME
 
@@ -39,7 +39,7 @@ def checked(df: Frame, *columns: str) -> pl.LazyFrame:
     """
     df = df.lazy()
     schema = df.collect_schema()
-    problems, casts = Problems("The data are not valid MEDS data; correct them, or input_dir"), {}
+    problems, casts = Problems("The data is not valid MEDS data; correct it, or input_dir"), {}
     for column in columns:
         is_suitable, must_be = _SUITABLE[column]
         if column == NUMERIC_VALUE and not {NUMERIC_VALUE, *_FORMER_NAMES} & {*schema}:
@@ -61,7 +61,7 @@ def in_order(df: pl.DataFrame) -> pl.DataFrame:
         ValueError: a row has no subject.
     """
     if n := df[SUBJECT_ID].null_count():
-        raise InputError(f"{n} rows have no {SUBJECT_ID}. Correct the data.")
+        raise InputError(f"{counted(n, 'row')} without {SUBJECT_ID}. Correct the data.")
     subject, when = _keys(df)
     later = (subject[1:] > subject[:-1]) | ((subject[1:] == subject[:-1]) & (when[1:] >= when[:-1]))
     return df if later.all() else df.sort(SUBJECT_ID, TIME, nulls_last=False, maintain_order=True)

@@ -76,7 +76,7 @@ def check_fractions(split_fracs: Mapping[str, float | None] | None) -> dict[str,
     """The fractions of splits that are not dropped.
 
     Raises:
-        InputError: one is no number from 0 to 1, or they do not sum to 1.
+        InputError: one is not a number from 0 to 1, or they do not sum to 1.
     """
     fracs = {split: frac for split, frac in (split_fracs or {}).items() if frac is not None}
     for split, frac in fracs.items():
@@ -99,7 +99,7 @@ def _draw_splits(ids: Ids, split_fracs: Mapping[str, float | None] | None, rng: 
         sizes[sizes.index(min(sizes))] += 1
     if min(sizes) <= 0:
         raise InputError(
-            f"{len(ids)} subjects are too few for the splits {fracs}: one would be empty. Drop a split by setting "
+            f"Too few subjects ({len(ids)}) for the splits {fracs}: one would be empty. Drop a split by setting "
             "its fraction to null."
         )
     return dict(zip(order, np.split(rng.permutation(ids), np.cumsum(sizes)[:-1]), strict=True))

@@ -35,8 +35,8 @@ def subject_ids(ids: pl.Series, where: str) -> pl.Series:
         bad |= (numbers.cast(ids.dtype, strict=False) != ids).fill_null(False)
     if bad.any():
         raise InputError(
-            f"{where}: subject ids must be whole numbers of at most 64 bits, but {bad.sum()} are not, such as "
-            f"{ids.filter(bad)[0]!r}. Correct them, or name another column as subject_id_col, and run shard_events "
+            f"{where}: subject ids must be whole numbers of at most 64 bits; {bad.sum()} of {ids.len()} are not, such "
+            f"as {ids.filter(bad)[0]!r}. Correct them, or name another column as subject_id_col, and run shard_events "
             "again, with do_overwrite=True."
         )
     return numbers.alias(SUBJECT_ID)

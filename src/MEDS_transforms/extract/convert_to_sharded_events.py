@@ -22,7 +22,7 @@ import polars as pl
 
 from ..cli.script import stage_script
 from ..dataset.columns import internal
-from ..dataset.dtypes import concat_meeting
+from ..dataset.dtypes import concat_with_common_dtypes
 from ..dataset.io import is_complete_parquet_file, scan_parquet, write_parquet
 from ..dataset.schema import SUBJECT_ID
 from ..dataset.subjects import shard_numbers, subject_ids
@@ -104,10 +104,10 @@ class ChunkConverter:
                 part = extract_event(rows, event, [_SHARD], self.dedup_text, _ID)
                 times.look(event, raw, part)
                 parts.append(drop_duplicate_rows(part).with_columns(pl.lit(n, dtype=pl.UInt16).alias(_EVENT)))
-            yield concat_meeting(parts)
+            yield concat_with_common_dtypes(parts)
         times.raise_if_none_parsed()
         if left_out:
-            logger.warning("%s %s: %d subjects are in no shard and left out", table.name, chunk.rows, len(left_out))
+            logger.warning("%s %s: subjects in no shard, left out: %d", table.name, chunk.rows, len(left_out))
 
     def _assign_shards(self, raw: pl.DataFrame, table: Table, left_out: set[int]) -> pl.DataFrame:
         """The rows of subjects that are in shards, once per shard, in order, with the ids as Int64.

@@ -20,7 +20,7 @@ SUBJECT_ID_KEY = "subject_id_col"
 TIME_FORMAT_KEY = "time_format"
 METADATA_KEY = "_metadata"
 META_KEYS = {TIME_FORMAT_KEY, METADATA_KEY}
-"""The keys of an event that are no columns of its measurements."""
+"""The keys of an event that are not columns of its measurements."""
 
 _KNOWN_KEYS = (TIME_FORMAT_KEY, METADATA_KEY, NUMERIC_VALUE, TEXT_VALUE, CATEGORICAL_VALUE, BOOLEAN_VALUE)
 _NEWER_LANGUAGE = re.compile(r"""^\$\w|^f["']|\{\$""")
@@ -85,7 +85,7 @@ def read_event_config(path: str | Path) -> dict[str, Table]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no YAML, repeats a key, or says what cannot be; the message lists all that is wrong.
+        ValueError: it is not YAML, repeats a key, or has invalid entries; the message lists all that is wrong.
     """
     path = Path(path)
     if not path.is_file():
@@ -154,7 +154,7 @@ def _subject_id_col(block: Mapping[Any, Any], where: str, problems: Problems) ->
 
 def _parse_table(name: str, block: Any, default_subject_id: str, problems: Problems) -> Table:
     if not isinstance(block, dict):
-        problems.add(f"{name}: must be a mapping from events to what they are made of, not {block!r}")
+        problems.add(f"{name}: must be a mapping from events to their settings, not {block!r}")
         return Table(name, default_subject_id)
     subject_id_col = _subject_id_col(block, f"{name}.", problems) or default_subject_id
     events = tuple(
@@ -187,13 +187,13 @@ def _parse_event(table: str, name: str, block: Any, problems: Problems) -> Event
 def _parse_code(code: Any, where: str, problems: Problems) -> tuple[CodePart, ...]:
     parts = code if isinstance(code, list) else [code]
     if not parts or any(isinstance(p, bool) or not isinstance(p, str | int | float) for p in parts):
-        problems.add(f"{where}: must be a text, col(name), or a list of these, not {code!r}")
+        problems.add(f"{where}: must be text, col(name), or a list of these, not {code!r}")
         return ()
     texts = [str(p) for p in parts]
     if newer := [text for text in texts if _NEWER_LANGUAGE.search(text)]:
         problems.add(
-            f"{where}: {newer[0]!r} is of the event language of later releases (`$column`, f-strings), which is not "
-            "read here. Write the parts as a list, columns as col(name): [GENDER, col(gender)]"
+            f"{where}: {newer[0]!r} uses the event syntax of later releases (`$column`, f-strings), which is not "
+            "supported here. Write the parts as a list, columns as col(name): [GENDER, col(gender)]"
         )
         return ()
     return tuple(
@@ -216,7 +216,7 @@ def _parse_formats(formats: Any, where: str, problems: Problems) -> tuple[str, .
         return ()
     listed = formats if isinstance(formats, list) else [formats]
     if not listed or not all(isinstance(f, str) and "%" in f for f in listed):
-        problems.add(f'{where}: must be a format such as "%Y-%m-%d", or a list of such, not {formats!r}')
+        problems.add(f'{where}: must be a format such as "%Y-%m-%d", or a list of formats, not {formats!r}')
         return ()
     return tuple(listed)
 

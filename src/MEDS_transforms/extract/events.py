@@ -21,7 +21,7 @@ CODE_SEPARATOR = "//"
 UNKNOWN = "UNK"
 
 _FURTHEST = 8 * 10**12
-"""Seconds since 1970, or before: some 250,000 years, less than 64 bits of microseconds, and than polars can show."""
+"""Limit, in seconds before or after 1970: about 250,000 years, within 64-bit microseconds and what polars can show."""
 _UNITS = {"ms": ("milliseconds", 10**3), "us": ("microseconds", 10**6), "ns": ("nanoseconds", 10**9)}
 
 _TRUE, _FALSE = ["true", "t", "yes", "y", "1"], ["false", "f", "no", "n", "0"]
@@ -107,7 +107,7 @@ def time_expr(event: Event, schema: pl.Schema) -> pl.Expr:
     """The time of an event as Datetime[us] without a zone; null where it does not parse.
 
     Raises:
-        ValueError: the column's dtype is no time and the event has no format to read it with.
+        ValueError: the column's dtype is not a time and the event has no format to read it with.
     """
     if event.time is None:
         return pl.lit(None, dtype=pl.Datetime("us"))
@@ -121,11 +121,14 @@ def time_expr(event: Event, schema: pl.Schema) -> pl.Expr:
             logger.warning("%s.time: times with the zone %s are converted to UTC", event.path, dtype.time_zone)
         return _without_zone(times.cast(pl.Datetime("us", dtype.time_zone)), bool(dtype.time_zone))
     if dtype not in TEXT_DTYPES and not dtype.is_numeric():
-        raise InputError(f"{event.path}.time: the column {event.time!r} has the dtype {dtype}, which is no time.")
+        raise InputError(
+            f"{event.path}.time: the column {event.time!r} has the dtype {dtype}, which is not a time. Name a column "
+            "of dates, times, text or numbers."
+        )
     if not event.time_formats:
         raise InputError(
-            f"{event.path}.time: the column {event.time!r} has the dtype {dtype}; say how to read it with a "
-            'time_format such as "%Y-%m-%d %H:%M:%S".'
+            f"{event.path}.time: the column {event.time!r} has the dtype {dtype}; give a time_format to read it, "
+            'such as "%Y-%m-%d %H:%M:%S".'
         )
     text = _as_text(times, dtype)
     parsed = _parse(text, event.time_formats[0], event)
@@ -176,7 +179,7 @@ def value_expr(event: Event, out: str, source: str, dtype: pl.DataType) -> pl.Ex
     """The output column `out`, made of the input column `source`.
 
     Raises:
-        ValueError: the dtype is none that this output can take.
+        ValueError: the dtype does not suit this output.
     """
     value = column(source)
     if out == NUMERIC_VALUE and dtype in TEXT_DTYPES:
@@ -230,8 +233,8 @@ def check_range(rows: pl.DataFrame, event: Event, first_row: int) -> None:
         row = too_far.arg_true()[0]
         raise InputError(
             f"{event.path}.time: in the table {event.table}, column {event.time!r}, row {first_row + row + 1} has a "
-            f"time beyond the years that MEDS can hold: {times[row]} {unit} since 1970. Correct the table, or take "
-            "such rows out, and run shard_events again, with do_overwrite=True."
+            f"time beyond the years that MEDS can hold: {times[row]} {unit} since 1970. Correct the table, or remove "
+            "such rows, and run shard_events again, with do_overwrite=True."
         )
 
 

@@ -22,7 +22,7 @@ import polars as pl
 from ..cli.script import stage_script
 from ..dataset.code_metadata import add_to_codes, read_codes
 from ..dataset.columns import column as as_column
-from ..dataset.dtypes import concat_meeting
+from ..dataset.dtypes import concat_with_common_dtypes
 from ..dataset.io import write_parquet
 from ..dataset.schema import CODE, DESCRIPTION, PARENT_CODES
 from ..errors import InputError, MissingInputError, Problems, listed, nearest
@@ -153,7 +153,7 @@ def describe_codes(df: pl.LazyFrame, name: str, events: list[Event], codes: Any)
         described = df.select(code_expr(parts).alias(CODE), *_named(_typed(df, expressions)))
         says_something = ~pl.all_horizontal(as_column(column).is_null() for column in expressions)
         frames.append(described.filter(pl.col(CODE).is_in(codes().implode()) & says_something).collect())
-    return concat_meeting(frames).unique(maintain_order=True)
+    return concat_with_common_dtypes(frames).unique(maintain_order=True)
 
 
 def _named(expressions: Mapping[str, pl.Expr]) -> list[pl.Expr]:
@@ -194,7 +194,7 @@ def reduce_descriptions(paths: list[Path], separator: str) -> pl.DataFrame:
         paths: the mapped outputs, in the order in which descriptions are to appear.
         separator: joins the descriptions of one code.
     """
-    rows = concat_meeting([pl.read_parquet(path, glob=False) for path in paths]).unique(maintain_order=True)
+    rows = concat_with_common_dtypes([pl.read_parquet(path, glob=False) for path in paths]).unique(maintain_order=True)
     if not rows[CODE].is_duplicated().any():
         return rows
     aggregations = {column: as_column(column) for column in rows.columns if column != CODE}

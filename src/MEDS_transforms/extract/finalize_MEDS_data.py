@@ -67,7 +67,7 @@ def to_meds_data(df: Frame, do_retype: bool) -> pl.DataFrame:
             `numeric_value` and `time` is missing. The message lists all of them.
     """
     df = df.lazy().collect()
-    remedy = "mend the data" if do_retype else "set do_retype: true, or mend the data"
+    remedy = "fix the data" if do_retype else "set do_retype: true, or fix the data"
     problems = Problems(f"The data does not comply with MEDS; {remedy}")
     for column in MANDATORY_COLUMNS:
         if column not in df.columns and not (do_retype and column in (NUMERIC_VALUE, TIME)):

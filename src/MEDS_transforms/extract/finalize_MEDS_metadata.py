@@ -52,13 +52,13 @@ def check(cfg: Mapping[str, Any]) -> None:
 def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     if cfg.get("worker", 0) != 0:
-        logger.info("Worker 0 does this stage alone")
+        logger.info("Only worker 0 runs this stage")
         return
     stage_cfg = cfg["stage_cfg"]
     out_dir = Path(stage_cfg["reducer_output_dir"])
     if out_dir.name != METADATA_DIR:
         raise InputError(
-            f"reducer_output_dir must be a folder called {METADATA_DIR}, as MEDS wants it, not {out_dir}. Is "
+            f"reducer_output_dir must be a folder called {METADATA_DIR}, as MEDS requires, not {out_dir}. Is "
             f"{cfg.get('stage')} the last metadata stage of the pipeline?"
         )
     outputs = [out_dir / name for name in (CODES_FILE, DATASET_FILE, SPLITS_FILE)]
@@ -79,10 +79,10 @@ def run(cfg: Mapping[str, Any]) -> None:
     unit = made.unit(outputs[-1], make, codes_fp, existing=lambda: [path for path in outputs if path.is_file()])
     with made.being_made([unit]):
         map_units([unit])
-    # A stage that was interrupted goes on; one that has finished is not repeated unasked.
+    # A stage that was interrupted resumes; one that has finished is not repeated unasked.
     if made.was_finished and RESUMING not in os.environ and not flag(cfg, "do_overwrite"):
         raise OutputsExistError(
-            f"The metadata are there already: {listed(outputs)}. Give do_overwrite=True to make them again."
+            f"The metadata already exists: {listed(outputs)}. Give do_overwrite=True to rebuild it."
         )
 
 
@@ -110,7 +110,7 @@ def to_meds_codes(codes: pl.DataFrame | None, do_retype: bool) -> pl.DataFrame:
         ValueError: without `do_retype`, columns are missing or have other dtypes; the message lists them all.
     """
     codes = pl.DataFrame(schema=CODE_METADATA_TYPES) if codes is None else codes
-    problems = Problems("The code metadata does not comply with MEDS; set do_retype: True, or mend it")
+    problems = Problems("The code metadata does not comply with MEDS; set do_retype: true, or fix it")
     for column, dtype in CODE_METADATA_TYPES.items():
         found = codes.schema.get(column)
         if found != dtype:

@@ -6,7 +6,7 @@ chunks in the order of their rows. Workers share the subject shards.
 Input: the pieces of convert_to_sharded_events, the event conversion file, the shard map.
 Output: `<output_dir>/<split>/<n>.parquet` with the columns subject_id (Int64), code (String), time
 (Datetime[us]; null, for static measurements, first) and the union of the events' columns, where columns of the same
-name meet in their common supertype and text wins.
+name get their common dtype, and text wins.
 """
 
 import logging
@@ -19,7 +19,7 @@ import polars as pl
 
 from ..cli.script import stage_script
 from ..dataset.columns import columns
-from ..dataset.dtypes import concat_meeting
+from ..dataset.dtypes import concat_with_common_dtypes
 from ..dataset.io import scan_parquet, write_parquet
 from ..dataset.schema import SUBJECT_ID, TIME
 from ..mapreduce.mapper import map_units
@@ -80,7 +80,7 @@ def merge_pieces(
     >>> merge_pieces([a, a], "*", []).rows()
     [(1, None, 'y'), (2, None, 'x')]
     """
-    merged = concat_meeting(pieces)
+    merged = concat_with_common_dtypes(pieces)
     pieces.clear()
     if unique_by == ALL_COLUMNS:
         merged = drop_duplicate_rows(merged)

@@ -123,14 +123,14 @@ def _check_columns(table: Table, path: Path, there: list[str], problems: Problem
         for part in event.code:
             if not part.is_column and part.text in there:
                 logger.warning(
-                    "%s.code: %s is text in every code, and also the name of a column of %s; if you mean its values, "
-                    "write col(%s)",
+                    "%s.code: %s is taken as literal text, but %s also has a column of that name; if you mean its "
+                    "values, write col(%s)",
                     *(event.path, part.text, path, part.text),
                 )
     wanted = [(f"{e.path}.{key}", name) for e in table.events for name, key in e.columns.items()]
     for key, name in [(f"{table.name}.subject_id_col", table.subject_id_col), *wanted]:
         if name.startswith(INTERNAL):
-            problems.add(f"{key}: the column {name!r} begins with a character that is kept for private use; rename it")
+            problems.add(f"{key}: the column {name!r} starts with U+E000, which this package reserves; rename it")
         if name not in there:
             problems.add(
                 f"{key}: the table {path} has no column {name!r}{nearest(name, there)}. It has: {listed(there)}"
@@ -254,9 +254,9 @@ def _first_misfit(path: Path, frame: pl.LazyFrame) -> str | None:
             if bad.height:
                 row, value = bad.row(0)
                 return (
-                    f"{path}, column {name!r}, row {row + 1} after the header: {value!r} is no {dtype}, the dtype "
-                    "that the rows before suggest. Raise stage_configs.shard_events.infer_schema_length above that row "
-                    "(null: all rows), or mend the value."
+                    f"{path}, column {name!r}, row {row + 1} after the header: {value!r} does not fit {dtype}, the "
+                    "dtype inferred from the preceding rows. Raise stage_configs.shard_events.infer_schema_length "
+                    "above that row (null: all rows), or correct the value."
                 )
     return None
 

@@ -82,7 +82,7 @@ def all_subjects(tables: Mapping[str, Table], chunks_dir: Path) -> pl.Series:
 
     Raises:
         FileNotFoundError: a table has no chunks.
-        ValueError: there are no subjects, or an id is no 64-bit integer.
+        ValueError: there are no subjects, or an id is not a 64-bit integer.
     """
     ids = []
     for table in tables.values():
@@ -91,7 +91,7 @@ def all_subjects(tables: Mapping[str, Table], chunks_dir: Path) -> pl.Series:
         ids.append(unique_subject_ids(pl.concat(frames), column, where))
     subjects = pl.concat(ids).unique().sort()
     if subjects.is_empty():
-        raise InputError(f"No table has a subject id that is not null (chunks in {chunks_dir}).")
+        raise InputError(f"Every subject id in every table is null (chunks in {chunks_dir}). Check subject_id_col.")
     return subjects
 
 
@@ -115,7 +115,7 @@ def read_external_splits(path: str | None) -> dict[str, list[int]] | None:
         raise InputError(f"{must}, not {type(splits).__name__}.")
     for split, ids in splits.items():
         if not isinstance(ids, list) or not all(isinstance(i, int) and not isinstance(i, bool) for i in ids):
-            raise InputError(f"{must}; the split {split!r} is none.")
+            raise InputError(f"{must}; the split {split!r} is not a list of integers.")
     return splits
 
 

@@ -96,7 +96,7 @@ def reading(name: str, path: Path, misfit: Callable[[], str | None] = lambda: No
 
 def empty_table(name: str, path: Path) -> str:
     """The message for a table without rows, header or bytes."""
-    return f"The table {name} ({path}) is empty. If that is intended, take it out of the event conversion file."
+    return f"The table {name} ({path}) is empty. If that is intended, remove it from the event conversion file."
 
 
 def unreadable_table(name: str, path: Path, error: Exception) -> str:

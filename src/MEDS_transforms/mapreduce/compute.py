@@ -79,7 +79,7 @@ def bind_compute_fn(cfg: Mapping[str, Any], stage_cfg: Mapping[str, Any], comput
 
     Raises:
         TypeError, ValueError: as `compute_fn_type`.
-        FileNotFoundError: `code_metadata` is wanted and there is none.
+        FileNotFoundError: `code_metadata` is wanted and does not exist.
     """
     if compute_fn is None:
         return identity_fn

@@ -8,7 +8,7 @@ import polars as pl
 from omegaconf import OmegaConf
 
 from ..dataset.columns import internal
-from ..dataset.dtypes import concat_meeting
+from ..dataset.dtypes import concat_with_common_dtypes
 from ..dataset.io import Frame
 from ..dataset.schema import SUBJECT_ID, TIME
 from ..errors import InputError, listed
@@ -37,7 +37,7 @@ def validate_match_revise(stage_cfg: Mapping[str, Any]) -> None:
     """Checks the form of a match & revise block.
 
     Raises:
-        ValueError: the stage makes metadata, the mode is unknown, the entries are no list, or an entry is no
+        ValueError: the stage makes metadata, the mode is unknown, the entries are not a list, or an entry is not a
             mapping, lacks its `_matcher` or has an invalid one.
     """
     if is_metadata_stage(stage_cfg):
@@ -57,7 +57,7 @@ def validate_match_revise(stage_cfg: Mapping[str, Any]) -> None:
             raise InputError(f"{where} has no {MATCHER_KEY}: {entry!r}.")
         valid, why_not = is_matcher(entry[MATCHER_KEY])
         if not valid:
-            raise InputError(f"{where}.{MATCHER_KEY} is no valid matcher: {why_not}")
+            raise InputError(f"{where}.{MATCHER_KEY} is not a valid matcher: {why_not}")
 
 
 def check_revisions(cfg: Mapping[str, Any], check: Callable[[Mapping[str, Any]], object]) -> None:
@@ -82,12 +82,12 @@ def match_revise_fntr(
     """The function of one shard that applies a stage's function to the rows each entry matches.
 
     An entry's other keys override the stage's keys for its rows. The result has the entries' outputs in the
-    order of the list, then the untouched rows, stably sorted by `subject_id` and `time`; columns meet as in a
-    diagonal concatenation.
+    order of the list, then the untouched rows, stably sorted by `subject_id` and `time`; columns are
+    combined as in a diagonal concatenation.
 
     Raises:
         ValueError: as `validate_match_revise`; when applied, a matcher asks for a column that the shard lacks,
-            or outputs have dtypes that cannot meet.
+            or outputs have incompatible dtypes.
     """
     validate_match_revise(stage_cfg)
     settings = {k: v for k, v in _plain(stage_cfg).items() if k not in (MATCH_REVISE_KEY, MATCH_REVISE_MODE_KEY)}
@@ -128,8 +128,8 @@ def _check_columns(frame: pl.DataFrame, wanted: list[set[str]]) -> None:
 
 
 def _together(parts: list[pl.DataFrame]) -> pl.DataFrame:
-    """The parts one below the other, stably sorted by subject and time. Only numbers meet in a wider dtype."""
-    together = concat_meeting(parts, f"{MATCH_REVISE_KEY}: the outputs", only_numbers=True)
+    """The parts one below the other, stably sorted by subject and time. Only numbers get a wider common dtype."""
+    together = concat_with_common_dtypes(parts, f"the outputs of {MATCH_REVISE_KEY}", only_numbers=True)
     return together.sort(SUBJECT_ID, TIME, maintain_order=True, nulls_last=False)
 
 

@@ -95,7 +95,7 @@ def read_shard_map(cfg: Mapping[str, Any]) -> dict[str, list[int]]:
         shards = read_json(path)
     except ValueError as error:
         raise InputError(
-            f"The shard map {path} is no valid JSON ({error}). Run split_and_shard_subjects again."
+            f"The shard map {path} is not valid JSON ({error}). Run split_and_shard_subjects again."
         ) from None
     if not isinstance(shards, dict) or not shards:
         raise InputError(f"The shard map {path} holds no shards. Run split_and_shard_subjects again.")

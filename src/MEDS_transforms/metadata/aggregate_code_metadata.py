@@ -22,7 +22,7 @@ import polars as pl
 from ..cli.script import stage_script
 from ..dataset.code_metadata import check_data, code_key, join_former, read_codes, to_smallest_unsigned
 from ..dataset.columns import column, internal
-from ..dataset.dtypes import concat_meeting
+from ..dataset.dtypes import concat_with_common_dtypes
 from ..dataset.io import Frame, scan_parquet, write_parquet
 from ..dataset.measurements import checked
 from ..dataset.schema import CODE, MANDATORY_COLUMNS, NUMERIC_VALUE, SUBJECT_ID, VALUES_QUANTILES
@@ -135,7 +135,7 @@ def merge(parts: Sequence[pl.DataFrame], key: Sequence[str], aggregations: Aggre
     Returns:
         the key, then the aggregations in their order.
     """
-    heights, together = [part.height for part in parts], concat_meeting(parts, "The shards")
+    heights, together = [part.height for part in parts], concat_with_common_dtypes(parts, "the shards")
     merged = {name: STATISTICS[name].merged for name in aggregations.statistics if name not in SUMS}
     rows = together.with_row_index(_ROW).lazy().group_by(key).agg(_ROW, **merged)
     codes = rows.collect(engine="in-memory").sort(key, nulls_last=False)
@@ -179,7 +179,7 @@ def count_subjects_once(
     theirs = [shard.filter(pl.col(SUBJECT_ID).is_in(repeated.implode())) for shard in shards]
     parts = [summarize(rows, key, counts) for rows in theirs]
     per_shard = merge(parts, key, counts)
-    together = concat_meeting([rows.select(needed).collect() for rows in theirs], "The shards")
+    together = concat_with_common_dtypes([rows.select(needed).collect() for rows in theirs], "the shards")
     once = merge([summarize(together, key, counts)], key, counts)
     # Both are sorted by the same keys.
     surplus = per_shard.select(*key, *(per_shard[n].cast(pl.Int64) - once[n].cast(pl.Int64) for n in counts.names))

@@ -81,12 +81,12 @@ def warn_of_names(columns: Mapping[str, Any]) -> None:
         if column in (SUBJECT_ID, TIME):
             logger.warning("extract_values replaces %s: measurements may move to another subject or time", column)
         if column in DEPRECATED_NAMES:
-            logger.warning("%s is a former name: MEDS calls the column %s now", column, DEPRECATED_NAMES[column])
+            logger.warning("%s is a former name: MEDS now calls the column %s", column, DEPRECATED_NAMES[column])
 
 
 def check_columns(wanted: Mapping[str, set[str]], there: list[str]) -> None:
-    """Raises a ValueError if expressions read columns that the data do not have; the message lists them."""
-    problems = Problems(f"extract_values reads columns that the data do not have (they have {listed(there)})")
+    """Raises a ValueError if expressions read columns that the data does not have; the message lists them."""
+    problems = Problems(f"extract_values reads columns that the data does not have (it has {listed(there)})")
     for column, reads in wanted.items():
         for missing in sorted(reads - set(there)):
             problems.add(f"{column} reads {missing}{nearest(missing, there)}")
@@ -99,13 +99,13 @@ def cast_strictly(df: pl.DataFrame, dtypes: Mapping[str, pl.DataType]) -> pl.Dat
     Raises:
         ValueError: values do not fit; the message names the column and shows examples.
     """
-    problems = Problems("extract_values made values that do not fit their columns; correct the expressions")
+    problems = Problems("extract_values computed values that do not fit their columns; correct the expressions")
     for column, dtype in dtypes.items():
         before = df[column]
         try:
             after = _as_dtype(before, column, dtype)
         except (pl.exceptions.InvalidOperationError, ValueError) as error:
-            problems.add(f"{column} must be {dtype}; {before.dtype} cannot become that: {error}")
+            problems.add(f"{column} must be {dtype}; {before.dtype} cannot be cast to it: {error}")
             continue
         df = df.with_columns(after.alias(column))
         lost = before.filter(df[column].is_null() & before.is_not_null())

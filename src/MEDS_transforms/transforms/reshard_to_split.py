@@ -29,7 +29,7 @@ import polars as pl
 
 from ..cli.script import stage_script
 from ..dataset.columns import internal
-from ..dataset.dtypes import concat_meeting
+from ..dataset.dtypes import concat_with_common_dtypes
 from ..dataset.io import scan_parquet, scratch_path, shard_writer
 from ..dataset.measurements import checked, in_order
 from ..dataset.schema import SPLIT, SUBJECT_ID, TIME
@@ -182,7 +182,7 @@ def put_apart(df: pl.LazyFrame, shard_of: pl.DataFrame, where: str) -> pl.DataFr
     ids = rows.select(pl.col(SUBJECT_ID).cast(pl.Int64)).with_row_index(_ROW)
     placed = ids.join(shard_of, on=SUBJECT_ID, maintain_order="left_right").sort(_SHARD, maintain_order=True)
     if left_out := ids[SUBJECT_ID].n_unique() - placed[SUBJECT_ID].n_unique():
-        logger.warning("%s: %d subjects are in no split and left out", where, left_out)
+        logger.warning("%s: subjects in no split, left out: %d", where, left_out)
     return rows[placed[_ROW]].with_columns(placed[_SHARD])
 
 
@@ -190,9 +190,9 @@ def put_together(parts: list[pl.DataFrame]) -> pl.DataFrame:
     """The rows of one new shard, sorted by subject and time; ties keep their order.
 
     Raises:
-        ValueError: columns of the old shards have dtypes that cannot meet.
+        ValueError: a column has incompatible dtypes in the old shards.
     """
-    rows = concat_meeting(parts, "The old shards").rechunk()
+    rows = concat_with_common_dtypes(parts, "the old shards").rechunk()
     parts.clear()
     # Each part is sorted, and no subject is in two parts, so sorting by subject is enough, and faster than by time too.
     return in_order(rows[np.argsort(rows[SUBJECT_ID].to_numpy(), kind="stable")])

@@ -31,7 +31,7 @@ from nested_ragged_tensors.ragged_numpy import JointNestedRaggedTensorDict
 from ..cli.script import stage_script
 from ..dataset.io import Frame
 from ..dataset.schema import CODE, NUMERIC_VALUE
-from ..errors import InputError, Problems, listed
+from ..errors import InputError, Problems, counted, listed
 from ..mapreduce.mapper import map_over
 from ..mapreduce.shards import ShardPaths, shard_iterator
 
@@ -137,10 +137,10 @@ def as_float32(values: pa.Array) -> Tensor:
 def as_indices(codes: pa.Array) -> Tensor:
     """The codes in the smallest unsigned integer type that holds them all."""
     if codes.null_count:
-        raise InputError(f"{codes.null_count} measurements have no {CODE}. Run normalization before tokenization.")
+        raise InputError(f"{counted(codes.null_count, 'measurement')} without {CODE}. Run normalization first.")
     indices: Tensor = codes.to_numpy()
     if indices.min(initial=0) < 0:
-        raise InputError(f"{CODE} {indices.min()} is not a vocabulary index: these begin at 0.")
+        raise InputError(f"{CODE} {indices.min()} is not a vocabulary index: these start at 0.")
     return indices.astype(np.min_scalar_type(indices.max(initial=0)))
 
 
