@@ -75,7 +75,7 @@ def test_what_is_not_wrong(argv):
         ),
         ("MEDS_extract-shard_events", ["worker=range(0,2)"], ["--multirun"]),
         ("MEDS_extract-shard_events", ["-j", "4"], ["-j: there is no such option", "stage_runner_fp"]),
-        ("MEDS_transform-runner", ["input_dir=/my", "folder"], ["folder: this is no key=value"]),
+        ("MEDS_transform-runner", ["input_dir=/my", "folder"], ["folder: this is not a key=value argument"]),
     ],
 )
 def test_scripts_say_so(tmp_path, script, arguments, said):
@@ -117,9 +117,9 @@ def test_the_runner_says_so_of_overrides_for_the_stages(tmp_path, override, said
         (["input_dir=my,data"], ["\"input_dir='my,data'\""]),
         (["worker=range(0,2)"], ["worker=range(0,2) stands for several workers", "--multirun"]),
         (["x=a=b"], ["x=a=b: this value cannot be read", "\"x='a=b'\""]),
-        (["input_dir=/my", "folder"], ["folder: this is no key=value", "\"input_dir='/my folder'\""]),
-        (["~/x"], ["~/x: this is no key=value"]),
-        (["workers"], ["workers: this is no key=value", "stage_runner_fp"]),
+        (["input_dir=/my", "folder"], ["folder: this is not a key=value argument", "\"input_dir='/my folder'\""]),
+        (["~/x"], ["~/x: this is not a key=value argument"]),
+        (["workers"], ["workers: this is not a key=value argument", "stage_runner_fp"]),
     ],
 )
 def test_what_hydra_cannot_read_is_explained(argv, said):

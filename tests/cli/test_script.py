@@ -202,7 +202,7 @@ def test_help_of_a_packaged_script(tmp_path, flags):
         "MEDS/shard_events is a command line tool that provides an interface for running MEDS pipelines.",
         "",
         "**Pipeline description:**",
-        "This pipeline extracts raw MEDS events in longitudinal, sparse form from an input dataset meeting select",
+        "Extracts raw tables to a MEDS dataset, as a whole or stage by stage. Arguments:",
     ]
     stage = lines[lines.index("**Stage description:**") + 1 :]
     assert stage

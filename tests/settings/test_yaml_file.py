@@ -36,14 +36,14 @@ BOMB = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}
     [
         ("a: 1\na: 2", "duplicate key 'a'.*\n?.*line 2"),
         ("a: {b: 1, b: 2}", "duplicate key 'b'"),
-        ("a: [", "no valid YAML"),
-        ("a:\tb: c", "no valid YAML"),
+        ("a: [", "not valid YAML"),
+        ("a:\tb: c", "not valid YAML"),
         (b"a: caf\xe9", "is not UTF-8"),
         (BOMB, "aliases stand for more than"),
         ("a: &a [*a]", "nested"),
-        ("[" * 5000, "nested|no valid YAML"),
+        ("[" * 5000, "nested|not valid YAML"),
         ("a: " + "[" * 200 + "]" * 200, "nested more than 100 levels"),
-        ("!!python/object/apply:os.system [ls]", "no valid YAML"),
+        ("!!python/object/apply:os.system [ls]", "not valid YAML"),
     ],
 )
 def test_what_is_refused(tmp_path, text, said):

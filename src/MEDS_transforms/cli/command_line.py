@@ -60,7 +60,7 @@ def mistake(argv: Sequence[str]) -> str | None:
         if arg.startswith("-") and not arg.startswith(("--", *_SHORT_FLAGS)):
             return _no_option(name, argv[number + 1 :])
         if not arg.startswith("-") and "=" in arg and (whole := _torn(argv[number:])):
-            return f"{arg}: the shell has cut a list or a block into several words. Write {shell_word(whole)}"
+            return f"{arg}: the shell split this list or block into several words. Quote it: {shell_word(whole)}"
     return None
 
 
@@ -118,8 +118,8 @@ def _not_read(before: str, arg: str) -> str:
     if "=" in before and not before.startswith("-"):
         key, _, value = before.partition("=")
         whole = shell_word(f"{key}={quoted(f'{value} {arg}')}")
-        return f"{arg}: this is no key=value. If it belongs to {before}, write {whole}"
-    return f"{arg}: this is no key=value.{_about_workers(arg)}"
+        return f"{arg}: this is not a key=value argument. If it belongs to {before}, write {whole}"
+    return f"{arg}: this is not a key=value argument.{_about_workers(arg)}"
 
 
 def shell_word(text: str) -> str:

@@ -14,7 +14,7 @@ _ENOUGH_FILES = 65_536
 
 
 class _Forgiving(io.FileIO):
-    """A file whose failed writes do no harm."""
+    """A file that ignores failed writes."""
 
     def write(self, data: Any) -> int:
         try:
@@ -24,7 +24,7 @@ class _Forgiving(io.FileIO):
 
 
 def forgive_broken_output() -> None:
-    """Lets the work go on where nobody reads the output any more (`| head`), or its disk is full.
+    """Lets the work continue where nobody reads the output any more (`| head`), or its disk is full.
 
     NOTE: only where the output is the process's own; whoever has put another stream in its place takes care of it.
     """

@@ -27,8 +27,8 @@ def share_cores(argv: list[str], environ: Any = os.environ) -> None:
 def check_threads(environ: Any = os.environ) -> None:
     """Raises an InputError if the user set an invalid number of threads.
 
-    NOTE: with 0 polars panics; other text it ignores; it starts as many threads as it is told, which many thousands
-    bring to a halt.
+    NOTE: polars panics with 0 and ignores what is not a number. It starts as many threads as it is told; many thousands
+    bring a machine to a halt.
     """
     threads = environ.get(THREADS)
     if threads is not None and not (threads.isdecimal() and 1 <= int(threads) <= _MOST_THREADS):

@@ -61,9 +61,9 @@ def _block(block: Key) -> Schema:
     common = {name: {"$ref": f"#/$defs/{name}"} for name in common_keys()}
     more = {name: value for name, value in block.own_schema.items() if name != "properties"}
     more = more or {"patternProperties": {"^_": {}}, "additionalProperties": False}
-    said = {"description": block.meaning} if block.meaning else {}
+    description = {"description": block.meaning} if block.meaning else {}
     return {
-        **said,
+        **description,
         "type": ["object", "null"],
         "properties": {**common, **_properties(block.keys), **block.restrictions},
         **more,

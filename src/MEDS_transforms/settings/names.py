@@ -17,7 +17,7 @@ def wrong_with_name(name: object) -> str | None:
     (None, "it has the part '..'")
     """
     if not isinstance(name, str):
-        return f"it is no text but {name!r}"
+        return f"it is {name!r}, not text"
     if not name.strip():
         return "it is empty"
     if name.startswith("/"):

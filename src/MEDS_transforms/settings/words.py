@@ -1,4 +1,4 @@
-"""What a declaration says, in words: which values a key takes, and the list of a stage's keys."""
+"""Describes declarations in words, for help and messages: the values of a key, and the list of a stage's keys."""
 
 import json
 import textwrap
@@ -89,8 +89,8 @@ def _entries(keys: Mapping[str, Key], indent: str) -> list[str]:
     lines = []
     for name, key in keys.items():
         unit = f"; {key.own_schema['unit']}" if "unit" in key.own_schema else ""
-        said = f"- {name} ({allowed(key.schema).removeprefix('a ')}{unit}; {_default(key)}): {key.meaning}"
-        lines += [_filled(said, indent), *_entries(key.keys, indent + "    ")]
+        entry = f"- {name} ({allowed(key.schema).removeprefix('a ')}{unit}; {_default(key)}): {key.meaning}"
+        lines += [_filled(entry, indent), *_entries(key.keys, indent + "    ")]
     return lines
 
 

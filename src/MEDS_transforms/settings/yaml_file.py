@@ -54,7 +54,7 @@ def read_yaml(path: Path) -> Any:
     """The content of a YAML file as plain Python values.
 
     Raises:
-        ValueError: it is no YAML, repeats a key, is nested too deeply, or its aliases stand for too much; the message
+        ValueError: it is not YAML, repeats a key, is nested too deeply, or its aliases stand for too much; the message
             has the line.
     """
     try:
@@ -71,7 +71,7 @@ def read_yaml(path: Path) -> Any:
     except RecursionError:
         raise InputError(f"{path} is nested too deeply (at most {DEEPEST} levels), or contains itself.") from None
     except yaml.YAMLError as error:
-        raise InputError(f"{path} is no valid YAML: {error}") from None
+        raise InputError(f"{path} is not valid YAML: {error}") from None
 
 
 def _check_size(node: yaml.Node | None) -> None:
