@@ -75,12 +75,6 @@ def test_the_table_can_be_printed():
     ]
 
 
-def test_a_stage_that_is_none_names_the_nearest():
-    ran = python("-m", "MEDS_transforms.cli", "filter_subject")
-    assert ran.returncode == 1
-    assert "There is no stage 'filter_subject' (did you mean 'filter_subjects'?)" in ran.stderr
-
-
 # Stages of other packages
 
 MODULE = '''"""Drops measurements by their code."""
@@ -163,6 +157,25 @@ def test_values_of_a_registered_stage_are_checked_before_it_runs(pipeline, site)
     assert "drop_codes has no such key (did you mean 'codes'?)" in ran.stderr
 
 
+CHECK = """
+from MEDS_transforms.errors import InputError
+
+
+def check(cfg):
+    if "Z" in cfg.stage_cfg.codes:
+        raise InputError("no code is called Z")
+"""
+
+
+def test_a_registered_module_may_check_the_configuration_before_the_first_stage(pipeline, site):
+    with (site / "their_package" / "stages" / "dropping.py").open("a") as module:
+        module.write(CHECK)
+    ran = run_pipeline(pipeline, site, "stages=[filter_subjects,drop_codes]", "stage_configs.drop_codes.codes=[Z]")
+    assert ran.returncode == 1
+    assert "drop_codes: no code is called Z" in ran.stderr
+    assert not (pipeline.cohort / "filter_subjects").exists()
+
+
 def test_help_of_a_registered_stage_does_not_import_it(site, tmp_path):
     code = (
         "import json, sys; sys.argv = ['x', '--help']\n"
@@ -175,6 +188,40 @@ def test_help_of_a_registered_stage_does_not_import_it(site, tmp_path):
     assert "Drops measurements by their code.\n\nKeys of stage_configs.drop_codes:\n" in ran.stdout
     assert '  - codes (list of text; default ["B"]): The codes to drop.\n' in ran.stdout
     assert json.loads(ran.stdout.splitlines()[-1]) == []
+
+
+@pytest.mark.parametrize(("name", "near"), [("filter_subject", "filter_subjects"), ("drop_code", "drop_codes")])
+def test_an_unknown_stage_is_an_error_that_names_the_nearest(site, name, near):
+    ran = python("-m", "MEDS_transforms.cli", name, path=site)
+    assert ran.returncode == 1
+    assert f"There is no stage {name!r} (did you mean {near!r}?)" in ran.stderr
+
+
+COLLECTS = """import gc
+
+import polars as pl
+
+from MEDS_transforms.mapreduce.mapper import map_stage
+
+print("while it begins:", gc.isenabled())
+
+
+def collects(df):
+    return df.with_columns(pl.lit(gc.isenabled()).alias("collects"))
+
+
+run = map_stage(collects)
+"""
+
+
+def test_garbage_is_collected_while_a_stage_works_but_not_while_it_begins(pipeline, site):
+    """A registered module needs `run` only, no script."""
+    (site / "their_package" / "stages" / "dropping.py").write_text(COLLECTS)
+    folders = [f"input_dir={pipeline.dataset}", f"cohort_dir={pipeline.cohort}", "stages=[drop_codes]"]
+    ran = python("-m", "MEDS_transforms.cli", "drop_codes", *folders, folder=pipeline.folder, path=site)
+    assert ran.returncode == 0, ran.stderr
+    assert "while it begins: False" in ran.stdout
+    assert pipeline.shards(pipeline.cohort / "data")["train/0"]["collects"].all()
 
 
 @pytest.mark.parametrize(

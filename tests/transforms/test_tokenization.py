@@ -15,6 +15,7 @@ from polars.testing import assert_frame_equal
 
 from helpers import SCRIPTS, files_below, write_shards
 from MEDS_transforms.dataset.io import scan_parquet
+from MEDS_transforms.dataset.schema import COLUMNS, SEQUENCES, STATIC
 from MEDS_transforms.mapreduce.mapper import map_over
 from MEDS_transforms.transforms.tokenization import main, run, tokenize
 from MEDS_transforms.work.claims import lock_path
@@ -35,6 +36,15 @@ EVENT_SEQS_TYPES = {
     "code": pl.List(pl.List(pl.UInt16)),
     "numeric_value": pl.List(pl.List(pl.Float32)),
 }
+
+
+@pytest.mark.parametrize(
+    ("types", "found_in"), [(SCHEMAS_TYPES, STATIC), (EVENT_SEQS_TYPES, SEQUENCES)], ids=["schemas", "event_seqs"]
+)
+def test_the_table_of_columns_has_those_of_both_files(types: dict, found_in: str) -> None:
+    table = {column.name: column.dtype for column in COLUMNS if column.found_in == found_in}
+    assert list(table) == list(types)
+    assert all(table[name] == dtype for name, dtype in types.items() if name != "code")
 
 
 def rows(*values: tuple, **dtypes: pl.DataType) -> pl.DataFrame:
@@ -147,7 +157,7 @@ def test_other_columns_are_left_out() -> None:
         (SHARD.cast({"time": pl.String}), "time must be a Datetime"),
         (SHARD.cast({"numeric_value": pl.String}), "numeric_value must be a number"),
         (SHARD.cast({"subject_id": pl.String}), "subject_id must be an integer"),
-        (SHARD.with_columns(subject_id=pl.lit(None, pl.Int64)), "9 rows have no subject_id"),
+        (SHARD.with_columns(subject_id=pl.lit(None, pl.Int64)), "9 rows without subject_id"),
     ],
 )
 def test_what_cannot_be_tokenized(shard: pl.DataFrame, message: str) -> None:
@@ -250,7 +260,7 @@ def test_a_shard_is_done_only_when_both_files_are_there(folder: Path, lost: str)
     assert all((folder / "tokenization" / name).stat().st_mtime_ns == stamps[name] for name in untouched)
 
 
-def test_half_a_file_is_made_anew(folder: Path) -> None:
+def test_half_a_file_is_rebuilt(folder: Path) -> None:
     run(stage(folder))
     broken = folder / "tokenization" / "schemas" / "train" / "0.parquet"
     whole = broken.read_bytes()
@@ -271,7 +281,7 @@ def test_what_a_dead_worker_left_is_cleared_away(folder: Path) -> None:
     assert files_below(folder / "tokenization") == FILES
 
 
-def test_overwriting_makes_both_files_anew(folder: Path) -> None:
+def test_overwriting_rebuilds_both_files(folder: Path) -> None:
     run(stage(folder))
     for name in FILES:
         os.utime(folder / "tokenization" / name, (0, 0))

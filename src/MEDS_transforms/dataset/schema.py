@@ -50,7 +50,8 @@ class Column(NamedTuple):
     found_in: str
 
 
-DATA, CODES, SPLITS, TOKENIZED = "data", "code metadata", "splits", "tokenized data"
+DATA, CODES, SPLITS = "data", "code metadata", "splits"
+STATIC, SEQUENCES = "tokenized data: schemas", "tokenized data: event_seqs"
 _UNSIGNED = "the smallest unsigned type"
 _TEXT, _TIME, _FLOAT, _EXACT = pl.String(), pl.Datetime("us"), pl.Float32(), pl.Float64()
 
@@ -61,6 +62,7 @@ COLUMNS = (
     Column(NUMERIC_VALUE, _FLOAT, "the one that the code implies", "its value", DATA),
     Column(CATEGORICAL_VALUE, _TEXT, "", "a value that is a category", DATA),
     Column(TEXT_VALUE, _TEXT, "", "a value that is text", DATA),
+    Column(BOOLEAN_VALUE, pl.Boolean(), "", "a value that is true or false", DATA),
     Column(IS_INLIER, pl.Boolean(), "", "whether the value is near its code's mean; null: no value or no mean", DATA),
     Column(CODE, _TEXT, "", "the code that a row describes; null: all codes together", CODES),
     Column(DESCRIPTION, _TEXT, "", "the code in words", CODES),
@@ -80,8 +82,15 @@ COLUMNS = (
     Column(VOCAB_INDEX, _UNSIGNED, "", "the number of the code in the vocabulary, from 1", CODES),
     Column(SUBJECT_ID, pl.Int64(), "", "the subject", SPLITS),
     Column(SPLIT, _TEXT, "", "its split: `train`, `tuning`, `held_out` or a name of the user's", SPLITS),
-    Column(START_TIME, _TIME, "", "the time of the subject's first event", TOKENIZED),
-    Column(TIME_DELTA_DAYS, pl.List(_FLOAT), "days", "time since the previous event; NaN for the first", TOKENIZED),
+    Column(SUBJECT_ID, pl.Int64(), "", "the subject", STATIC),
+    Column(CODE, "List of codes", "", "the codes of the static measurements; null: none", STATIC),
+    Column(NUMERIC_VALUE, pl.List(_FLOAT), "", "their values", STATIC),
+    Column(START_TIME, _TIME, "", "the time of the subject's first event; null: none", STATIC),
+    Column(TIME, pl.List(_TIME), "", "the times of the events", STATIC),
+    Column(SUBJECT_ID, pl.Int64(), "", "the subject", SEQUENCES),
+    Column(TIME_DELTA_DAYS, pl.List(_FLOAT), "days", "time since the previous event; NaN for the first", SEQUENCES),
+    Column(CODE, "List of lists of codes", "", "the codes of each event", SEQUENCES),
+    Column(NUMERIC_VALUE, pl.List(pl.List(_FLOAT)), "", "their values; NaN: missing or infinite", SEQUENCES),
 )
 """The columns, file by file, in the order of the files."""
 
