@@ -76,7 +76,7 @@ def wait_for_worker(cluster: Cluster, before: list[Job], folder: Path) -> Job:
 
 
 def has_begun(folder: Path, worker: str) -> bool:
-    """Whether a worker of the stage says in its log that it is at work."""
+    """Whether a worker of the stage says in its log that it works."""
     logs = (folder / ".logs").rglob(f"{folder.name}_{worker}_*.log")
     begun = re.compile(f"Stage {folder.name}, worker {worker}$", re.MULTILINE)
     return any(begun.search(log.read_text()) for log in logs)
