@@ -71,6 +71,11 @@ def test_where_rows_go_and_how_they_come_back(entries, mode, expected, frame):
     assert result.schema == DF.schema
 
 
+def test_null_is_the_default_mode():
+    entries = [A | {"add": 10}, {"_matcher": {"subject_id": 1}, "add": 20}]
+    assert values(revise(DF, add, *entries, _match_revise_mode=None)) == values(revise(DF, add, *entries))
+
+
 def functor(stage_cfg, cfg):
     assert set(stage_cfg) == {"add", "kept"}
     assert "_match_revise" in cfg.stage_cfg

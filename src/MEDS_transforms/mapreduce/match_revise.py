@@ -43,7 +43,7 @@ def validate_match_revise(stage_cfg: Mapping[str, Any]) -> None:
     if is_metadata_stage(stage_cfg):
         raise InputError(f"{MATCH_REVISE_KEY}: a metadata stage cannot match and revise; remove the key.")
     modes = [mode.value for mode in MatchReviseMode]
-    mode = stage_cfg.get(MATCH_REVISE_MODE_KEY, modes[0])
+    mode = stage_cfg.get(MATCH_REVISE_MODE_KEY) or modes[0]
     if mode not in modes:
         raise InputError(f"{MATCH_REVISE_MODE_KEY}: {mode!r} is unknown; it must be one of {', '.join(modes)}.")
     entries = _plain(stage_cfg[MATCH_REVISE_KEY])
@@ -91,9 +91,8 @@ def match_revise_fntr(
     """
     validate_match_revise(stage_cfg)
     settings = {k: v for k, v in _plain(stage_cfg).items() if k not in (MATCH_REVISE_KEY, MATCH_REVISE_MODE_KEY)}
-    first_only = (
-        stage_cfg.get(MATCH_REVISE_MODE_KEY, MatchReviseMode.MATCH_AND_REVISE) == MatchReviseMode.MATCH_AND_REVISE
-    )
+    mode = stage_cfg.get(MATCH_REVISE_MODE_KEY) or MatchReviseMode.MATCH_AND_REVISE
+    first_only = mode == MatchReviseMode.MATCH_AND_REVISE
     revisions = []
     for entry in _plain(stage_cfg[MATCH_REVISE_KEY]):
         matcher = matcher_to_expr(entry.pop(MATCHER_KEY))
