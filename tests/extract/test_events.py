@@ -151,7 +151,7 @@ def test_text_and_numbers_without_a_format_are_an_error(extract, values):
 
 @pytest.mark.parametrize("values", [[time(1)], [True], [[1]]])
 def test_what_is_no_time_at_all(extract, values):
-    with pytest.raises(ValueError, match=r"labs\.lab\.time: the column 't'.*no time"):
+    with pytest.raises(ValueError, match=r"labs\.lab\.time: the column 't'.*not a time"):
         extract({"t": values}, time="col(t)", time_format="%Y")
 
 

@@ -281,7 +281,7 @@ def test_codes_in_a_folder_does_not_collide(describe):
 def test_missing_shards_are_named(x, describe):
     describe({"d": {"description": "label"}}, d="c,label\n0,zero\n")
     (x.cohort / "merge_to_MEDS_cohort/held_out/0.parquet").unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 of 2 shards are missing.*held_out/0.*merge_to_MEDS_cohort"):
+    with pytest.raises(FileNotFoundError, match=r"1 of 2 shards is missing.*held_out/0.*merge_to_MEDS_cohort"):
         x.run("extract_code_metadata", "do_overwrite=True")
 
 

@@ -113,7 +113,7 @@ def test_other_columns_do_not_warn(caplog):
 
 
 def test_missing_columns_are_listed_with_near_names():
-    with pytest.raises(ValueError, match="do not have") as info:
+    with pytest.raises(ValueError, match="the data does not have") as info:
         extracted(a="txet", b="{codes} {n}", c={"text": {"nowhere": 1}})
     for part in ("a reads txet (did you mean 'text'?)", "b reads codes", "c reads nowhere"):
         assert part in str(info.value)

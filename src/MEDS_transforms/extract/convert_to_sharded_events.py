@@ -1,4 +1,4 @@
-"""Makes measurements of the chunks of raw rows, apart by subject shard.
+"""Converts chunks of raw rows to measurements, separated by subject shard.
 
 Each chunk is read and converted once, in memory that does not grow with it: a million rows at a time. Workers share
 the chunks.

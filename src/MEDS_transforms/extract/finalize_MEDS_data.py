@@ -1,6 +1,6 @@
 """Writes the merged shards as MEDS data files.
 
-Workers share the shards. A shard that complies already is passed on as it is.
+Workers share the shards. A shard that already complies is passed on unchanged.
 
 Input: the merged shards; those of the shard map, where there is one, else all that are there.
 Output: `<output_dir>/<split>/<n>.parquet` with the columns subject_id (int64), time (timestamp[us]; null: static), code

@@ -1,6 +1,6 @@
-"""Writes the cohort's metadata as MEDS wants it: its codes, what it is, and the split of every subject.
+"""Writes the cohort's metadata as MEDS requires it: its codes, its description, and the split of every subject.
 
-Worker 0 does it; other workers have nothing to do.
+Only worker 0 runs the stage.
 
 Input: the `codes.parquet` of extract_code_metadata (none: no code has metadata), the merged shards, the shard map.
 Output, in `reducer_output_dir`, which must be called `metadata`:

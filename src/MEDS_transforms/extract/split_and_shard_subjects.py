@@ -1,7 +1,7 @@
 """Assigns every subject to a split and a shard.
 
 Subjects are drawn at random into splits (a seed gives the same splits as release 0.1 did), or come from external
-splits; each split is cut into shards. One worker does it; the others find it done.
+splits; each split is cut into shards. One worker does it for all.
 
 Input: the chunks of shard_events. Output: `shards_map_fp`, a JSON file {"<split>/<number>": [subject ids]}.
 """

@@ -1,4 +1,4 @@
-"""Computes what is to be known of every code: how often it occurs, and how its values are distributed.
+"""Computes statistics of every code: how often it occurs, and how its values are distributed.
 
 Any stage whose block has `aggregations` can be run by this script (`stage=<name>`); of subjects, it looks at those
 of the train split unless `train_only: false` is set. Workers share the shards; worker 0 merges. The result does not

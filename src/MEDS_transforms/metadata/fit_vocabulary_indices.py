@@ -1,8 +1,7 @@
 """Numbers the codes: a vocabulary for models.
 
 Codes are numbered from 1 in the order of the text of code, then each code modifier, null first, so that a row for all
-codes together (null code) has number 1. 0 is left for what is unknown. Worker 0 does it; other workers have nothing
-to do.
+codes together (null code) has number 1. 0 is reserved for unknown codes. Only worker 0 runs the stage.
 
 Input: the code metadata.
 Output: `<reducer_output_dir>/codes.parquet`, the code metadata with `code/vocab_index` (the smallest unsigned type);

@@ -6,7 +6,7 @@ Mean and deviation are `values/mean` and `values/std` of the code metadata, or a
 
 Input: data shards, code metadata with those columns (stage fit_outlier_detection).
 Output: the same shards with `numeric_value/is_inlier` (bool): false if the value was removed; null if there is no
-value, or if the metadata have no statistics of its code, in which case the value stays.
+value, or if the metadata has no statistics of its code, in which case the value stays.
 """
 
 from collections.abc import Callable, Mapping
