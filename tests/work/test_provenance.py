@@ -7,7 +7,9 @@ import polars as pl
 import pytest
 
 from helpers import write_table
+from MEDS_transforms.work.decisions import Asked
 from MEDS_transforms.work.fingerprints import fingerprint, fingerprint_or_none
+from MEDS_transforms.work.outputs import StageOutputs
 from MEDS_transforms.work.provenance import (
     Maker,
     OutputFile,
@@ -15,6 +17,7 @@ from MEDS_transforms.work.provenance import (
     Source,
     describe_source,
     differences,
+    has_changed,
     is_as_recorded,
     is_same_for,
     read_record,
@@ -44,16 +47,51 @@ def test_a_file_that_was_cut_off_has_another_fingerprint(tmp_path, size):
     assert fingerprint(path) != before
 
 
-@pytest.mark.parametrize("at", [0, 100, 39_999])
-def test_the_ends_of_other_files_tell(tmp_path, at):
+LARGE = 17 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("size", "at", "whole", "is_noticed"),
+    [
+        (40_000, 0, False, True),
+        (40_000, 20_000, False, True),
+        (40_000, 39_999, False, True),
+        (LARGE, 100, False, True),
+        (LARGE, LARGE - 1, False, True),
+        (LARGE, LARGE // 2, False, False),  # as documented
+        (LARGE, LARGE // 2, True, True),
+    ],
+)
+def test_an_edit_that_leaves_the_size_is_noticed(tmp_path, size, at, whole, is_noticed):
     path = tmp_path / "a.csv"
-    content = bytearray(b"0123456789" * 4000)
+    content = bytearray(b"0123456789" * (size // 10 + 1))[:size]
     path.write_bytes(content)
-    before = fingerprint(path)
+    before = fingerprint(path, whole)
     content[at] = ord("x")
     path.write_bytes(content)
-    assert fingerprint(path) != before
+    assert (fingerprint(path, whole) != before) is is_noticed
     assert fingerprint_or_none(tmp_path / "none") is None
+
+
+def test_all_of_a_large_file_that_holds_settings_counts(tmp_path):
+    path = tmp_path / "splits.json"
+    path.write_bytes(b" " * LARGE)
+    source = Source.of_files(path, whole=True)
+    described = describe_source(source, tmp_path)
+    assert not has_changed(described, tmp_path)
+    path.write_bytes(b" " * (LARGE // 2) + b"1" + b" " * (LARGE - LARGE // 2 - 1))
+    assert has_changed(described, tmp_path)
+    assert describe_source(source, tmp_path) != described
+
+
+def test_a_watched_file_counts_as_a_whole(tmp_path):
+    path = tmp_path / "events.yaml"
+    path.write_bytes(b" " * LARGE)
+    watched = StageOutputs(tmp_path, "first", Asked(Maker("1", {})), watched=[path]).watched
+    write_record(tmp_path, "first", Record(Maker("1", {}), {}, watched))
+    assert is_as_recorded(tmp_path, "first")
+    path.write_bytes(b" " * (LARGE // 2) + b"#" + b" " * (LARGE - LARGE // 2 - 1))
+    assert not is_as_recorded(tmp_path, "first")
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def run(cfg: Mapping[str, Any]) -> None:
     chunks_dir = Path(stage_cfg["data_input_dir"])
     sources = {"chunks": Source(chunks_dir, ".parquet")}
     if external_splits_fp := stage_cfg.get("external_splits_json_fp"):
-        sources["external splits"] = Source.of_files(Path(external_splits_fp))
+        sources["external splits"] = Source.of_files(Path(external_splits_fp), whole=True)
     columns = {"subject_id_cols": {name: table.subject_id_col for name, table in tables.items()}}
     settings = {"seed": cfg.get("seed", 1), **columns}
     outputs = stage_outputs(cfg, sources, folder=out_fp.parent, settings=settings, watched=[event_config_fp])

@@ -126,5 +126,5 @@ def code_of(function: Callable[..., Any] | None) -> dict[str, str]:
         path = Path(inspect.getsourcefile(function) or "")
     except TypeError:
         return {}
-    found = fingerprint_or_none(path) if path.is_file() else None
+    found = fingerprint_or_none(path, whole=True) if path.is_file() else None
     return {"code": f"{path.name} {found.check}"} if found else {}

@@ -54,7 +54,8 @@ class StageOutputs:
         count_rows: Callable[[Sequence[Path]], Sequence[int]] | None = None,
     ) -> None:
         self.folder, self.stage, self.asked, self.own_folder = folder, stage, asked, own_folder
-        self.watched = {os.path.relpath(path.resolve(), folder.resolve()): fingerprint(path).check for path in watched}
+        here = folder.resolve()
+        self.watched = {os.path.relpath(path.resolve(), here): fingerprint(path, whole=True).check for path in watched}
         self.count_rows = count_rows
         self.run = Run(folder, stage)
         self.generation: Generation | None = None

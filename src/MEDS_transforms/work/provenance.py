@@ -132,18 +132,20 @@ def units_from_json(content: Mapping[str, Mapping[str, list[Any]]]) -> Units:
 class Source:
     """Files that a stage reads: all files of a suffix below a folder, or files by name.
 
-    Files below a folder are known as a whole: one more or one less is a change.
+    Files below a folder are known as a whole: one more or one less is a change. `whole`: all of their content counts,
+    whatever their size, as that of settings does; else see `fingerprint`.
     """
 
     folder: Path
     suffix: str | None = None
     names: tuple[str, ...] = ()
+    whole: bool = False
 
     @classmethod
-    def of_files(cls, *paths: Path) -> "Source":
+    def of_files(cls, *paths: Path, whole: bool = False) -> "Source":
         """Files by their paths."""
         folder = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
-        return cls(folder, names=tuple(path.relative_to(folder).as_posix() for path in paths))
+        return cls(folder, None, tuple(path.relative_to(folder).as_posix() for path in paths), whole)
 
     def files(self) -> list[str]:
         """The files that are there, from the folder, sorted."""
@@ -151,6 +153,10 @@ class Source:
             return sorted(name for name in self.names if (self.folder / name).is_file())
         below = (relative_name(path, self.folder) for path in files_below(self.folder))
         return sorted(name for name in below if name.endswith(self.suffix))
+
+    def fingerprints(self, whole: bool = False) -> dict[str, Fingerprint | None]:
+        """What tells the files that are there from other versions of them."""
+        return {name: fingerprint_or_none(f"{self.folder}/{name}", whole) for name in self.files()}
 
 
 def describe_source(source: Source, seen_from: Path) -> Settings:
@@ -161,13 +167,15 @@ def describe_source(source: Source, seen_from: Path) -> Settings:
         ValueError: files are damaged, or are there that the stage did not make.
     """
     makers = list(_makers_of(source))
-    files = {name: fingerprint_or_none(f"{source.folder}/{name}") for name in source.files()}
+    files = source.fingerprints()
     for stage, record in makers:
         _check_against(source, files, stage, record)
     described: Settings = {"folder": os.path.relpath(source.folder.resolve(), seen_from.resolve())}
     if source.suffix is not None:
         described["suffix"] = source.suffix
-    described["files"] = {name: list(found) if found else None for name, found in files.items()}
+    if source.whole:
+        described["whole"], files = True, source.fingerprints(whole=True)
+    described["files"] = _described(files)
     if makers:
         described["made_by"] = {stage: record.made_by.digest for stage, record in makers}
     return described
@@ -185,7 +193,7 @@ def is_as_recorded(folder: Path, stage: str) -> bool:
         if {os.path.relpath(path, folder) for path in files_below(own)} - record.files.keys():
             return False
     for name, check in record.watched.items():
-        found = fingerprint_or_none(folder / name)
+        found = fingerprint_or_none(folder / name, whole=True)
         if found is None or found.check != check:
             return False
     return not any(has_changed(described, folder) for described in record.made_by.inputs.values())
@@ -195,8 +203,11 @@ def has_changed(described: Settings, seen_from: Path) -> bool:
     """Whether the files that a maker describes are others now."""
     folder = seen_from / described["folder"]
     source = Source(folder, described.get("suffix"), tuple(described["files"]))
-    found = {name: fingerprint_or_none(folder / name) for name in source.files()}
-    return bool({name: list(file) if file else None for name, file in found.items()} != described["files"])
+    return bool(_described(source.fingerprints(described.get("whole", False))) != described["files"])
+
+
+def _described(files: Mapping[str, Fingerprint | None]) -> Settings:
+    return {name: list(found) if found else None for name, found in files.items()}
 
 
 def _makers_of(source: Source) -> Iterator[tuple[str, Record]]:
