@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from helpers import check_meds_codes, check_meds_dataset, check_meds_splits, files_below
+from helpers import check_meds_codes, check_meds_dataset, check_meds_splits, files_below, write_table
 from MEDS_transforms import __version__
 from MEDS_transforms.extract.finalize_MEDS_metadata import to_meds_codes
 
@@ -205,6 +205,16 @@ def test_what_a_killed_run_left_half_is_completed(x, finalize):
     (x.cohort / "metadata" / "subject_splits.parquet").unlink()
     finalize()
     assert (x.cohort / "metadata" / "subject_splits.parquet").exists()
+
+
+def test_code_metadata_of_the_users_own_can_be_kept(x, finalize):
+    path = x.cohort / "metadata" / "codes.parquet"
+    mine = pl.DataFrame({"code": ["MINE"]})
+    write_table(path, mine)
+    with pytest.raises(FileExistsError, match=r"with no record of what made them: codes\.parquet\.\n"):
+        finalize()
+    assert finalize("keep_existing=True").equals(mine)
+    assert files_below(path.parent) == [".shards.json", "codes.parquet", "dataset.json", "subject_splits.parquet"]
 
 
 def test_a_folder_of_another_name(x, finalize):

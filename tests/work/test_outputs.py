@@ -171,6 +171,36 @@ def test_files_that_the_stage_did_not_make_stay(tmp_path):
     assert cutoffs(tmp_path) == [7, 1, 1]
 
 
+def test_of_a_unit_with_several_outputs_what_is_kept_stays_and_what_is_missing_is_made(tmp_path):
+    names = [f"{name}.txt" for name in "abc"]
+
+    def run_unit(**asked) -> int:
+        stage = StageOutputs(tmp_path, "stage", Asked(A, **asked))
+        paths = [tmp_path / name for name in names]
+
+        def make(scratch: Path) -> dict[Path, Path]:
+            for path in paths:
+                (scratch / path.name).write_text("made")
+            return {path: scratch / path.name for path in paths}
+
+        unit = stage.unit(paths[-1], make, tmp_path / "in", outputs=paths)
+        with stage.being_made([unit]):
+            return unit.compute_once()
+
+    (tmp_path / "a.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"what made them: a\.txt\.\n"):
+        run_unit()
+    assert files_below(tmp_path) == ["a.txt"]
+    assert run_unit(keep=True)
+    assert [(tmp_path / name).read_text() for name in names] == ["mine", "made", "made"]
+    assert not run_unit()
+    (tmp_path / "b.txt").unlink()
+    assert run_unit()
+    assert [(tmp_path / name).read_text() for name in names] == ["mine", "made", "made"]
+    assert run_unit(overwrite=True)
+    assert (tmp_path / "a.txt").read_text() == "made"
+
+
 def test_a_worker_that_is_refused_leaves_nothing(tmp_path):
     run(tmp_path)
     before = files_below(tmp_path, logs=True)

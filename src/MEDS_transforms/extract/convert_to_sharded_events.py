@@ -23,7 +23,7 @@ import polars as pl
 from ..cli.script import stage_script
 from ..dataset.columns import internal
 from ..dataset.dtypes import concat_with_common_dtypes
-from ..dataset.io import is_complete_parquet_file, scan_parquet, write_parquet
+from ..dataset.io import scan_parquet, write_parquet
 from ..dataset.schema import SUBJECT_ID
 from ..dataset.subjects import shard_numbers, subject_ids
 from ..mapreduce.mapper import map_units
@@ -75,7 +75,7 @@ def _notes_unit(outputs: StageOutputs, output_dir: Path, event_config_fp: Path, 
         list_chunks(scratch, chunks)
         return {path: scratch / path.name for path in paths}
 
-    return outputs.unit(paths[-1], make, event_config_fp, existing=lambda: [path for path in paths if path.is_file()])
+    return outputs.unit(paths[-1], make, event_config_fp, outputs=paths)
 
 
 class ChunkConverter:
@@ -138,10 +138,7 @@ def _chunk_unit(table: Table, chunk: Chunk, convert: ChunkConverter, outputs: St
         logger.info("%s: %d measurements", name, rows)
         return dict(zip(pieces, finished, strict=True))
 
-    def existing() -> list[Path]:
-        return pieces if all(map(is_complete_parquet_file, pieces)) else []
-
-    return outputs.unit(output_dir / quote(name, safe=""), make, chunk.path, existing)
+    return outputs.unit(output_dir / quote(name, safe=""), make, chunk.path, outputs=pieces)
 
 
 def write_pieces(batches: Iterator[pl.DataFrame], pieces: list[Path], spill_dir: Path) -> int:

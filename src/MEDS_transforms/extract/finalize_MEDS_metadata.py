@@ -76,7 +76,7 @@ def run(cfg: Mapping[str, Any]) -> None:
         write_metadata(cfg, dataset, *finished)
         return dict(zip(outputs, finished, strict=True))
 
-    unit = made.unit(outputs[-1], make, codes_fp, existing=lambda: [path for path in outputs if path.is_file()])
+    unit = made.unit(outputs[-1], make, codes_fp, outputs=outputs)
     with made.being_made([unit]):
         map_units([unit])
     # A stage that was interrupted resumes; one that has finished is not repeated unasked.

@@ -31,7 +31,7 @@ import polars as pl
 import pyarrow as pa
 
 from ..cli.script import stage_script
-from ..dataset.io import Frame, is_complete, scan_parquet, shard_writer
+from ..dataset.io import Frame, scan_parquet, shard_writer
 from ..dataset.measurements import Bools, Ints, begins_event, checked, in_order
 from ..dataset.schema import CODE, MANDATORY_TYPES, NUMERIC_VALUE, START_TIME, SUBJECT_ID, TIME, TIME_DELTA_DAYS
 from ..errors import InputError, listed, nearest
@@ -68,11 +68,7 @@ def _shard_unit(in_fp: Path, output_dir: Path, name: Path, outputs: StageOutputs
             write(frame, path)
         return finished
 
-    def existing() -> list[Path]:
-        both = [schemas_fp, event_seqs_fp]
-        return both if all(map(is_complete, both)) else []
-
-    return outputs.unit(event_seqs_fp, make, in_fp, existing)
+    return outputs.unit(event_seqs_fp, make, in_fp, outputs=[schemas_fp, event_seqs_fp])
 
 
 def tokenize(df: Frame) -> tuple[pl.DataFrame, pl.DataFrame]:

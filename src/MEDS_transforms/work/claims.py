@@ -24,6 +24,11 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+def nothing() -> Sequence[Any]:
+    """What is there where nothing is known to be: the default of functions that look."""
+    return ()
+
+
 @contextmanager
 def claim(out_fp: Path) -> Iterator[bool]:
     """Tries to claim an output; gives whether it is ours. Never waits."""
@@ -42,15 +47,15 @@ class Unit:
 
     `claim_fp` names the claim; it is also the output, where there is only one. `make` writes the outputs to a scratch
     folder and gives them with the paths that they are to have. `note` is called just before they get those. `source`
-    is what they are made from, for messages. `existing` gives the outputs that are there, whatever made them.
+    is what they are made from, for messages. `existing` gives the whole outputs that are there, whatever made them.
     """
 
     claim_fp: Path
     is_done: Callable[[], bool]
     make: Callable[[Path], Staged]
     source: object = None
-    note: Callable[[Staged], object] = len
-    existing: Callable[[], Sequence[Path]] = tuple
+    note: Callable[[Staged], object] | None = None
+    existing: Callable[[], Sequence[Path]] = nothing
 
     def compute_once(self) -> bool:
         """Does the work, unless it is done or another worker does it.
@@ -83,7 +88,8 @@ class Unit:
         try:
             with scratch_folder(self.claim_fp) as folder:
                 staged = self.make(folder)
-                self.note(staged)
+                if self.note:
+                    self.note(staged)
                 for output, finished in staged.items():
                     output.parent.mkdir(parents=True, exist_ok=True)
                     finished.replace(output)

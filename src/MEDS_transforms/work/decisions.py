@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..errors import OutputsExistError, listed
+from .claims import nothing
 from .provenance import Maker, Record, Units, differences, is_same_for
 from .runs import Generation, Noted
 
@@ -29,9 +30,9 @@ class Found:
 
     record: Record | None = None
     generation: Generation | None = None
-    others: Callable[[], Sequence[str]] = tuple
+    others: Callable[[], Sequence[str]] = nothing
     unknown: Units = field(default_factory=dict)
-    """Complete outputs that nobody noted, by unit."""
+    """Whole outputs that nobody noted, by unit; of a unit perhaps not all."""
     made: Mapping[str, Noted] = field(default_factory=dict)
     """Outputs of the run, by unit."""
 
@@ -83,8 +84,9 @@ def _first_generation(asked: Asked, found: Found) -> Generation:
             f"{_lines(record.made_by, asked.maker)}\n{_WAYS_ON}"
         )
     if found.unknown and not asked.keep:
+        names = [name for files in found.unknown.values() for name in files]
         raise OutputsExistError(
-            f"There are already outputs here with no record of what made them: {listed(found.unknown, 5)}.\n{_WAYS_ON}"
+            f"There are already outputs here with no record of what made them: {listed(names, 5)}.\n{_WAYS_ON}"
         )
     return Generation(asked.maker, kept=found.unknown)
 

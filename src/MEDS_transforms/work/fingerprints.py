@@ -21,9 +21,9 @@ class Fingerprint(NamedTuple):
 def fingerprint(path: Path | str, whole: bool = False) -> Fingerprint:
     """The fingerprint of a file: by all of it up to 16 MiB, or if it is asked for; else by its first and last 16 KiB.
 
-    A parquet file is known by its ends and its whole footer, whatever its size; that takes some microseconds. The footer
-    has the schema, the rows, and the place and size of every column chunk: it changes with any of them. A file of tensors
-    is known by its ends. No time of a file matters.
+    A parquet file is known by its ends and its whole footer, whatever its size; that takes some microseconds. The
+    footer has the schema, the rows, and the place and size of every column chunk: it changes with any of them. A file
+    of tensors is known by its ends. No time of a file matters.
 
     Raises:
         OSError: the file cannot be read.

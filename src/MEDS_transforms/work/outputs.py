@@ -26,7 +26,7 @@ from .provenance import (
     recorded_stages,
     write_record,
 )
-from .runs import Generation, Noted, Run
+from .runs import Generation, Noted, Notes, Run
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,8 @@ class StageOutputs:
         self.run = Run(folder, stage)
         self.generation: Generation | None = None
         self._done: Units = {}
+        self._notes = Notes(self.run.path, "")
+        self._outputs: dict[str, Sequence[Path]] = {}
 
     def unit(
         self,
@@ -67,14 +69,22 @@ class StageOutputs:
         make: Callable[[Path], Staged],
         source: object,
         existing: Callable[[], Sequence[Path]] | None = None,
+        outputs: Sequence[Path] | None = None,
     ) -> Unit:
         """A unit of work of the stage; see `claims.Unit`.
 
         `source` is the file or folder that the outputs are made from, or words for it where there are several.
-        `existing` gives the outputs of the unit that are there, whatever made them, or nothing if they are not all
-        there; by default the one at `claim_fp`.
+        `outputs` are all that it makes, by default the one at `claim_fp`: what is kept of these is not replaced. Where
+        they are known only once they are made, `existing` gives those that are there, whatever made them, or nothing
+        if they are not all there.
         """
         name = self._name(claim_fp)
+        if existing is None:
+            self._outputs[name] = outputs or [claim_fp]
+
+        def make_missing(folder: Path) -> Staged:
+            staged, kept = make(folder), self._kept(name)
+            return {path: finished for path, finished in staged.items() if self._name(path) not in kept}
 
         def note(staged: Staged) -> None:
             path = os.path.relpath(source.resolve(), self.folder.resolve()) if isinstance(source, Path) else ""
@@ -83,19 +93,30 @@ class StageOutputs:
         return Unit(
             claim_fp,
             is_done=lambda: self.is_done(name),
-            make=make,
+            make=make_missing,
             source=source,
             note=note,
-            existing=existing or (lambda: [claim_fp] if is_complete(claim_fp) else []),
+            existing=existing or (lambda: [path for path in self._outputs[name] if is_complete(path)]),
         )
 
     def is_done(self, unit: str) -> bool:
         """Whether the outputs of a unit are there as they were noted."""
         if unit not in self._done:
             for files in self._noted(unit):
-                if all(file.is_at(self.folder, name) for name, file in files.items()):
+                if self._are_all(unit, files) and all(file.is_at(self.folder, name) for name, file in files.items()):
                     self._done[unit] = files
         return unit in self._done
+
+    def _are_all(self, unit: str, files: Mapping[str, OutputFile]) -> bool:
+        """Whether files are all that a unit makes, as far as that is known before."""
+        return all(self._name(path) in files for path in self._outputs.get(unit, ()))
+
+    def _kept(self, unit: str) -> dict[str, OutputFile]:
+        """The files of a unit that are kept, where it is known which files it makes."""
+        if self.generation is None or unit not in self._outputs:
+            return {}
+        kept = self.generation.kept.get(unit, {})
+        return {name: file for name, file in kept.items() if file.is_at(self.folder, name)}
 
     @contextmanager
     def being_made(self, units: Sequence[Unit]) -> Iterator[None]:
@@ -203,7 +224,7 @@ class StageOutputs:
                 f"{self.stage}, {self.folder}: a newer run has started; this worker's output was discarded."
             )
         files = self._described({self._name(final): path for final, path in staged.items()})
-        self.run.note(self.generation, unit, files, source)
+        self.run.note(self.generation, unit, self._kept(unit) | files, source)
 
     def _described(self, files: Mapping[str, Path]) -> dict[str, OutputFile]:
         """What there is to note of files, by name. NOTE: to count rows file by file takes twice as long."""
