@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from ..errors import InputError, nearest, not_set
 from ..settings.checks import check_block, check_pipeline
 from ..settings.declarations import MATCH_REVISE
-from ..settings.folders import overlap
+from ..settings.folders import folder_problems
 from ..settings.keys import flag, unknown_stage_blocks, unknown_stage_keys
 from ..settings.names import check_names
 from ..settings.packaged import default_config, with_packaged_blocks
@@ -85,8 +85,8 @@ def run_stage(module: str, cfg: DictConfig, script: str) -> None:
     _check_values(cfg, script)
     if warnings and flag(cfg, "strict"):
         raise InputError("\n".join(warnings))
-    if wrong := overlap(cfg.get("input_dir"), cfg.get("cohort_dir")):
-        raise InputError(wrong)
+    if problems := folder_problems(cfg):
+        raise InputError("\n".join(problems))
     check_names([stage], "stage", "The stage cannot run")
     _check_mandatory(stage, cfg.stage_cfg)
     for warning in warnings:

@@ -11,6 +11,7 @@ from ..dataset.columns import column
 from ..dataset.dtypes import WIDE_INTEGERS
 from ..dataset.io import scan_parquet
 from ..errors import InputError, MissingInputError, listed, nearest
+from ..settings.layout import TABLE_SUFFIXES
 from ..work.files import files_below
 
 logger = logging.getLogger(__name__)
@@ -31,12 +32,9 @@ def scan_table(path: Path) -> pl.LazyFrame:
 
 
 READERS: dict[str, ScanFn] = {
-    ".parquet": scan_table,
-    ".par": scan_table,
-    ".csv": scan_csv,
-    ".csv.gz": scan_csv,
+    suffix: scan_csv if suffix.startswith(".csv") else scan_table for suffix in TABLE_SUFFIXES
 }
-"""The reader of each format; if a table exists in several, the first of these is read."""
+"""The reader of each format."""
 
 
 def get_supported_fp(root_dir: Path, file_prefix: str | Path) -> tuple[Path, ScanFn]:

@@ -17,7 +17,7 @@ from ..cli.overrides import hydra_value, override_key
 from ..errors import Problems, explain, listed, nearest
 from ..settings.checks import check_block, check_pipeline
 from ..settings.declarations import script_stage
-from ..settings.folders import overlap
+from ..settings.folders import folder_problems
 from ..settings.keys import unknown_stage_blocks, unknown_stage_keys
 from ..settings.names import wrong_names
 from ..stages import EXTRACT, PACKAGE, TRANSFORM, find_stage, registered_stages
@@ -148,8 +148,7 @@ def pipeline_problems(pipeline: Pipeline) -> list[str]:
     if repeated := {str(stage) for stage in stages if stages.count(stage) > 1}:
         problems.append(f"stages: names must be unique; repeated: {listed(repeated)}")
     with suppress(Exception):  # of a folder that is not set, which is said elsewhere
-        if wrong := overlap(pipeline.value("input_dir"), pipeline.value("cohort_dir")):
-            problems.append(wrong)
+        problems += folder_problems(pipeline.cfg)
     for name in dict.fromkeys(map(str, stages)):
         if not isinstance(block := pipeline.block(name), dict):
             problems.append(f"stage_configs.{name}: must be a block of keys, not {block!r}")

@@ -1,13 +1,15 @@
 """Where each stage of a pipeline reads and writes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from ..errors import InputError, WrongTypeError, listed, nearest
-from .layout import DATA_DIR, METADATA_DIR
+from .layout import DATA_DIR, METADATA_DIR, TABLE_SUFFIXES
+from .yaml_file import read_yaml
 
 INFERRED_STAGE_KEYS = {
     "is_metadata",
@@ -75,6 +77,17 @@ def populate_stage(
     return _plain(stage_configs.get(stage_name)) | filled[stage_name]
 
 
+def stage_folders(
+    input_dir: str, cohort_dir: str, stages: Sequence[str], stage_configs: Mapping[str, Any]
+) -> dict[str, Block]:
+    """The keys of `INFERRED_STAGE_KEYS` of every stage of a pipeline, in order."""
+    metadata = {stage: is_metadata_stage(stage_configs.get(stage)) for stage in stages}
+    filled: dict[str, Block] = {}
+    for stage in stages:
+        filled[stage] = _fill(stage, input_dir, cohort_dir, metadata, stage_configs, filled)
+    return filled
+
+
 def overlap(input_dir: str | Path | None, cohort_dir: str | Path | None) -> str | None:
     """Why a cohort cannot be written to one folder from the other; None if it can.
 
@@ -84,7 +97,7 @@ def overlap(input_dir: str | Path | None, cohort_dir: str | Path | None) -> str 
     """
     if not input_dir or not cohort_dir:
         return None
-    source, target = (Path(folder).expanduser().resolve() for folder in (input_dir, cohort_dir))
+    source, target = _resolved(input_dir), _resolved(cohort_dir)
     if source == target:
         return f"input_dir and cohort_dir are the same folder, {source}. Give the cohort a folder of its own."
     for outer, inner, what in ((source, target, "cohort_dir"), (target, source, "input_dir")):
@@ -92,6 +105,81 @@ def overlap(input_dir: str | Path | None, cohort_dir: str | Path | None) -> str 
             if (outer / part) in (inner, *inner.parents):
                 return f"{what} ({inner}) lies in {outer / part}, which the pipeline reads or writes. Move one of them."
     return None
+
+
+def folder_problems(cfg: DictConfig) -> list[str]:
+    """What is wrong with the folders that a pipeline reads and writes.
+
+    NOTE: a folder that cannot be resolved, since a key or an environment variable is not set, is for its stage to say.
+    """
+    input_dir, cohort_dir = (OmegaConf.select(cfg, key) for key in ("input_dir", "cohort_dir"))
+    if wrong := overlap(input_dir, cohort_dir):
+        return [wrong]
+    if input_dir and cohort_dir:
+        with suppress(Exception):
+            folders = stage_folders(input_dir, cohort_dir, cfg.stages, cfg.stage_configs)
+            return output_problems(folders, _raw_tables(cfg, folders))
+    return []
+
+
+def output_problems(folders: Mapping[str, Block], raw_tables: Iterable[Path] | None = None) -> list[str]:
+    """Which stages would write to what the pipeline reads, or to the folder of another stage. Links are followed.
+
+    Args:
+        folders: the stages in order, with their folders; see `stage_folders`.
+        raw_tables: the files that the pipeline extracts, beside or below which a cohort may lie; None where it reads a
+            MEDS dataset, whose folders no stage may touch.
+    """
+    read = {_resolved(path) for path in (_first_read(folders) if raw_tables is None else raw_tables)}
+    problems, writers = [], dict[tuple[str, Path], str]()
+    for stage, key, folder in _written(folders):
+        remedy = f"Choose another cohort_dir, or another stage_configs.{stage}.{key}."
+        if touched := [path for path in read if folder in (path, *path.parents) or path in folder.parents]:
+            problems.append(
+                f"the stage {stage} would write to {folder}, and the pipeline reads {listed(touched, 3)}, which "
+                f"could be replaced, or mixed with outputs. {remedy}"
+            )
+        if (other := writers.setdefault((key, folder), stage)) != stage:
+            problems.append(f"the stages {other} and {stage} would both write to {folder} ({key}). {remedy}")
+    return problems
+
+
+def _first_read(folders: Mapping[str, Block]) -> Iterator[str]:
+    """The folders that stages read and no stage before them writes."""
+    written: set[Any] = set()
+    for block in folders.values():
+        yield from (block[key] for key in ("data_input_dir", "metadata_input_dir") if block[key] not in written)
+        written |= {block["output_dir"], block["reducer_output_dir"]}
+
+
+def _written(folders: Mapping[str, Block]) -> Iterator[tuple[str, str, Path]]:
+    """The folders that stages write, each with its stage and the key that names it."""
+    for stage, block in folders.items():
+        for key in ("output_dir", "reducer_output_dir"):
+            if block[key]:
+                yield stage, key, _resolved(block[key])
+
+
+def _raw_tables(cfg: DictConfig, folders: Mapping[str, Block]) -> list[Path] | None:
+    """The raw tables, those of code metadata too, that are there; None if the pipeline does not extract any."""
+    if "event_conversion_config_fp" not in cfg.keys():  # noqa: SIM118 - `in cfg` is False for a key that is not set
+        return None
+    content = read_yaml(Path(cfg.event_conversion_config_fp))
+    roots = {str(cfg.input_dir), *(str(block["data_input_dir"]) for block in [*folders.values()][:1])}
+    files = (Path(f"{root}/{name}{suffix}") for root in roots for name in _tables(content) for suffix in TABLE_SUFFIXES)
+    return [path for path in files if path.is_file()]
+
+
+def _tables(event_file: Mapping[Any, Any]) -> Iterator[Any]:
+    for name, events in event_file.items():
+        if isinstance(events, dict):
+            yield name
+            for event in events.values():
+                yield from (isinstance(event, dict) and event.get("_metadata")) or ()
+
+
+def _resolved(path: str | Path) -> Path:
+    return Path(path).expanduser().resolve()
 
 
 def _fill(

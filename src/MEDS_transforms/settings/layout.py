@@ -16,3 +16,6 @@ CHUNKS_FILE = "chunks.json"
 SCHEMAS_DIR = "schemas"
 EVENT_SEQS_DIR = "event_seqs"
 """The two parts of tokenized data."""
+
+TABLE_SUFFIXES = (".parquet", ".par", ".csv", ".csv.gz")
+"""The formats of raw tables; if a table exists in several, the first of these is read."""
