@@ -195,6 +195,22 @@ def test_a_setting_changed_between_two_workers(data):
         data.run("occlude_outliers", stddev_cutoff=2, cfg_worker=1)
 
 
+def test_a_stage_that_is_added_at_the_end_of_a_finished_pipeline(data):
+    data.write({}, pl.DataFrame({"code": ["A"]}))
+    stages = ("filter_subjects", "filter_measurements")
+    longer = (*stages, "add_time_derived_measurements")
+    for pipeline in (stages, longer):
+        for stage in stages:
+            data.run(stage, *pipeline)
+    with pytest.raises(FileExistsError, match=r"what the stage filter_measurements made .* do_overwrite=True replaces"):
+        data.run(longer[-1], *longer)
+    for stage in longer:
+        made = data.run(stage, *longer, cfg_do_overwrite=True)
+    assert made.keys() == data.shards(data.dataset / "data").keys()
+    assert [path.name for path in (data.cohort / "data/.provenance").iterdir()] == [f"{longer[-1]}.record"]
+    data.run(longer[-1], *longer)
+
+
 def test_a_surplus_file_is_not_read(data):
     data.run("filter_subjects", "filter_subjects", "occlude_outliers")
     write_table(data.cohort / "filter_subjects/train/9.parquet", measurements((9, None, "A", 1.0)))

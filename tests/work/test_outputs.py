@@ -243,6 +243,39 @@ def test_a_folder_of_another_stage_is_refused(tmp_path, asked):
     assert cutoffs(tmp_path) == [1, 1, 1]
 
 
+def test_what_a_stage_made_that_writes_elsewhere_by_now_is_overwritten_where_that_is_asked_for(tmp_path):
+    folder = tmp_path / "data"
+    run(folder)
+
+    def append(maker: Maker = A, only: int = 2, elsewhere: str = "stage", **asked) -> int:
+        others = {"stage": [tmp_path / elsewhere]}
+        other = StageOutputs(folder, "another", Asked(maker, **asked), own_folder=folder, others=others)
+        work = units(other, "a.parquet", "d.parquet")
+        with other.being_made(work):
+            return sum(unit.compute_once() for unit in work[:only])
+
+    for asked in ({}, {"keep": True}):
+        with pytest.raises(FileExistsError, match=rf"{ANOTHERS}.*do_overwrite=True replaces it"):
+            append(**asked)
+    with pytest.raises(FileExistsError, match=rf"{ANOTHERS}.*List all stages"):
+        append(elsewhere="data", overwrite=True)
+    assert cutoffs(folder) == [1, 1, 1]
+    assert append(B, only=1, overwrite=True) == 1  # interrupted
+    assert append(B) == 1
+    assert cutoffs(folder) == [2, 2]
+    assert files_below(folder, logs=True) == [".provenance/another.record", "a.parquet", "d.parquet"]
+
+
+def test_what_an_interrupted_stage_made_that_writes_elsewhere_by_now_is_overwritten_too(tmp_path):
+    run(tmp_path / "data", only=2)
+    others = {"stage": [tmp_path / "stage"]}
+    other = StageOutputs(tmp_path / "data", "another", Asked(B, overwrite=True), tmp_path / "data", others=others)
+    work = units(other, "c.parquet")
+    with other.being_made(work):
+        assert work[0].compute_once()
+    assert files_below(tmp_path / "data", logs=True) == [".provenance/another.record", "c.parquet"]
+
+
 def test_a_run_that_made_nothing_leaves_nothing(tmp_path):
     def fail(_):
         raise ValueError("bad data")

@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from omegaconf import OmegaConf
 
 from ..dataset.io import scan_parquet
 from ..errors import InputError
-from ..settings.folders import INFERRED_STAGE_KEYS
+from ..settings.folders import INFERRED_STAGE_KEYS, stage_folders
 from ..settings.keys import FORMER_CODE_MODIFIER_KEYS, flag
 from ..settings.resolvers import get_package_version
 from ..stages import PACKAGE
@@ -58,7 +59,19 @@ def stage_outputs(
     maker = Maker(f"{PACKAGE} {get_package_version()}", _settings(cfg, settings or {}), found)
     asked = Asked(maker, flag(cfg, "do_overwrite"), flag(cfg, "keep_existing"))
     stage = str(cfg.get("stage") or "map_over")
-    return StageOutputs(folder, stage, asked, own_folder, watched, count_rows)
+    return StageOutputs(folder, stage, asked, own_folder, watched, count_rows, _other_stages(cfg, stage))
+
+
+def _other_stages(cfg: Mapping[str, Any], stage: str) -> dict[str, list[Path]]:
+    """The folders that the other stages of the pipeline write to; none where they cannot be told."""
+    with suppress(Exception):  # a key of another stage's is not set, or there is no pipeline
+        folders = stage_folders(cfg["input_dir"], cfg["cohort_dir"], cfg["stages"], cfg["stage_configs"])
+        return {
+            other: [Path(block[key]) for key in ("output_dir", "reducer_output_dir") if block[key]]
+            for other, block in folders.items()
+            if other != stage
+        }
+    return {}
 
 
 def check_apart(read: Path, written: Path) -> None:

@@ -17,13 +17,13 @@ from .decisions import Asked, Found, decide
 from .environment import RUN
 from .files import files_below, is_complete, lock_path, publish, relative_name, try_lock
 from .fingerprints import fingerprint
+from .owners import Owner, owners_in
 from .provenance import (
     OutputFile,
     Record,
     Units,
     read_record,
     record_path,
-    recorded_stages,
     write_record,
 )
 from .runs import Generation, Noted, Notes, Run
@@ -42,6 +42,8 @@ class StageOutputs:
             stages; None where the stage writes single files to a folder of several stages.
         watched: files whose content is among the settings.
         count_rows: the rows of each of some parquet files.
+        others: the folders that the other stages of the pipeline write to. What one of them made elsewhere, before the
+            pipeline was changed, may be overwritten.
     """
 
     def __init__(
@@ -52,11 +54,12 @@ class StageOutputs:
         own_folder: Path | None = None,
         watched: Sequence[Path] = (),
         count_rows: Callable[[Sequence[Path]], Sequence[int]] | None = None,
+        others: Mapping[str, Sequence[Path]] | None = None,
     ) -> None:
         self.folder, self.stage, self.asked, self.own_folder = folder, stage, asked, own_folder
         here = folder.resolve()
         self.watched = {os.path.relpath(path.resolve(), here): fingerprint(path, whole=True).check for path in watched}
-        self.count_rows = count_rows
+        self.count_rows, self.others = count_rows, others or {}
         self.run = Run(folder, stage)
         self.generation: Generation | None = None
         self._done: Units = {}
@@ -251,28 +254,45 @@ class StageOutputs:
             known |= set(record.files)
         if not (unlisted := there - known):
             return {}
-        self._check_owner(unlisted)
+        superseded = self._check_owners(unlisted)
         unknown: Units = {}
         for unit in units:
             names = {self._name(path): path for path in unit.existing()}
             if names.keys() & unlisted:
                 unknown[self._name(unit.claim_fp)] = self._described(names)
-        rest = unlisted - {name for files in unknown.values() for name in files}
+        rest = unlisted - superseded - {name for files in unknown.values() for name in files}
         if rest:
             self._refuse_surplus(rest)
         return unknown
 
-    def _check_owner(self, unlisted: set[str]) -> None:
-        for folder in {self.folder, self.own_folder or self.folder}:
-            for stage in recorded_stages(folder):
-                other = read_record(folder, stage) if stage != self.stage else None
-                theirs = {self._name(folder / name) for name in other.files} if other else set()
-                if common := sorted(theirs & unlisted):
-                    raise OutputsExistError(
-                        f"{folder} has what the stage {stage} made ({listed(common, 3)}), and {self.stage} would "
-                        f"write there too. Is {self.stage} the last of its kind in `stages`? List all stages of the "
-                        f"pipeline, or set stage_configs.{self.stage}.output_dir to a folder of its own."
-                    )
+    def _check_owners(self, unlisted: set[str]) -> set[str]:
+        """The files of stages that write elsewhere by now, which this one is to overwrite.
+
+        Raises:
+            FileExistsError: there are files of a stage that writes there still, or which are not to be overwritten.
+        """
+        running = self.run.generation()
+        overwrites = self.asked.overwrite or (running is not None and running.overwrites)
+        superseded: set[str] = set()
+        for owner in self._owners(unlisted):
+            if not owner.writes_elsewhere(self.others) or not overwrites:
+                raise owner.refuses(self.stage, unlisted, self.others)
+            superseded |= owner.files
+        return superseded
+
+    def _owners(self, names: set[str]) -> list[Owner]:
+        """The other stages that made some of these files."""
+        folders = {self.folder, self.own_folder or self.folder}
+        owners = [owner for folder in folders for owner in owners_in(folder, self.folder) if owner.stage != self.stage]
+        return [owner for owner in owners if owner.files & names]
+
+    def _remove_superseded(self, ours: set[str]) -> None:
+        """Removes what stages left that write elsewhere by now: their records, and the files that are not ours."""
+        for owner in self._owners(self._files_there() | ours):
+            if owner.writes_elsewhere(self.others):
+                for name in owner.files - ours:
+                    self._remove(self.folder / name)
+                owner.forget()
 
     def _refuse_surplus(self, names: set[str]) -> None:
         raise OutputsExistError(
@@ -308,6 +328,8 @@ class StageOutputs:
         former = read_record(self.folder, self.stage)
         for name in (self.run.all_files() | set(former.files if former else ())) - set(record.files):
             self._remove(self.folder / name)
+        if self.generation and self.generation.overwrites:
+            self._remove_superseded(set(record.files))
         if surplus := self._files_there() - set(record.files):
             self._refuse_surplus(surplus)
         write_record(self.folder, self.stage, record)

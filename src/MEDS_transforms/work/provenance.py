@@ -110,6 +110,11 @@ def recorded_stages(folder: Path) -> list[str]:
     return sorted(path.stem for path in (folder / PROVENANCE_DIR).glob(f"*{RECORD_SUFFIX}"))
 
 
+def begun_stages(folder: Path) -> list[str]:
+    """The stages that have not come to their end in a folder, sorted."""
+    return sorted(path.stem for path in (folder / PROVENANCE_DIR).glob(f"[!.]*{RUN_SUFFIX}"))
+
+
 def write_record(folder: Path, stage: str, record: Record) -> None:
     """Writes the record of a stage that has finished; the same record has the same bytes."""
     content = {
