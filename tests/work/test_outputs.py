@@ -121,6 +121,40 @@ def test_other_settings_half_way_are_refused(tmp_path):
     assert cutoffs(tmp_path) == [1, 2, 2]
 
 
+def kept(folder: Path) -> list[tuple[list[str], int | None]]:
+    """The files that the record says were kept, and the cutoff that made them."""
+    record = read_record(folder, "stage")
+    assert record is not None
+    return [([*k.files], k.made_by.settings["cutoff"] if k.made_by else None) for k in record.kept]
+
+
+def test_the_record_says_which_outputs_were_kept_and_what_made_them(tmp_path, caplog):
+    write_table(tmp_path / "a.parquet", pl.DataFrame({"cutoff": [7]}))
+    run(tmp_path, A, keep=True)
+    assert kept(tmp_path) == [(["a.parquet"], None)]
+    assert "Kept: 1 output with no record of what made them" in caplog.text
+    assert "kept" not in (tmp_path / ".provenance/stage.record").read_text().split('"outputs"')[1]
+    assert run(tmp_path, B, keep=True) == 0
+    assert kept(tmp_path) == [(["a.parquet"], None), (["b.parquet", "c.parquet"], 1)]
+    assert "2 outputs made with other settings or inputs (settings.cutoff: 1 -> 2)" in caplog.text
+    assert run(tmp_path, B) == 0  # they count as done
+    (tmp_path / "b.parquet").unlink()
+    assert run(tmp_path, B) == 1
+    assert kept(tmp_path) == [(["a.parquet"], None), (["c.parquet"], 1)]
+    run(tmp_path, A, keep=True)
+    assert kept(tmp_path) == [(["a.parquet"], None), (["b.parquet"], 2)]
+    run(tmp_path, A, overwrite=True)
+    assert kept(tmp_path) == []
+
+
+def test_what_an_interrupted_run_made_is_kept_as_such(tmp_path):
+    run(tmp_path, A, only=1)
+    run(tmp_path, B, only=2, keep=True)
+    run(tmp_path, A, keep=True)
+    assert cutoffs(tmp_path) == [1, 2, 1]
+    assert kept(tmp_path) == [(["b.parquet"], 2)]
+
+
 def test_an_interrupted_overwriting_run_goes_on_also_when_run_plainly(tmp_path):
     run(tmp_path)
     assert run(tmp_path, B, only=1, overwrite=True) == 1

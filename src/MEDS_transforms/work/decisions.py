@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import OutputsExistError, listed
 from .claims import nothing
-from .provenance import Maker, Record, Units, differences, is_same_for
+from .provenance import Kept, Maker, Record, Units, differences, is_same_for, still_kept
 from .runs import Generation, Noted
 
 _SHOWN = 10
+_SHOWN_OF_KEPT = 3
 _WAYS_ON = (
     "Either rerun with do_overwrite=True, which rebuilds them (later stages then need it too; the runner passes it to "
     "all), or with keep_existing=True, which keeps what is there and builds only what is missing."
@@ -58,13 +59,15 @@ def decide(asked: Asked, found: Found) -> Generation:
     if not found.made and not running.kept:  # it failed before it made anything
         return replace(_first_generation(asked, found), number=running.number + 1)
     kept = running.kept | {unit: noted.files for unit, noted in found.made.items()}
+    origins = still_kept(running.origins, running.kept, kept)
     sources = [noted.source for noted in found.made.values()]
     if (running.overwrites or not asked.overwrite) and is_same_for(running.made_by, asked.maker, sources):
-        return Generation(asked.maker, running.overwrites, kept, running.number + 1)
+        return Generation(asked.maker, running.overwrites, kept, origins, running.number + 1)
     if asked.overwrite:
         return Generation(asked.maker, overwrites=True, number=running.number + 1)
     if asked.keep:
-        return Generation(asked.maker, kept=found.unknown | kept, number=running.number + 1)
+        origins = _origins(asked.maker, origins, (kept, running.made_by), (found.unknown, None))
+        return Generation(asked.maker, False, found.unknown | kept, origins, running.number + 1)
     raise OutputsExistError(
         "An interrupted run left outputs here that were made with other settings or inputs:\n"
         f"{_lines(running.made_by, asked.maker)}\n"
@@ -77,7 +80,8 @@ def _first_generation(asked: Asked, found: Found) -> Generation:
     if asked.overwrite:
         return Generation(asked.maker, overwrites=True)
     if record and (asked.keep or record.made_by.digest == asked.maker.digest):
-        return Generation(asked.maker, kept=found.unknown | record.outputs)
+        origins = _origins(asked.maker, record.kept, (record.outputs, record.made_by), (found.unknown, None))
+        return Generation(asked.maker, kept=found.unknown | record.outputs, origins=origins)
     if record:
         raise OutputsExistError(
             "The existing outputs were made with other settings or inputs:\n"
@@ -88,10 +92,39 @@ def _first_generation(asked: Asked, found: Found) -> Generation:
         raise OutputsExistError(
             f"There are already outputs here with no record of what made them: {listed(names, 5)}.\n{_WAYS_ON}"
         )
-    return Generation(asked.maker, kept=found.unknown)
+    return Generation(asked.maker, kept=found.unknown, origins=_origins(asked.maker, (), (found.unknown, None)))
+
+
+def _origins(maker: Maker, known: Sequence[Kept], *found: tuple[Units, Maker | None]) -> tuple[Kept, ...]:
+    """What made the outputs that a maker keeps, where it was another: what is `known`, else what they come with."""
+    origins, told = [*known], {name for kept in known for name in kept.files}
+    for units, made_by in found:
+        names = {name for files in units.values() for name in files} - told
+        origins.append(Kept(tuple(sorted(names)), made_by))
+        told |= names
+    return tuple(k for k in origins if k.files and (k.made_by is None or k.made_by.digest != maker.digest))
+
+
+def what_is_kept(generation: Generation) -> str:
+    """A line about the outputs that a run keeps though something else made them: how many, and what differs."""
+    parts = []
+    for kept in generation.origins:
+        how = "with no record of what made them"
+        if kept.made_by:
+            how = (
+                "made with other settings or inputs ("
+                + "; ".join(_differences(kept.made_by, generation.made_by, _SHOWN_OF_KEPT))
+                + ")"
+            )
+        parts.append(f"{len(kept.files)} output{'s' if len(kept.files) > 1 else ''} {how}")
+    return "Kept: " + ", ".join(parts)
 
 
 def _lines(old: Maker, new: Maker) -> str:
+    return "\n".join(f"  - {line}" for line in _differences(old, new, _SHOWN))
+
+
+def _differences(old: Maker, new: Maker, limit: int) -> list[str]:
     found = differences(old.as_json(), new.as_json())
-    more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
-    return "\n".join(f"  - {line}" for line in [*found[:_SHOWN], *more])
+    more = [f"and {len(found) - limit} more"] if len(found) > limit else []
+    return [*found[:limit], *more]

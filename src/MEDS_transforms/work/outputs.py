@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..errors import OutputsExistError, counted, listed
 from .claims import Staged, Unit
-from .decisions import Asked, Found, decide
+from .decisions import Asked, Found, decide, what_is_kept
 from .environment import RUN
 from .files import files_below, is_complete, lock_path, publish, relative_name, try_lock
 from .fingerprints import fingerprint
@@ -24,6 +24,7 @@ from .provenance import (
     Units,
     read_record,
     record_path,
+    still_kept,
     write_record,
 )
 from .runs import Generation, Noted, Notes, Run
@@ -177,8 +178,11 @@ class StageOutputs:
             generation = decide(self.asked, found)
         except FileExistsError as error:
             raise OutputsExistError(f"{self.stage}, {self.folder}: {error}") from None
-        if found.generation is not generation and not self.run.begin(generation):
-            return False
+        if found.generation is not generation:
+            if not self.run.begin(generation):
+                return False
+            if generation.origins:
+                logger.warning("%s, %s: %s", self.stage, self.folder, what_is_kept(generation))
         self.generation, self._done, self._notes = generation, {}, self.run.notes(generation)
         return self.run.takes_part
 
@@ -324,11 +328,13 @@ class StageOutputs:
 
     def _write_record(self, outputs: Units) -> None:
         own_folder = self._name(self.own_folder) if self.own_folder else None
-        record = Record(self.asked.maker, outputs, self.watched, own_folder)
+        assert self.generation is not None
+        kept = still_kept(self.generation.origins, self.generation.kept, outputs)
+        record = Record(self.asked.maker, outputs, self.watched, own_folder, kept)
         former = read_record(self.folder, self.stage)
         for name in (self.run.all_files() | set(former.files if former else ())) - set(record.files):
             self._remove(self.folder / name)
-        if self.generation and self.generation.overwrites:
+        if self.generation.overwrites:
             self._remove_superseded(set(record.files))
         if surplus := self._files_there() - set(record.files):
             self._refuse_surplus(surplus)

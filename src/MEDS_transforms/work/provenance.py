@@ -6,7 +6,9 @@ A finished stage has a record, `<folder>/.provenance/<stage>.record` (JSON):
   files with sizes and checksums, and the `made_by` of the stage that made them, as a digest, where that is known;
 - `outputs`: the files of every unit of work, with size, checksum and, for parquet, rows; paths are from the folder;
 - `watched`: files whose content is among the settings, with their checksums;
-- `own_folder`: the folder that holds nothing but these outputs, if there is one.
+- `own_folder`: the folder that holds nothing but these outputs, if there is one;
+- `kept`, only where outputs were kept that something else had made: these files, with the `made_by` of what made them,
+  or null where nothing is known.
 
 While a stage runs it has a folder `<stage>.run` beside that file (see `outputs`).
 """
@@ -72,6 +74,37 @@ class Maker:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """Files that count as the outputs of one maker though another made them; None where nothing is known of that."""
+
+    files: tuple[str, ...]
+    made_by: Maker | None
+
+    def as_json(self) -> Settings:
+        """What the record holds of it."""
+        return {"made_by": self.made_by.as_json() if self.made_by else None, "files": list(self.files)}
+
+    @classmethod
+    def from_json(cls, content: Settings) -> "Kept":
+        """What a record holds."""
+        made_by = content["made_by"]
+        return cls(tuple(content["files"]), Maker.from_json(made_by) if made_by else None)
+
+
+def still_kept(kept: Iterable[Kept], were: Units, are: Units) -> tuple[Kept, ...]:
+    """What is left of files that were kept, once some of them have been made again or are outputs no more."""
+    old, new = _files_of(were), _files_of(are)
+    left = [
+        Kept(tuple(name for name in k.files if name in new and new[name] == old.get(name)), k.made_by) for k in kept
+    ]
+    return tuple(k for k in left if k.files)
+
+
+def _files_of(units: Units) -> dict[str, OutputFile]:
+    return {name: file for files in units.values() for name, file in files.items()}
+
+
+@dataclass(frozen=True)
 class Record:
     """What a finished stage made, and what made it."""
 
@@ -79,11 +112,12 @@ class Record:
     outputs: Units
     watched: dict[str, str] = field(default_factory=dict)
     own_folder: str | None = None
+    kept: tuple[Kept, ...] = ()
 
     @property
     def files(self) -> dict[str, OutputFile]:
         """The files of all units."""
-        return {name: file for files in self.outputs.values() for name, file in files.items()}
+        return _files_of(self.outputs)
 
 
 def record_path(folder: Path, stage: str) -> Path:
@@ -101,7 +135,8 @@ def read_record(folder: Path, stage: str) -> Record | None:
     with suppress(OSError, ValueError, KeyError, TypeError):
         content = json.loads(record_path(folder, stage).read_text(encoding="utf-8"))
         made_by, outputs = Maker.from_json(content["made_by"]), units_from_json(content["outputs"])
-        return Record(made_by, outputs, content["watched"], content["own_folder"])
+        kept = tuple(map(Kept.from_json, content.get("kept", ())))
+        return Record(made_by, outputs, content["watched"], content["own_folder"], kept)
     return None
 
 
@@ -122,6 +157,7 @@ def write_record(folder: Path, stage: str, record: Record) -> None:
         "made_by": record.made_by.as_json(),
         "watched": record.watched,
         "own_folder": record.own_folder,
+        **({"kept": [kept.as_json() for kept in record.kept]} if record.kept else {}),
         "outputs": {unit: dict(sorted(files.items())) for unit, files in sorted(record.outputs.items())},
     }
     text = json.dumps(content, indent=1)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .files import try_lock
-from .provenance import Maker, OutputFile, Units, run_path, units_from_json
+from .provenance import Kept, Maker, OutputFile, Units, run_path, units_from_json
 
 _WORKER = "worker."
 _CLEARING = 0.1  # seconds: longer than a worker holds the mark of another just to see whether it lives
@@ -38,19 +38,27 @@ class Generation:
     overwrites: bool = False
     kept: Units = field(default_factory=dict)
     """Outputs that were there before the run and count."""
+    origins: tuple[Kept, ...] = ()
+    """Which of these something else made."""
     number: int = 1
     token: str = field(default_factory=lambda: secrets.token_hex(4))
 
     def as_json(self) -> dict[str, Any]:
         """What its file holds."""
-        made_by = self.made_by.as_json()
-        return {"made_by": made_by, "overwrites": self.overwrites, "kept": self.kept, "token": self.token}
+        return {
+            "made_by": self.made_by.as_json(),
+            "overwrites": self.overwrites,
+            "kept": self.kept,
+            "origins": [kept.as_json() for kept in self.origins],
+            "token": self.token,
+        }
 
     @classmethod
     def from_json(cls, content: dict[str, Any], number: int) -> "Generation":
         """The generation that a file holds."""
         made_by, kept = Maker.from_json(content["made_by"]), units_from_json(content["kept"])
-        return cls(made_by, content["overwrites"], kept, number, content["token"])
+        origins = tuple(map(Kept.from_json, content.get("origins", ())))
+        return cls(made_by, content["overwrites"], kept, origins, number, content["token"])
 
 
 class Run:
