@@ -231,14 +231,16 @@ def test_a_file_of_the_users_own_is_not_replaced(data):
     assert own.read_bytes() == before
 
 
-def test_a_secret_of_the_environment_is_in_no_file(data, monkeypatch):
+@pytest.mark.parametrize("written", ["${oc.env:SECRET}", "${token}"])
+def test_a_secret_of_the_environment_is_in_no_file(data, monkeypatch, written):
     """Neither in the record nor in logs; another value of it counts all the same."""
     pipeline = {
+        "token": "${oc.env:SECRET}",
         "defaults": ["_preprocess", "_self_"],
         "input_dir": str(data.dataset),
         "cohort_dir": str(data.cohort),
         "stages": ["extract_values"],
-        "stage_configs": {"extract_values": {"secret": {"literal": "${oc.env:SECRET}"}}},
+        "stage_configs": {"extract_values": {"secret": {"literal": written}}},
     }
     (data.folder / "pipe.yaml").write_text(yaml.safe_dump(pipeline))
     for secret, status in (("xyzzy-1", 0), ("xyzzy-1", 0), ("xyzzy-2", 1)):

@@ -17,7 +17,7 @@ from MEDS_transforms.runner.pipeline import PACKAGED_CONFIGS, Pipeline, load_pip
 from MEDS_transforms.runner.plan import StageRun, Surroundings, plan, program_path, serial_workers, unknown_keys
 from MEDS_transforms.runner.processes import Children, copy_lines
 from MEDS_transforms.runner.retries import Failure
-from MEDS_transforms.runner.run import failure_message, stage_log_dir
+from MEDS_transforms.runner.run import failure_message, stage_log_dir, without_secrets
 from MEDS_transforms.runner.stage_runners import StageRunners
 from MEDS_transforms.work.journal import Work
 
@@ -483,3 +483,9 @@ def test_a_sink_that_fails_does_not_stop_the_others():
 
     copy_lines(["a\n", "b\n"], [broken, lines.append])
     assert lines == ["a", "b"]
+
+
+def test_the_command_that_is_logged_has_no_secrets(monkeypatch):
+    monkeypatch.setenv("TOKEN", "xyzzy")
+    cfg = OmegaConf.create({"token": "${oc.env:TOKEN}", "blocks": {"a": {"_script": "run --key=${token}"}}})
+    assert without_secrets(f"{cfg.blocks.a._script} b", cfg.blocks, None) == "run --key=${oc.env:TOKEN} b"

@@ -6,7 +6,7 @@ import os
 import polars as pl
 import pytest
 
-from helpers import write_table
+from helpers import files_below, write_table
 from MEDS_transforms.work.decisions import Asked
 from MEDS_transforms.work.fingerprints import fingerprint, fingerprint_or_none
 from MEDS_transforms.work.outputs import StageOutputs
@@ -22,6 +22,7 @@ from MEDS_transforms.work.provenance import (
     is_same_for,
     read_record,
     run_path,
+    salt_of,
     write_record,
 )
 
@@ -172,6 +173,13 @@ def test_inputs_that_are_not_as_their_stage_left_them_are_named(tmp_path, how):
     with pytest.raises((ValueError, FileNotFoundError), match=wording.get(how, "is damaged or replaced")) as info:
         describe_source(source, tmp_path)
     assert "first" in str(info.value)
+
+
+def test_the_salt_of_a_folder_is_drawn_once(tmp_path):
+    salt = salt_of(tmp_path / "a")
+    assert len(salt) == 32
+    assert salt_of(tmp_path / "a") == salt != salt_of(tmp_path / "b")
+    assert files_below(tmp_path / "a") == [".provenance/.salt"]
 
 
 def test_inputs_without_a_record_are_what_is_there(tmp_path):

@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from ..dataset.io import scan_parquet
 from ..errors import InputError
 from ..settings.folders import INFERRED_STAGE_KEYS, stage_folders
 from ..settings.keys import FORMER_CODE_MODIFIER_KEYS, flag
 from ..settings.resolvers import get_package_version
+from ..settings.secrets import replace_secrets
 from ..stages import PACKAGE
 from ..work.decisions import Asked
 from ..work.fingerprints import fingerprint_or_none
 from ..work.outputs import StageOutputs
-from ..work.provenance import Maker, Source, describe_source
+from ..work.provenance import Maker, Source, describe_source, salt_of
 
 _CODE_MODIFIER_KEYS = ("code_modifiers", *FORMER_CODE_MODIFIER_KEYS)
 _NO_SETTINGS = (INFERRED_STAGE_KEYS - {"train_only"}) | {"description"}
@@ -56,7 +57,7 @@ def stage_outputs(
         if own_folder and source.suffix is not None:
             check_apart(source.folder, own_folder)
     found = {name: describe_source(source, folder) for name, source in sources.items()}
-    maker = Maker(f"{PACKAGE} {get_package_version()}", _settings(cfg, settings or {}), found)
+    maker = Maker(f"{PACKAGE} {get_package_version()}", _settings(cfg, settings or {}, folder), found)
     asked = Asked(maker, flag(cfg, "do_overwrite"), flag(cfg, "keep_existing"))
     stage = str(cfg.get("stage") or "map_over")
     return StageOutputs(folder, stage, asked, own_folder, watched, count_rows, _other_stages(cfg, stage))
@@ -84,37 +85,32 @@ def check_apart(read: Path, written: Path) -> None:
         )
 
 
-def _settings(cfg: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(cfg: Mapping[str, Any], more: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     block = {
         key: value
         for key, value in _plain(cfg["stage_cfg"]).items()
         if key not in _NO_SETTINGS and (not key.startswith("_") or key.startswith("_match_revise"))
     }
-    block = _without_secrets(block, _unresolved(cfg))
     modifiers = {key: _plain(cfg[key]) for key in _CODE_MODIFIER_KEYS if cfg.get(key) is not None}
+    block = replace_secrets(block, _written_block(cfg), partial(_checksum, folder))
+    modifiers = replace_secrets(modifiers, cfg, partial(_checksum, folder))
     # As it comes back from a file, so that what was written down and what is now compare.
     settings: dict[str, Any] = json.loads(json.dumps({**block, **modifiers, **more}, default=str))
     return settings
 
 
-def _unresolved(cfg: Mapping[str, Any]) -> Any:
-    """The stage's block as its author wrote it, where that is known."""
-    if not OmegaConf.is_config(cfg):
-        return {}
-    blocks = OmegaConf.to_container(cfg, resolve=False).get("stage_configs") or {}
-    return blocks.get(cfg.get("stage")) if isinstance(blocks, dict) else {}
+def _written_block(cfg: Mapping[str, Any]) -> Any:
+    """The stage's block as its author wrote it; where there is none, as it is."""
+    blocks = cfg.get("stage_configs")
+    block = blocks.get(cfg.get("stage")) if isinstance(blocks, DictConfig) else None
+    return cfg["stage_cfg"] if block is None else block
 
 
-def _without_secrets(value: Any, written: Any) -> Any:
-    """The settings, in which a checksum stands for what comes from the environment."""
-    if isinstance(value, dict):
-        written = written if isinstance(written, dict) else {}
-        return {key: _without_secrets(item, written.get(key)) for key, item in value.items()}
-    if isinstance(value, list) and isinstance(written, list) and len(value) == len(written):
-        return [_without_secrets(*pair) for pair in zip(value, written, strict=True)]
-    if isinstance(written, str) and "oc.env" in written:
-        return f"{written} (checksum {hashlib.sha256(str(value).encode()).hexdigest()[:12]})"
-    return value
+def _checksum(folder: Path, value: Any, variables: Sequence[str]) -> str:
+    """What stands for a value from the environment: slow to compute, so that a secret is not found by trying."""
+    text = json.dumps(value, default=str, sort_keys=True).encode()
+    check = hashlib.scrypt(text, salt=salt_of(folder), n=2**14, r=8, p=1, dklen=8).hex()
+    return f"(from the environment: {', '.join(variables)}; checksum {check})"
 
 
 def _plain(value: Any) -> Any:

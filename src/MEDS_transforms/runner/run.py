@@ -5,7 +5,6 @@ A stage that succeeds leaves `<log_dir>/<stage>.done`, the whole pipeline `<log_
 
 import logging
 import os
-import re
 import secrets
 import shlex
 import shutil
@@ -29,6 +28,7 @@ from ..errors import InputError, StageError, counted, explain
 from ..settings.keys import flag
 from ..settings.layout import CODES_FILE, DATASET_FILE, METADATA_DIR, SPLITS_FILE
 from ..settings.packaged import RUNNER_CONFIG_YAML
+from ..settings.secrets import variables_in
 from ..work.environment import JOURNAL, RESUMING, RUN
 from ..work.files import publish, try_lock
 from ..work.provenance import read_record, recorded_stages
@@ -45,7 +45,6 @@ __all__ = ["main", "run", "split_overrides"]
 
 logger = logging.getLogger(__name__)
 
-_ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)")
 RUNNER_LOCK = ".runner.lock"
 """In `log_dir`; held by the runner as long as it lives, since two would take each other's notes for theirs."""
 BROUGHT_ALONG = (DATASET_FILE, SPLITS_FILE, CODES_FILE)
@@ -120,7 +119,7 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
             screen.begin(number, len(runs), stage.name)
             command, *others = stage.commands(stage.parallel.n_workers)
             times = f" ({len(others) + 1} processes)" if others else ""
-            shown = without_secrets(shlex.join(command), _written(cfg, "_stage_runners"), pipeline.blocks)
+            shown = without_secrets(shlex.join(command), cfg.get("_stage_runners"), pipeline.cfg.get("stage_configs"))
             logger.info(f"Stage {number} of {len(runs)}, {stage.name}{times}: {shown}")
             _run_stage(stage, pipeline, children, screen, log, log_fp)
     _bring_along(pipeline)
@@ -162,9 +161,9 @@ def _with_params_as_written(entries: Any, written: Any) -> Any:
     }
 
 
-def without_secrets(text: str, *written: Any) -> str:
-    """A text in which the values of environment variables that configuration files name are their names again."""
-    names = {name for content in written for name in _ENVIRONMENT.findall(str(content))}
+def without_secrets(text: str, *configs: Any) -> str:
+    """A text in which the values of environment variables that configurations come from are their names again."""
+    names = {name for config in configs for name in variables_in(config)}
     for name in sorted(names, key=lambda name: len(os.environ.get(name, "")), reverse=True):
         if value := os.environ.get(name):
             text = text.replace(value, f"${{oc.env:{name}}}")

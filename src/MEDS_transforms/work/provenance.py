@@ -10,12 +10,15 @@ A finished stage has a record, `<folder>/.provenance/<stage>.record` (JSON):
 - `kept`, only where outputs were kept that something else had made: these files, with the `made_by` of what made them,
   or null where nothing is known.
 
+Values that come from environment variables are there as checksums, with the salt in `.provenance/.salt`.
+
 While a stage runs it has a folder `<stage>.run` beside that file (see `outputs`).
 """
 
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,6 +33,7 @@ PROVENANCE_DIR = ".provenance"
 RECORD_SUFFIX = ".record"
 """NOTE: JSON by content; not named .json, so that nobody who searches for outputs by suffix finds it."""
 RUN_SUFFIX = ".run"
+SALT = ".salt"
 
 Settings = dict[str, Any]
 
@@ -128,6 +132,20 @@ def record_path(folder: Path, stage: str) -> Path:
 def run_path(folder: Path, stage: str) -> Path:
     """Where a stage keeps its notes while it runs in a folder."""
     return folder / PROVENANCE_DIR / f"{stage}{RUN_SUFFIX}"
+
+
+def salt_of(folder: Path) -> bytes:
+    """What is added to secrets before a checksum stands for them in the records of a folder; drawn at random, once."""
+    path = folder / PROVENANCE_DIR / SALT
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drawn = secrets.token_hex(16)
+        scratch = path.with_name(f".tmp.{SALT}.{drawn}")
+        scratch.write_text(drawn, encoding="utf-8")
+        with suppress(FileExistsError):  # another worker was faster
+            os.link(scratch, path)
+        scratch.unlink()
+    return path.read_bytes()
 
 
 def read_record(folder: Path, stage: str) -> Record | None:
