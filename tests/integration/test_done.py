@@ -202,7 +202,9 @@ def test_a_stage_that_is_added_at_the_end_of_a_finished_pipeline(data):
     for pipeline in (stages, longer):
         for stage in stages:
             data.run(stage, *pipeline)
-    with pytest.raises(FileExistsError, match=r"what the stage filter_measurements made .* do_overwrite=True replaces"):
+    with pytest.raises(
+        FileExistsError, match=r"what the stage filter_measurements made .* do_overwrite=True, which replaces"
+    ):
         data.run(longer[-1], *longer)
     for stage in longer:
         made = data.run(stage, *longer, cfg_do_overwrite=True)

@@ -289,7 +289,7 @@ def test_what_a_stage_made_that_writes_elsewhere_by_now_is_overwritten_where_tha
             return sum(unit.compute_once() for unit in work[:only])
 
     for asked in ({}, {"keep": True}):
-        with pytest.raises(FileExistsError, match=rf"{ANOTHERS}.*do_overwrite=True replaces it"):
+        with pytest.raises(FileExistsError, match=rf"{ANOTHERS}.*do_overwrite=True, which replaces it"):
             append(**asked)
     with pytest.raises(FileExistsError, match=rf"{ANOTHERS}.*List all stages"):
         append(elsewhere="data", overwrite=True)

@@ -1,4 +1,4 @@
-"""Whose the files of a folder are, by the records of finished stages and the notes of those at work."""
+"""Which stages made the files of a folder, by the records of finished stages and the notes of unfinished ones."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,8 +29,9 @@ class Owner(NamedTuple):
         there = f"{self.folder} has what the stage {self.stage} made ({listed(self.files & found, 3)})"
         if self.writes_elsewhere(folders):
             return OutputsExistError(
-                f"{there} before the pipeline was changed; now {other} writes there. Two ways on: do_overwrite=True "
-                f"replaces it; another cohort_dir, or stage_configs.{other}.output_dir, leaves it as it is."
+                f"{there} before the pipeline was changed; now {other} writes there. Either rerun with "
+                "do_overwrite=True, which replaces it, or set another cohort_dir, or "
+                f"stage_configs.{other}.output_dir, which leaves it as it is."
             )
         return OutputsExistError(
             f"{there}, and {other} would write there too. Is {other} the last of its kind in `stages`? List all "
