@@ -74,6 +74,19 @@ def test_an_edit_that_leaves_the_size_is_noticed(tmp_path, size, at, whole, is_n
     assert fingerprint_or_none(tmp_path / "none") is None
 
 
+def test_tensors_are_known_by_their_ends(tmp_path):
+    path = tmp_path / "0.nrt"
+    header = b'{"x":{"dtype":"U8","shape":[100000],"data_offsets":[0,100000]}}'
+    content = bytearray(len(header).to_bytes(8, "little") + header + bytes(100_000))
+    prints = []
+    for at in (None, 50_000, len(content) - 1):
+        if at:
+            content[at] = 1
+        path.write_bytes(content)
+        prints.append(fingerprint(path))
+    assert prints[0] == prints[1] != prints[2]
+
+
 def test_all_of_a_large_file_that_holds_settings_counts(tmp_path):
     path = tmp_path / "splits.json"
     path.write_bytes(b" " * LARGE)
