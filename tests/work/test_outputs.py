@@ -1,5 +1,6 @@
 """Which outputs count as done, and what becomes of those that something else made."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import polars as pl
@@ -7,6 +8,7 @@ import pytest
 
 from helpers import files_below, write_table
 from MEDS_transforms.work.decisions import Asked, Found, decide
+from MEDS_transforms.work.environment import RUN
 from MEDS_transforms.work.outputs import StageOutputs
 from MEDS_transforms.work.provenance import Maker, OutputFile, Record, read_record
 from MEDS_transforms.work.runs import Generation, Noted, Run
@@ -250,6 +252,29 @@ def test_files_that_later_stages_would_read_too_are_named_before_the_work(tmp_pa
     with pytest.raises(FileExistsError, match=r"does not make: mine\.parquet"):
         run(tmp_path, **asked)
     assert files_below(tmp_path) == ["mine.parquet"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_worker_that_comes_just_as_another_one_ends_the_run_makes_nothing_again(tmp_path, monkeypatch, overwrite):
+    monkeypatch.setenv(RUN, "launch")
+    if overwrite:
+        run(tmp_path)
+    asked, at_work = Asked(A, overwrite=overwrite), ExitStack()
+    first = StageOutputs(tmp_path, "stage", asked, own_folder=tmp_path)
+    at_work.enter_context(first.being_made(work := units(first, *NAMES)))
+    assert [unit.compute_once() for unit in work] == [True] * 3
+
+    class Late(StageOutputs):
+        def _unknown(self, units):
+            found = super()._unknown(units)
+            at_work.close()  # the first worker ends the run after this one has found it
+            return found
+
+    late = Late(tmp_path, "stage", asked, own_folder=tmp_path)
+    with late.being_made(work := units(late, *NAMES)):
+        assert [unit.compute_once() for unit in work] == [False] * 3
+    assert files_below(tmp_path) == [*NAMES]
+    assert not (tmp_path / ".provenance/stage.run").exists()
 
 
 def test_files_that_came_during_the_work_are_named_at_its_end(tmp_path):

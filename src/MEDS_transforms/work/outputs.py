@@ -130,14 +130,14 @@ class StageOutputs:
             FileExistsError: see `decide`; or there are files that the stage did not make.
         """
         names = [self._name(unit.claim_fp) for unit in units]
-        if self._is_finished(names):
+        if not self.run.path.is_dir() and self._is_finished(names):
             self._clear_away()
             yield
             return
         unknown = self._unknown(units)
         while True:
             with self.run.taking_part():
-                if not self._joined(unknown):
+                if not self._joined(unknown, names):
                     continue
                 try:
                     yield
@@ -158,7 +158,7 @@ class StageOutputs:
     def _is_finished(self, names: Sequence[str]) -> bool:
         """Whether a finished run of the same maker has left all outputs as they must be."""
         record = read_record(self.folder, self.stage)
-        if record is None or self.run.path.is_dir() or record.made_by.digest != self.asked.maker.digest:
+        if record is None or record.made_by.digest != self.asked.maker.digest:
             return False
         if self.asked.overwrite and not self._overwritten_by_this_launch():
             return False
@@ -169,9 +169,16 @@ class StageOutputs:
         }
         return self._done.keys() == set(names) and not self._files_there() - set(record.files)
 
-    def _joined(self, unknown: Units) -> bool:
-        """Joins the run, or begins it; False if another worker came first, or ended the run just now."""
-        record, generation = read_record(self.folder, self.stage), self.run.generation()
+    def _joined(self, unknown: Units, names: Sequence[str]) -> bool:
+        """Joins the run, begins it, or finds all done; False if another worker came first, or ended the run just now.
+
+        NOTE: the record is read after the run, which ends after its record is written. Otherwise a worker that comes
+        just as another one ends the run would find neither, and make all outputs again.
+        """
+        generation = self.run.generation()
+        if generation is None and self._is_finished(names):
+            return True
+        record = read_record(self.folder, self.stage)
         made = self._made(generation) if generation else {}
         found = Found(record, generation, self.run.others_at_work, unknown, made)
         try:
@@ -209,7 +216,8 @@ class StageOutputs:
 
     def _end_if_nothing_was_made(self) -> None:
         """After a failure, leaves no run behind that has made nothing: what it was to make does not matter then."""
-        assert self.generation is not None
+        if self.generation is None:
+            return
         with suppress(OSError):
             if not self.run.notes(self.generation).units and not self.run.others_at_work():
                 self.run.end()
@@ -306,12 +314,11 @@ class StageOutputs:
 
     def _finish(self, names: Sequence[str]) -> None:
         """Writes the record, if all is done. It is the last worker's to do; several may find that they are the last."""
-        if not all(self.is_done(name) for name in names):
+        if self.generation is None or not all(self.is_done(name) for name in names):
             return
         path = record_path(self.folder, self.stage)
         with try_lock(lock_path(path)) as ours:
             generation = self.run.generation()
-            assert self.generation is not None
             if ours and generation is not None and generation.token == self.generation.token:
                 self._write_record({name: dict(self._done[name]) for name in names})
             if ours:
