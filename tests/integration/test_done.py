@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+from datetime import datetime
 
 import polars as pl
 import pytest
@@ -277,6 +278,31 @@ def test_a_secret_in_a_stage_runner_file_is_in_no_file(data, monkeypatch):
         content = (data.cohort / name).read_bytes()
         assert b"plugh" not in content, name
         assert b"xyzzy" not in content, name
+
+
+def preprocess(data: Preprocessing, *stages: str, **settings) -> subprocess.CompletedProcess[str]:
+    """Runs a pre-processing pipeline by the runner."""
+    pipeline = {
+        "defaults": ["_preprocess", "_self_"],
+        "input_dir": str(data.dataset),
+        "cohort_dir": str(data.cohort),
+        "stages": list(stages),
+        "stage_configs": {"filter_subjects": {"min_events_per_subject": 2}},
+    }
+    (data.folder / "pipe.yaml").write_text(yaml.safe_dump(pipeline))
+    return run(data.folder, "pipeline_config_fp=pipe.yaml", *(f"{key}={value}" for key, value in settings.items()))
+
+
+def test_the_runner_notices_that_a_stage_was_taken_out(data):
+    codes = pl.DataFrame({"code": ["A"], "code/n_subjects": [3], "code/n_occurrences": [11]})
+    data.write({"train/1": measurements(*[(9, datetime(2020, 1, day), "A", 1.0) for day in (1, 2)])}, codes)
+    assert preprocess(data, "filter_subjects", "filter_measurements").returncode == 0
+    assert set(pl.read_parquet(data.cohort / "data/train/*.parquet")["subject_id"]) == {9}
+    ran = preprocess(data, "filter_measurements")
+    assert ran.returncode == 1
+    assert 'inputs.data.folder: "../filter_subjects" -> "../../dataset/data"' in ran.stdout
+    assert preprocess(data, "filter_measurements", do_overwrite=True).returncode == 0
+    assert set(pl.read_parquet(data.cohort / "data/train/*.parquet")["subject_id"]) == {0, 1, 9}
 
 
 def test_the_code_of_ones_own_stage_counts(tmp_path, data):

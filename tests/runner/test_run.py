@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from MEDS_transforms.cli.overrides import hydra_value, quoted, split_overrides
+from MEDS_transforms.runner.done import DoneMark, done_mark
 from MEDS_transforms.runner.pipeline import PACKAGED_CONFIGS, Pipeline, load_pipeline
 from MEDS_transforms.runner.plan import StageRun, Surroundings, plan, program_path, serial_workers, unknown_keys
 from MEDS_transforms.runner.processes import Children, copy_lines
@@ -369,6 +370,46 @@ def test_what_was_done_in_another_list_of_stages_is_not_done(tmp_path):
     assert first("[a, b, c]").done.is_set()
     (tmp_path / "a.done").write_text("")  # as by hand, or by release 0.1: the stage itself is to look
     assert not first("[a, b]").done.is_set()
+
+
+@pytest.mark.parametrize("stages", ["[b, c]", "[b, a, c]", "[a, c]", "[a, new, b, c]"])
+def test_a_stage_that_reads_from_another_one_than_before_is_not_done(tmp_path, stages):
+    def runs(stages: str) -> dict[str, StageRun]:
+        pipeline = pipeline_of(tmp_path, f"input_dir: in\ncohort_dir: {tmp_path}/out\nstages: {stages}")
+        return {run.name: run for run in plan(pipeline, StageRunners(), tmp_path, surroundings=EVERYTHING)}
+
+    for run in runs("[a, b, c]").values():
+        run.done.set()
+    assert all(run.done.is_set() for run in runs("[a, b, c]").values())
+    before = dict(zip("abc", ["in", "a", "b"], strict=True))
+    names = stages[1:-1].split(", ")
+    for (name, run), reads in zip(runs(stages).items(), ["in", *names], strict=False):
+        assert run.done.is_set() == (before.get(name) == reads)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["event_conversion_config_fp: ${oc.env:A_SETTING}", "seed: ${oc.decode:${oc.env:A_SETTING}}"]
+    + ["etl_metadata: {dataset_name: 'the ${oc.env:A_SETTING}'}", "stage_configs: {a: {x: '${oc.env:A_SETTING}'}}"],
+)
+def test_another_value_of_an_environment_variable_is_another_setting(tmp_path, monkeypatch, key):
+    def mark(value: str) -> DoneMark:
+        monkeypatch.setenv("A_SETTING", value)
+        pipeline = pipeline_of(tmp_path, f"input_dir: in\ncohort_dir: {tmp_path}/out\nstages: [a]\n{key}")
+        return plan(pipeline, StageRunners(), tmp_path, surroundings=EVERYTHING)[0].done
+
+    mark("7301").set()
+    assert mark("7301").is_set()
+    assert not mark("7302").is_set()
+    assert "7301" not in (tmp_path / "a.done").read_text()
+
+
+def test_a_tree_that_was_moved_as_a_whole_has_the_same_settings(tmp_path):
+    def mark(root: Path) -> DoneMark:
+        text = f"input_dir: {root}/in\ncohort_dir: {root}/out\nfile: '${{cohort_dir}}/x'\nstages: [a]"
+        return done_mark(pipeline_of(root, text), "a", root / "out/.logs")
+
+    assert mark(tmp_path / "here").settings == mark(tmp_path / "else where").settings
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from ..settings.folders import populate_stage
+from ..settings.folders import INFERRED_STAGE_KEYS, populate_stage
 from ..work.files import publish
 from ..work.provenance import is_as_recorded, record_path
 from .pipeline import Pipeline
@@ -62,33 +62,49 @@ class DoneMark:
 def done_mark(pipeline: Pipeline, stage: str, log_dir: Path) -> DoneMark:
     """The mark of a stage of a pipeline."""
     settings = settings_digest(pipeline, log_dir, stage)
-    return DoneMark(log_dir / f"{stage}.done", stage, settings, _folders(pipeline, stage))
+    writes_to = _folders(pipeline, stage, "reducer_output_dir", "output_dir")
+    return DoneMark(log_dir / f"{stage}.done", stage, settings, writes_to)
 
 
 def settings_digest(pipeline: Pipeline, log_dir: Path, stage: str | None = None) -> str:
-    """A short text that differs where settings differ that a stage may look at, or any stage."""
-    content = OmegaConf.to_container(pipeline.cfg, resolve=False)
-    assert isinstance(content, dict)
-    settings: dict[Any, Any] = {key: value for key, value in content.items() if key not in _NO_SETTINGS}
-    for key in ("input_dir", "cohort_dir"):  # a tree that was moved as a whole is the same
-        settings[key] = os.path.relpath(pipeline.value(key), log_dir) if pipeline.value(key) else None
-    blocks = pipeline.cfg.get("stage_configs") or {}
+    """A text that differs where settings differ that a stage may look at, or any stage, or where it reads and writes.
+
+    NOTE: of values, not of what stands for them: an environment variable may have another value now. It is one digest
+    of all settings, so that it gives away none of them.
+    """
+    settings = {str(key): _resolved(pipeline.cfg, key) for key in pipeline.cfg if key not in _NO_SETTINGS}
     for name in [stage] if stage else pipeline.stage_names:
-        settings[f"stage_configs.{name}"] = pipeline.block(name)
-        with suppress(Exception):  # of a key that is not set, which is for the stage to say
-            settings[f"stage_configs.{name}"] = OmegaConf.to_container(blocks[name], resolve=True)
-    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        block = _resolved(pipeline.cfg.stage_configs, name) if pipeline.block(name) else {}
+        settings[f"stage_configs.{name}"] = {"block": block, "inferred": _inferred(pipeline, name)}
+    text = json.dumps(settings, sort_keys=True, default=str)
+    folders = {str(folder) for key in ("input_dir", "cohort_dir") if (folder := pipeline.value(key))}
+    for folder in sorted(folders, key=len, reverse=True):  # a tree that was moved as a whole is the same
+        text = text.replace(json.dumps(folder)[1:-1], os.path.relpath(folder, log_dir))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _folders(pipeline: Pipeline, stage: str) -> tuple[Path, ...]:
+def _resolved(cfg: DictConfig, key: Any) -> Any:
+    """What a key holds; as it is written, where it cannot be resolved, which is for the stage to say that needs it."""
+    with suppress(Exception):
+        value = cfg[key]
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    written = OmegaConf.to_container(cfg, resolve=False)
+    return written[key] if isinstance(written, dict) else None
+
+
+def _inferred(pipeline: Pipeline, stage: str) -> dict[str, Any]:
+    """Where a stage reads and writes, by its place in the list of stages; empty where that cannot be told."""
     with suppress(Exception):  # of a key that is not set, or of another stage, which is not for us to say
         blocks = pipeline.cfg.get("stage_configs") or {}
-        filled = populate_stage(
-            stage, pipeline.value("input_dir"), pipeline.value("cohort_dir"), pipeline.stages, blocks
-        )
-        found = [filled["reducer_output_dir"], filled["output_dir"]]
-        return tuple(dict.fromkeys(Path(folder) for folder in found if folder))
-    return ()
+        folders = pipeline.value("input_dir"), pipeline.value("cohort_dir")
+        filled = populate_stage(stage, *folders, pipeline.stages, blocks)
+        return {key: filled[key] for key in sorted(INFERRED_STAGE_KEYS) if key in filled}
+    return {}
+
+
+def _folders(pipeline: Pipeline, stage: str, *keys: str) -> tuple[Path, ...]:
+    inferred = _inferred(pipeline, stage)
+    return tuple(dict.fromkeys(Path(folder) for key in keys if (folder := inferred.get(key))))
 
 
 @dataclass(frozen=True)
