@@ -166,6 +166,35 @@ def test_a_failure_under_do_overwrite_leaves_no_old_done_file(folder):
     assert done_files(folder) == []
 
 
+def test_an_interrupted_overwriting_run_goes_on_as_one_also_without_the_flag(folder):
+    succeeds("pipeline_config_fp=pipe.yaml")
+    Path("a.fails").touch()
+    assert run("pipeline_config_fp=pipe.yaml", "do_overwrite=True").returncode == 1
+    Path("a.fails").unlink()
+    Path("calls.jsonl").unlink()
+    refused = run("pipeline_config_fp=pipe.yaml", "n=2")
+    assert refused.returncode == 1
+    assert "A run with do_overwrite=True was interrupted, and the settings have changed since." in refused.stderr
+    Path("b.fails").touch()
+    assert run("pipeline_config_fp=pipe.yaml").returncode == 1
+    Path("b.fails").unlink()
+    done = succeeds("pipeline_config_fp=pipe.yaml")
+    assert "Resuming an interrupted run with do_overwrite." in done.stdout
+    assert called() == ["a", "b", "b"]
+    assert all("++do_overwrite=True" in arguments for arguments in calls().values())
+    succeeds("pipeline_config_fp=pipe.yaml", "n=2")
+    assert "++do_overwrite=True" not in calls()["a"]
+
+
+def test_outputs_of_an_interrupted_overwriting_run_can_be_kept(folder):
+    Path("a.fails").touch()
+    assert run("pipeline_config_fp=pipe.yaml", "do_overwrite=True").returncode == 1
+    Path("a.fails").unlink()
+    succeeds("pipeline_config_fp=pipe.yaml", "++keep_existing=True")
+    assert "++do_overwrite=True" not in calls()["b"]
+    assert not (folder / "out/.logs/.overwriting").exists()
+
+
 def test_other_overrides_reach_the_composition_and_every_stage_as_they_were_typed(folder):
     given = ["n=3", "+stage_configs.a.x='it\\'s ${n}, b'", f"cohort_dir='{folder}/other'", "~input_dir"]
     succeeds("pipeline_config_fp=pipe.yaml", *given)

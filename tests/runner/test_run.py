@@ -389,8 +389,12 @@ def test_a_stage_that_reads_from_another_one_than_before_is_not_done(tmp_path, s
 
 @pytest.mark.parametrize(
     "key",
-    ["event_conversion_config_fp: ${oc.env:A_SETTING}", "seed: ${oc.decode:${oc.env:A_SETTING}}"]
-    + ["etl_metadata: {dataset_name: 'the ${oc.env:A_SETTING}'}", "stage_configs: {a: {x: '${oc.env:A_SETTING}'}}"],
+    [
+        "event_conversion_config_fp: ${oc.env:A_SETTING}",
+        "seed: ${oc.decode:${oc.env:A_SETTING}}",
+        "etl_metadata: {dataset_name: 'the ${oc.env:A_SETTING}'}",
+        "stage_configs: {a: {x: '${oc.env:A_SETTING}'}}",
+    ],
 )
 def test_another_value_of_an_environment_variable_is_another_setting(tmp_path, monkeypatch, key):
     def mark(value: str) -> DoneMark:

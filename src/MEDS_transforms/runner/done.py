@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from ..errors import OutputsExistError
 from ..settings.folders import INFERRED_STAGE_KEYS, populate_stage
 from ..work.files import publish
 from ..work.provenance import is_as_recorded, record_path
@@ -109,26 +110,46 @@ def _folders(pipeline: Pipeline, stage: str, *keys: str) -> tuple[Path, ...]:
 
 @dataclass(frozen=True)
 class Overwriting:
-    """The note that a run with `do_overwrite` is under way, so that the same command resumes it."""
+    """The note that a run with `do_overwrite` is under way, so that the next run resumes it."""
 
     log_dir: Path
-    settings: str
 
     @property
     def path(self) -> Path:
         """The file of the note; it holds the settings."""
         return self.log_dir / OVERWRITING
 
-    def begin(self, marks: Sequence[DoneMark]) -> bool:
+    def resumed(self, pipeline: Pipeline) -> Pipeline:
+        """The pipeline, with `do_overwrite` where a run with it was interrupted and neither way on is chosen.
+
+        Raises:
+            FileExistsError: the settings have changed since.
+        """
+        if (settings := self._noted()) is None or pipeline.flag("do_overwrite") or pipeline.flag("keep_existing"):
+            return pipeline
+        if settings != settings_digest(pipeline, self.log_dir):
+            raise OutputsExistError(
+                f"{self.log_dir}: A run with do_overwrite=True was interrupted, and the settings have changed since. "
+                "Two ways on: do_overwrite=True makes all outputs again; keep_existing=True keeps what is there and "
+                "makes only what is missing."
+            )
+        return pipeline.overwriting()
+
+    def begin(self, pipeline: Pipeline, marks: Sequence[DoneMark]) -> bool:
         """Begins to overwrite: no stage is done any more. False where an interrupted run resumes."""
-        with suppress(OSError):
-            if self.path.read_text(encoding="utf-8") == self.settings:
-                return False
+        settings = settings_digest(pipeline, self.log_dir)
+        if self._noted() == settings:
+            return False
         for path in (*(mark.path for mark in marks), self.log_dir / ALL_DONE):
             path.unlink(missing_ok=True)
-        publish(self.path, lambda scratch: scratch.write_text(self.settings, encoding="utf-8"))
+        publish(self.path, lambda scratch: scratch.write_text(settings, encoding="utf-8"))
         return True
 
     def end(self) -> None:
         """All stages are done."""
         self.path.unlink(missing_ok=True)
+
+    def _noted(self) -> str | None:
+        with suppress(OSError):
+            return self.path.read_text(encoding="utf-8")
+        return None

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,13 @@ class Pipeline:
         cfg.stage = stage
         config: DictConfig = cfg
         return config
+
+    def overwriting(self) -> "Pipeline":
+        """The same pipeline with `do_overwrite`."""
+        cfg = self.cfg.copy()
+        with open_dict(cfg):
+            cfg["do_overwrite"] = True
+        return replace(self, cfg=cfg, overrides=[*self.overrides, "++do_overwrite=True"])
 
     def script(self, stage: str) -> Any:
         """The entry `_script` of a stage's block, resolved; None where there is none."""

@@ -33,7 +33,7 @@ from ..work.environment import JOURNAL, RESUMING, RUN
 from ..work.files import publish, try_lock
 from ..work.provenance import read_record, recorded_stages
 from .checks import stage_problems
-from .done import ALL_DONE, Overwriting, settings_digest
+from .done import ALL_DONE, Overwriting
 from .pipeline import Pipeline, load_pipeline
 from .plan import StageRun, plan, serial_workers, unknown_keys
 from .processes import Children
@@ -99,7 +99,8 @@ def run(cfg: DictConfig) -> None:
 
 def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
     log_dir = Path(cfg.log_dir)
-    pipeline = _pipeline(cfg)
+    overwriting = Overwriting(log_dir)
+    pipeline = overwriting.resumed(_pipeline(cfg))
     _composed.cache_clear()  # the files may be others when the next run begins in this process
     stage_runners = read_stage_runners(cfg)
     runs = plan(pipeline, stage_runners, log_dir, flag(cfg, "do_profile"), look=stage_problems)
@@ -107,8 +108,7 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
         unknown_keys(pipeline) + stage_runners.unknown_keys(pipeline.stage_names) + serial_workers(pipeline, runs)
     )
     _warn(warnings)
-    overwriting = Overwriting(log_dir, settings_digest(pipeline, log_dir))
-    if pipeline.flag("do_overwrite") and not overwriting.begin([stage.done for stage in runs]):
+    if pipeline.flag("do_overwrite") and not overwriting.begin(pipeline, [stage.done for stage in runs]):
         logger.info("Resuming an interrupted run with do_overwrite.")
     children = Children()
     with children.ended_by_signals(), open_screen() as screen:
