@@ -166,7 +166,8 @@ def test_a_failure_under_do_overwrite_leaves_no_old_done_file(folder):
     assert done_files(folder) == []
 
 
-def test_an_interrupted_overwriting_run_goes_on_as_one_also_without_the_flag(folder):
+@pytest.mark.usefixtures("folder")
+def test_an_interrupted_overwriting_run_goes_on_as_one_also_without_the_flag():
     succeeds("pipeline_config_fp=pipe.yaml")
     Path("a.fails").touch()
     assert run("pipeline_config_fp=pipe.yaml", "do_overwrite=True").returncode == 1
@@ -313,6 +314,89 @@ def test_metadata_comes_along_where_the_cohort_has_none(folder):
         "subject_splits.parquet": "input's subject_splits.parquet",
         "codes.parquet": "input's codes.parquet",
     }
+
+
+def test_copied_metadata_follow_their_source_and_are_mended(folder):
+    source, copy = folder / "in/metadata/codes.parquet", folder / "out/metadata/codes.parquet"
+    source.parent.mkdir(parents=True)
+    for content in ("first", "second"):
+        source.write_text(content)
+        succeeds("pipeline_config_fp=pipe.yaml")
+        assert copy.read_text() == content
+    copy.write_text("damaged")
+    assert "has changed since it was copied" in succeeds("pipeline_config_fp=pipe.yaml").stdout
+    assert copy.read_text() == "second"
+
+
+def test_metadata_that_the_runner_did_not_copy_stay_unless_they_may_be_overwritten(folder):
+    source, own = folder / "in/metadata/codes.parquet", folder / "out/metadata/codes.parquet"
+    for path in (source, own):
+        path.parent.mkdir(parents=True)
+        path.write_text(str(path))
+    for _ in range(2):
+        assert "no copy that the runner made" in succeeds("pipeline_config_fp=pipe.yaml").stdout
+        assert own.read_text() == str(own)
+    succeeds("pipeline_config_fp=pipe.yaml", "do_overwrite=True")
+    assert own.read_text() == str(source)
+
+
+WRITES = """
+import sys
+from pathlib import Path
+folder = Path("out/{folder}")
+folder.mkdir(parents=True, exist_ok=True)
+(folder / "{name}").write_text("by {stage}")
+"""
+
+
+@pytest.fixture
+def own_stages(folder) -> Path:
+    """Three scripts that know nothing of records: data, code metadata (where the runner copies to, too), data."""
+    pipeline = json.loads((folder / "pipe.yaml").read_text())
+    outputs = {"a": ("a", "0.parquet"), "b": ("metadata", "codes.parquet"), "c": ("data", "0.parquet")}
+    for stage, (out, name) in outputs.items():
+        script = SCRIPT + WRITES.format(folder=out, name=name, stage=stage)
+        (folder / f"{stage}.py").write_text(script)
+        pipeline["stage_configs"][stage] = {"_script": f"'{sys.executable}' '{folder / stage}.py'"}
+    pipeline["stage_configs"]["b"]["is_metadata"] = True
+    (folder / "pipe.yaml").write_text(json.dumps(pipeline | {"stages": ["a", "b", "c"]}))
+    for name in ("data/0.parquet", "metadata/codes.parquet", "metadata/dataset.json"):
+        (folder / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "in" / name).write_text("input")
+    succeeds("pipeline_config_fp=pipe.yaml")
+    succeeds("pipeline_config_fp=pipe.yaml")
+    assert called() == ["a", "b", "c"]
+    Path("calls.jsonl").unlink()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changed", "content", "again"),
+    [
+        ("in/data/0.parquet", "another", ["a"]),
+        ("in/data/1.parquet", "more", ["a"]),
+        ("in/metadata/dataset.json", "another", ["a", "b"]),
+        ("out/a/0.parquet", None, ["a"]),
+        ("out/a/0.parquet", "damaged", ["a"]),
+        ("out/a/1.parquet", "more", ["b", "c"]),
+        ("out/metadata/codes.parquet", None, ["b"]),
+        ("out/metadata/dataset.json", None, []),
+        ("out/data/0.parquet", None, ["c"]),
+    ],
+)
+def test_what_an_own_stage_read_and_made_is_looked_at(own_stages, changed, content, again):
+    path = own_stages / changed
+    path.unlink(missing_ok=True)
+    if content:
+        path.write_text(content)
+    succeeds("pipeline_config_fp=pipe.yaml")
+    assert called() == again
+    assert (own_stages / "out/metadata/codes.parquet").read_text() == "by b"
+    assert (own_stages / "out/metadata/dataset.json").read_text() == (
+        own_stages / "in/metadata/dataset.json"
+    ).read_text()
+    succeeds("pipeline_config_fp=pipe.yaml")
+    assert called() == again
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])

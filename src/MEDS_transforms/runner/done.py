@@ -13,8 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..errors import OutputsExistError
 from ..settings.folders import INFERRED_STAGE_KEYS, populate_stage
-from ..work.files import publish
-from ..work.provenance import is_as_recorded, record_path
+from ..work.files import files_below, publish
+from ..work.fingerprints import Fingerprint, fingerprint_or_none
+from ..work.provenance import is_as_recorded, read_record, record_path, recorded_stages
+from .metadata_files import absolute, copies_noted
 from .pipeline import Pipeline
 
 ALL_DONE = "_all_stages.done"
@@ -28,6 +30,9 @@ _NO_SETTINGS |= {"keep_existing", "description", "hydra", "stages"}
 class DoneMark:
     """The file `<stage>.done` that says that a stage is done, with which settings, and where its record is.
 
+    Of a stage that leaves no record, a script of the user's say, the mark itself says which files were in the folders
+    that the stage reads, and which it has left in those it writes to.
+
     A stage that is not done for sure is run: its script looks closely, and does only what is missing, or says what has
     changed.
     """
@@ -36,35 +41,73 @@ class DoneMark:
     stage: str
     settings: str = ""
     folders: tuple[Path, ...] = ()
-    """Where the stage may have left its record; none where that cannot be told."""
+    """Where the stage writes, and may have left its record; none where that cannot be told."""
+    reads: tuple[Path, ...] = ()
 
     def is_set(self) -> bool:
         """Whether the stage was done with these settings, and all it read and wrote is as it was then."""
-        try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        content = self._content()
+        if content.get("settings") != self.settings or content.get("folders") != [*map(self._name, self.folders)]:
             return False
-        if not isinstance(content, dict) or content.get("settings") != self.settings:
-            return False
-        if content.get("folders") != self._names(self.folders):
-            return False
-        return all(is_as_recorded(self.path.parent / name, self.stage) for name in content.get("records", []))
+        if records := content.get("records"):
+            return all(is_as_recorded(self.path.parent / name, self.stage) for name in records)
+        made = content.get("made", {}).items()
+        return content.get("read") == self._files(self.reads) and all(
+            fingerprint_or_none(self.path.parent / name) == Fingerprint(*file) for name, file in made
+        )
 
     def set(self) -> None:
         """Marks the stage done."""
         records = [folder for folder in self.folders if record_path(folder, self.stage).is_file()]
-        content = {"settings": self.settings, "folders": self._names(self.folders), "records": self._names(records)}
-        publish(self.path, lambda scratch: scratch.write_text(json.dumps(content), encoding="utf-8"))
+        content: dict[str, Any] = {"settings": self.settings, "folders": self.folders, "records": records}
+        if not records:
+            content |= {"read": self._files(self.reads), "made": self._files(self.folders, recorded=False)}
+        text = json.dumps(content, default=self._name)
+        publish(self.path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
 
-    def _names(self, folders: Sequence[Path]) -> list[str]:
-        return [os.path.relpath(folder, self.path.parent) for folder in folders]
+    def made(self) -> list[Path]:
+        """The files that a stage without a record has made."""
+        return [absolute(self.path.parent / name) for name in self._content().get("made", ())]
+
+    def _content(self) -> dict[str, Any]:
+        with suppress(OSError, ValueError):
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+            return content if isinstance(content, dict) else {}
+        return {}
+
+    def _files(self, folders: Sequence[Path], recorded: bool = True) -> dict[str, list[Any]]:
+        """The files in folders with size and checksum, but for what the runner copied there after all stages.
+
+        Args:
+            folders: the folders, without what of others that the stage writes to lies in them.
+            recorded: whether files count that a stage has recorded, another one then.
+        """
+        copies = copies_noted(self.path.parent)
+        left_out = set() if recorded else {path for folder in folders for path in recorded_files(folder)}
+        files = {}
+        for folder in folders:
+            for path in map(absolute, files_below(folder, set(self.folders) - {folder})):
+                found = fingerprint_or_none(path)
+                if found and path not in left_out and copies.get(path) != found:
+                    files[self._name(path)] = [*found]
+        return files
+
+    def _name(self, path: Path) -> str:
+        return os.path.relpath(path, self.path.parent)
+
+
+def recorded_files(folder: Path) -> set[Path]:
+    """The files that stages have recorded as theirs in a folder."""
+    records = (read_record(folder, stage) for stage in recorded_stages(folder))
+    return {absolute(folder / name) for record in records if record for name in record.files}
 
 
 def done_mark(pipeline: Pipeline, stage: str, log_dir: Path) -> DoneMark:
     """The mark of a stage of a pipeline."""
     settings = settings_digest(pipeline, log_dir, stage)
     writes_to = _folders(pipeline, stage, "reducer_output_dir", "output_dir")
-    return DoneMark(log_dir / f"{stage}.done", stage, settings, writes_to)
+    reads = _folders(pipeline, stage, "data_input_dir", "metadata_input_dir")
+    return DoneMark(log_dir / f"{stage}.done", stage, settings, writes_to, reads)
 
 
 def settings_digest(pipeline: Pipeline, log_dir: Path, stage: str | None = None) -> str:

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Container, Sequence
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,14 @@ from ..cli.process import begun
 from ..cli.threads import limit_threads, share_cores
 from ..errors import InputError, StageError, counted, explain
 from ..settings.keys import flag
-from ..settings.layout import CODES_FILE, DATASET_FILE, METADATA_DIR, SPLITS_FILE
+from ..settings.layout import METADATA_DIR
 from ..settings.packaged import RUNNER_CONFIG_YAML
 from ..settings.secrets import variables_in
 from ..work.environment import JOURNAL, RESUMING, RUN
 from ..work.files import publish, try_lock
-from ..work.provenance import read_record, recorded_stages
 from .checks import stage_problems
-from .done import ALL_DONE, Overwriting
+from .done import ALL_DONE, Overwriting, recorded_files
+from .metadata_files import bring_along
 from .pipeline import Pipeline, load_pipeline
 from .plan import StageRun, plan, serial_workers, unknown_keys
 from .processes import Children
@@ -47,8 +47,6 @@ logger = logging.getLogger(__name__)
 
 RUNNER_LOCK = ".runner.lock"
 """In `log_dir`; held by the runner as long as it lives, since two would take each other's notes for theirs."""
-BROUGHT_ALONG = (DATASET_FILE, SPLITS_FILE, CODES_FILE)
-"""Files of the input's `metadata/` that a pre-processed cohort needs as well."""
 
 
 def main(cfg: DictConfig | None = None) -> None:
@@ -122,7 +120,7 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
             shown = without_secrets(shlex.join(command), cfg.get("_stage_runners"), pipeline.cfg.get("stage_configs"))
             logger.info(f"Stage {number} of {len(runs)}, {stage.name}{times}: {shown}")
             _run_stage(stage, pipeline, children, screen, log, log_fp)
-    _bring_along(pipeline)
+    _bring_along(pipeline, runs, log_dir)
     publish(log_dir / ALL_DONE, Path.touch)
     overwriting.end()
     logger.info("The stage is done." if len(runs) == 1 else f"All {len(runs)} stages are done.")
@@ -260,20 +258,11 @@ def stage_log_dir(pipeline: Pipeline, stage: str) -> str | None:
     return None
 
 
-def _bring_along(pipeline: Pipeline) -> None:
-    """Copies what a pre-processed cohort needs of its input's metadata and has not made itself."""
+def _bring_along(pipeline: Pipeline, runs: Sequence[StageRun], log_dir: Path) -> None:
     input_dir, cohort_dir = pipeline.value("input_dir"), pipeline.value("cohort_dir")
-    if not input_dir or not cohort_dir:
-        return
-    metadata_dir = Path(cohort_dir) / METADATA_DIR
-    records = (read_record(metadata_dir, stage) for stage in recorded_stages(metadata_dir))
-    made = {name for record in records if record for name in record.files}
-    for name in BROUGHT_ALONG:
-        source, target = Path(input_dir) / METADATA_DIR / name, metadata_dir / name
-        is_replaced = target.exists() and pipeline.flag("do_overwrite") and name not in made
-        if source.is_file() and (is_replaced or not target.exists()):
-            publish(target, partial(shutil.copyfile, source))
-            logger.info(f"Copied {source} to {target}.")
+    if input_dir and cohort_dir:
+        made = {path for stage in runs for path in stage.done.made()} | recorded_files(Path(cohort_dir) / METADATA_DIR)
+        bring_along(Path(input_dir), Path(cohort_dir), log_dir, made, pipeline.flag("do_overwrite"))
 
 
 def _warn(messages: Sequence[str]) -> None:
