@@ -438,13 +438,21 @@ def test_the_message_about_lost_work_says_what_is_missing_and_why():
         {"/out/c": ["worse", "bad\nx"]},
     )
     message = failure_message("a", Failure(1, 2, work), None, Path("/out/.logs/runner.log"))
-    assert "exit status 1, also after 2 retries. 3 of 4 outputs are missing:" in message
+    assert "also after 2 retries. 3 of 4 outputs are missing; no worker started 1 of them:" in message
     lines = [line for line in message.splitlines() if line.startswith("  - ")]
     assert lines == [
         "  - /out/c: bad …",
         "  - /out/b: its worker was lost (process 7 on n1)",
-        "  - /out/a: no worker started it",
     ]
+
+
+def test_outputs_that_were_not_started_are_counted_but_not_listed():
+    work = Work({f"/out/{n}" for n in range(5)}, set(), {}, {"/out/3": ["3 is bad"]})
+    assert Failure(1, 0, work).account() == (
+        "5 of 5 outputs are missing; no worker started 4 of them:\n  - /out/3: 3 is bad"
+    )
+    assert Failure(1, 0, work).account({"3 is bad"}) == "5 of 5 outputs are missing; no worker started 4 of them."
+    assert Failure(1, 0, Work({"/out/1", "/out/2"})).account() == "2 of 2 outputs are missing; no worker started them."
 
 
 def test_an_error_in_the_output_of_the_stage_is_not_said_again():

@@ -39,17 +39,20 @@ class Failure:
     def account(self, shown_errors: Container[str] = ()) -> str:
         """What is missing and why, a line each; empty where the workers noted nothing.
 
+        Of outputs that no worker started there is just the number: the others tell why.
+
         `shown_errors` are the first lines of the errors that the stage's output holds: these are not repeated.
         """
         if not (missing := self.work.missing):
             return ""
-        causes = {unit: self.work.failed.get(unit, [""])[-1].partition("\n")[0] for unit in missing}
-        new = [unit for unit, cause in causes.items() if cause not in shown_errors]
-        # Those first of which something is known.
-        known = sorted(new, key=lambda unit: (unit not in self.work.failed, unit not in self.work.begun, unit))
-        lines = [f"{_missing_of_all(self.work)}{':' if new else '.'}"]
-        lines += [f"{unit}: {self.work.why(unit)}" for unit in known[:_NAMED]]
-        lines += [f"and {len(known) - _NAMED} more"] if len(known) > _NAMED else []
+        failed, lost = _known(self.work)
+        new = [unit for unit in failed if self.work.failed[unit][-1].partition("\n")[0] not in shown_errors] + lost
+        not_started = len(missing) - len(failed) - len(lost)
+        of_them = "them" if not_started == len(missing) else f"{not_started} of them"
+        besides = f"; no worker started {of_them}" if not_started else ""
+        lines = [f"{_missing_of_all(self.work)}{besides}{':' if new else '.'}"]
+        lines += [f"{unit}: {self.work.why(unit)}" for unit in new[:_NAMED]]
+        lines += [f"and {len(new) - _NAMED} more"] if len(new) > _NAMED else []
         return ITEM.join(lines)
 
 
@@ -101,6 +104,12 @@ def _unheld(journal: Path, stage: str, stop_if_told: Callable[[], None]) -> list
         time.sleep(_PAUSE)
 
 
+def _known(work: Work) -> tuple[list[str], list[str]]:
+    """The missing units that have failed, and those whose workers were lost."""
+    started = [unit for unit in work.missing if unit in work.begun and unit not in work.failed]
+    return [unit for unit in work.missing if unit in work.failed], started
+
+
 def _missing_of_all(work: Work) -> str:
     n_missing = len(work.missing)
     return f"{n_missing} of {counted(len(work.planned), 'output')} {is_or_are(n_missing)} missing"
@@ -113,7 +122,8 @@ def _log_retry(stage: StageRun, status: int, work: Work, failures: int) -> None:
         left, again = "no worker started", "Running it again"
     retry = f" (retry {failures} of {stage.parallel.max_retries})" if status else ""
     logger.warning(f"Stage {stage.name} {_ending(status)}: {left}. {again}{retry}.")
-    for unit in work.missing[:_NAMED]:
+    failed, lost = _known(work)
+    for unit in [*failed, *lost][:_NAMED]:
         logger.warning(f"  {unit}: {work.why(unit)}")
 
 
