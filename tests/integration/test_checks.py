@@ -106,10 +106,13 @@ def test_external_splits(x):
 
 
 def test_what_may_be_meant_is_a_warning(x):
-    ran = extract(x, {**EVENT, "code": ["LAB", "test"], "numeric_val": "value"})
+    x.table("more.csv", "subject_id\n1\n")
+    ran = extract(x, {**EVENT, "code": ["LAB", "test"], "numeric_val": "value", "text": "col(test)"})
     assert ran.returncode == 0, ran.stderr
-    assert "did you mean 'numeric_value'" in ran.stdout
-    assert "write col(test)" in ran.stdout
+    for said in ("did you mean 'numeric_value'", "write col(test)", "write just that", "skipped: d_labs, more"):
+        assert ran.stdout.count(said) == 1, "once in a run, not by every stage that reads the file"
+    alone = x.script("shard_events", "do_overwrite=True")
+    assert "did you mean 'numeric_value'" in alone.stdout
 
 
 def test_a_good_one_has_no_warning(x):
@@ -147,6 +150,36 @@ def test_settings_of_every_stage(tmp_path):
     (tmp_path / "pipe.yaml").write_text(yaml.safe_dump(pipeline))
     ran = run(tmp_path)
     assert_nothing_ran(x, ran, *(said for _, said in SETTINGS.values()))
+
+
+def test_a_mistake_in_a_value_is_not_reported_again_by_the_check_of_the_stage(tmp_path):
+    x = Preprocessing(tmp_path)
+    wrong = {
+        "add_time_derived_measurements": {"age": 3},
+        "aggregate_code_metadata": {"aggregations": []},
+        "reorder_measurements": {"ordered_code_patterns": "B"},
+        "occlude_outliers": {},
+        "normalization": {"_match_revise": [{"_matcher": {"code": {"regex": "("}}}]},
+    }
+    pipeline = {
+        "defaults": ["_preprocess", "_self_"],
+        "input_dir": str(x.dataset),
+        "cohort_dir": str(x.cohort),
+        "code_modifiers": "unit",
+        "stages": [*wrong],
+        "stage_configs": wrong,
+    }
+    (tmp_path / "pipe.yaml").write_text(yaml.safe_dump(pipeline))
+    ran = run(tmp_path)
+    assert_nothing_ran(x, ran)
+    found = [line.removeprefix("  - ") for line in ran.stderr.splitlines() if line.startswith("  - ")]
+    assert [line.split()[0] for line in found] == [
+        "code_modifiers",
+        "stage_configs.add_time_derived_measurements.age",
+        "stage_configs.aggregate_code_metadata.aggregations",
+        "stage_configs.reorder_measurements.ordered_code_patterns",
+        "normalization:",
+    ]
 
 
 def test_a_pipeline_that_is_done_is_not_checked(x):

@@ -28,6 +28,7 @@ from ..work.environment import RESUMING
 from .boundary import give_up, hydra_script
 from .overrides import override_key, with_override
 from .process import begun
+from .repeats import leave_out_what_the_runner_warned_of
 from .threads import use_allotted_cpus
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ def stage_script(module: str, config: Path | None = None, stage: str | None = No
 def run_stage(module: str, cfg: DictConfig, script: str) -> None:
     """Runs one stage, by the script of this name: checks its keys, logs its beginning and its end."""
     started = time.monotonic()
+    leave_out_what_the_runner_warned_of()
     cfg = with_packaged_blocks(cfg)
     stage = cfg.stage
     warnings = unknown_stage_keys(stage, cfg.stage_configs.get(stage), script)

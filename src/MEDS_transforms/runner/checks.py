@@ -1,6 +1,7 @@
 """What the configuration alone shows to be wrong with the stages of a pipeline, before the first one runs."""
 
 import logging
+import re
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import ITEM, UserError, explain
+from ..settings.checks import check_block, check_pipeline
 from ..settings.declarations import script_stage
 from ..stages import PACKAGE, Stage, find_stage
 from .pipeline import Pipeline
@@ -22,10 +24,11 @@ def stage_problems(pipeline: Pipeline, runs: Sequence[StageRun]) -> list[str]:
     A stage's module may have a function `check(cfg)`, which raises what it finds wrong. It computes nothing and reads
     small files at most: the event conversion file, the headers of tables.
 
-    Stages that are done are passed over, unless they are to be done again.
+    Stages that are done are passed over, unless they are to be done again; so are those whose blocks have values that
+    are not allowed, and what is said of such a key of the whole pipeline: these are reported already.
     """
     again = pipeline.flag("do_overwrite")
-    messages, reported = [], set[str]()
+    messages, reported = [], {_key(message) for message in check_pipeline(pipeline.cfg)}
     for run in runs:
         if not again and run.done.is_set():
             continue
@@ -35,19 +38,24 @@ def stage_problems(pipeline: Pipeline, runs: Sequence[StageRun]) -> list[str]:
 
 
 def _unreported(message: str, reported: set[str]) -> str:
-    """A message without the items that other stages have reported, and which are noted; empty if none is left.
+    """A message without the items that are reported already, and which are noted; empty if none is left.
 
     Several stages read the event conversion file.
     """
     headline, *items = message.split(ITEM)
-    new = [item for item in items or [headline] if item not in reported]
+    new = [item for item in items or [headline] if not {item, _key(item)} & reported]
     reported.update(new)
     return ITEM.join([headline, *new] if items else new) if new else ""
 
 
+def _key(message: str) -> str:
+    """The key that a message about a value begins with."""
+    return re.split(r"[ .\[]", message, maxsplit=1)[0]
+
+
 def _problem(pipeline: Pipeline, run: StageRun) -> str | None:
     stage = stage_of(run.program)
-    if stage is None:
+    if stage is None or check_block(run.name, pipeline.block(run.name), stage.name):
         return None
     try:
         if check := getattr(import_module(stage.module), "check", None):

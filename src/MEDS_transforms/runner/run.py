@@ -10,7 +10,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -23,13 +23,14 @@ from ..cli.boundary import ERROR_PREFIX, give_up, hydra_script
 from ..cli.command_line import mistake, understood, unreadable
 from ..cli.overrides import override_key, quoted, split_overrides
 from ..cli.process import begun
+from ..cli.repeats import without_repeats
 from ..cli.threads import limit_threads, share_cores
 from ..errors import InputError, StageError, counted, explain
 from ..settings.keys import flag
 from ..settings.layout import METADATA_DIR
 from ..settings.packaged import RUNNER_CONFIG_YAML
 from ..settings.secrets import variables_in
-from ..work.environment import JOURNAL, RESUMING, RUN
+from ..work.environment import JOURNAL, RESUMING, RUN, WARNED
 from ..work.files import publish, try_lock
 from .checks import stage_problems
 from .done import ALL_DONE, Overwriting, recorded_files
@@ -101,7 +102,8 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
     pipeline = overwriting.resumed(_pipeline(cfg))
     _composed.cache_clear()  # the files may be others when the next run begins in this process
     stage_runners = read_stage_runners(cfg)
-    runs = plan(pipeline, stage_runners, log_dir, flag(cfg, "do_profile"), look=stage_problems)
+    with without_repeats() as warned:
+        runs = plan(pipeline, stage_runners, log_dir, flag(cfg, "do_profile"), look=stage_problems)
     warnings = (
         unknown_keys(pipeline) + stage_runners.unknown_keys(pipeline.stage_names) + serial_workers(pipeline, runs)
     )
@@ -119,7 +121,7 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
             times = f" ({len(others) + 1} processes)" if others else ""
             shown = without_secrets(shlex.join(command), cfg.get("_stage_runners"), pipeline.cfg.get("stage_configs"))
             logger.info(f"Stage {number} of {len(runs)}, {stage.name}{times}: {shown}")
-            _run_stage(stage, pipeline, children, screen, log, log_fp)
+            _run_stage(stage, pipeline, children, screen, log, log_fp, warned)
     _bring_along(pipeline, runs, log_dir)
     publish(log_dir / ALL_DONE, Path.touch)
     overwriting.end()
@@ -175,7 +177,13 @@ def _written(cfg: DictConfig, key: str) -> Any:
 
 
 def _run_stage(
-    stage: StageRun, pipeline: Pipeline, children: Children, screen: Screen, log: Sink, log_fp: Path
+    stage: StageRun,
+    pipeline: Pipeline,
+    children: Children,
+    screen: Screen,
+    log: Sink,
+    log_fp: Path,
+    warned: Iterable[str],
 ) -> None:
     """Runs one stage and marks it done.
 
@@ -186,7 +194,7 @@ def _run_stage(
     start = time.monotonic()
     journal = stage.done.path.with_suffix(".journal").absolute()
     shutil.rmtree(journal, ignore_errors=True)
-    environ = stage_environment(journal)
+    environ = stage_environment(journal, warned)
     shown_errors: set[str] = set()
 
     def note_shown_error(line: str) -> None:
@@ -222,14 +230,18 @@ def _run_stage(
     logger.info(f"Stage {stage.name} took {time.monotonic() - start:.1f} s.")
 
 
-def stage_environment(journal: Path) -> dict[str, str]:
-    """The environment of a stage's processes, in which the workers of all its attempts are one run."""
+def stage_environment(journal: Path, warned: Iterable[str] = ()) -> dict[str, str]:
+    """The environment of a stage's processes, in which the workers of all its attempts are one run.
+
+    `warned` are digests of warnings that are logged already.
+    """
     return {
         **os.environ,
         "PYTHONUNBUFFERED": "1",
         RESUMING: "1",
         RUN: secrets.token_hex(8),
         JOURNAL: str(journal),
+        WARNED: " ".join(warned),
     }
 
 
