@@ -18,7 +18,8 @@ from MEDS_transforms.runner.pipeline import PACKAGED_CONFIGS, Pipeline, load_pip
 from MEDS_transforms.runner.plan import StageRun, Surroundings, plan, program_path, serial_workers, unknown_keys
 from MEDS_transforms.runner.processes import Children, copy_lines
 from MEDS_transforms.runner.retries import Failure
-from MEDS_transforms.runner.run import failure_message, stage_log_dir, without_secrets
+from MEDS_transforms.runner.secrets import without_secrets
+from MEDS_transforms.runner.stage_process import failure_message, stage_log_dir
 from MEDS_transforms.runner.stage_runners import StageRunners
 from MEDS_transforms.work.journal import Work
 

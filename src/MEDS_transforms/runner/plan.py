@@ -100,22 +100,33 @@ def plan(
     flags = {key: _flag(pipeline, key, problems) for key in ("strict", "do_overwrite")}
     if flags["strict"]:
         problems.found += unknown_keys(pipeline) + stage_runners.unknown_keys(stages)
-    profiling = [f"++hydra.callbacks.profiler._target_={PROFILER}"] if do_profile else []
+    added = [f"++hydra.callbacks.profiler._target_={PROFILER}"] if do_profile else []
     if do_profile and not here.is_installed("hydra_profiler"):
         problems.add("do_profile: the package hydra-profiler is not installed: pip install hydra-profiler")
-    runs = []
-    for stage in stages:
-        script = _script_words(pipeline, stage_runners, stage, here, problems)
-        program = [*script, f"--config-dir={pipeline.config_fp.parent}", f"--config-name={pipeline.config_fp.stem}"]
-        own = [searchpath_override(pipeline.searchpath), f"stage={hydra_value(stage)}"]
-        parallel = stage_runners.parallel(stage, problems)
-        overrides = [*own, *profiling, *pipeline.overrides]
-        runs.append(StageRun(stage, program, overrides, done_mark(pipeline, stage, log_dir), parallel))
+    added += pipeline.overrides
+    runs = [_stage_run(pipeline, stage_runners, stage, log_dir, added, here, problems) for stage in stages]
     problems.found += _launcher_problems(pipeline, runs, stage_runners.name, here)
     if look is not None:
         problems.found += look(pipeline, runs)
     problems.raise_if_any()
     return runs
+
+
+def _stage_run(
+    pipeline: Pipeline,
+    stage_runners: StageRunners,
+    stage: str,
+    log_dir: Path,
+    overrides: Sequence[str],
+    here: Surroundings,
+    problems: Problems,
+) -> StageRun:
+    """How a stage is run, with overrides that every stage gets; problems are noted."""
+    script = _script_words(pipeline, stage_runners, stage, here, problems)
+    program = [*script, f"--config-dir={pipeline.config_fp.parent}", f"--config-name={pipeline.config_fp.stem}"]
+    own = [searchpath_override(pipeline.searchpath), f"stage={hydra_value(stage)}"]
+    parallel = stage_runners.parallel(stage, problems)
+    return StageRun(stage, program, [*own, *overrides], done_mark(pipeline, stage, log_dir), parallel)
 
 
 def _flag(pipeline: Pipeline, key: str, problems: Problems) -> bool:
