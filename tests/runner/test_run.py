@@ -388,6 +388,18 @@ def test_a_stage_that_reads_from_another_one_than_before_is_not_done(tmp_path, s
         assert run.done.is_set() == (before.get(name) == reads)
 
 
+def test_a_cohort_below_the_input_is_no_input(tmp_path):
+    text = f"input_dir: {tmp_path}\ncohort_dir: {tmp_path}/out\nstages: [a, b]"
+    pipeline = pipeline_of(tmp_path, f"{text}\nstage_configs: {{a: {{data_input_dir: '${{input_dir}}'}}}}")
+    mark = done_mark(pipeline, "a", tmp_path / "out/.logs")
+    for name, is_input in (("table.csv", True), ("out/a/0.parquet", False), ("out/data/0.parquet", False)):
+        mark.set()
+        assert mark.is_set()
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+        assert mark.is_set() != is_input
+
+
 @pytest.mark.parametrize(
     "key",
     [

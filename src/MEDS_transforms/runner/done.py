@@ -43,6 +43,8 @@ class DoneMark:
     folders: tuple[Path, ...] = ()
     """Where the stage writes, and may have left its record; none where that cannot be told."""
     reads: tuple[Path, ...] = ()
+    cohort_dir: Path = Path()
+    """What is below it is no input, where the stage reads a folder in which the whole cohort is."""
 
     def is_set(self) -> bool:
         """Whether the stage was done with these settings, and all it read and wrote is as it was then."""
@@ -79,14 +81,15 @@ class DoneMark:
         """The files in folders with size and checksum, but for what the runner copied there after all stages.
 
         Args:
-            folders: the folders, without what of others that the stage writes to lies in them.
+            folders: the folders, without the cohort, or others that the stage writes to, where these lie in them.
             recorded: whether files count that a stage has recorded, another one then.
         """
+        apart = {*map(absolute, [*self.folders, self.cohort_dir])}
         copies = copies_noted(self.path.parent)
         left_out = set() if recorded else {path for folder in folders for path in recorded_files(folder)}
         files = {}
-        for folder in folders:
-            for path in map(absolute, files_below(folder, set(self.folders) - {folder})):
+        for folder in map(absolute, folders):
+            for path in files_below(folder, apart):
                 found = fingerprint_or_none(path)
                 if found and path not in left_out and copies.get(path) != found:
                     files[self._name(path)] = [*found]
@@ -107,7 +110,9 @@ def done_mark(pipeline: Pipeline, stage: str, log_dir: Path) -> DoneMark:
     settings = settings_digest(pipeline, log_dir, stage)
     writes_to = _folders(pipeline, stage, "reducer_output_dir", "output_dir")
     reads = _folders(pipeline, stage, "data_input_dir", "metadata_input_dir")
-    return DoneMark(log_dir / f"{stage}.done", stage, settings, writes_to, reads)
+    return DoneMark(
+        log_dir / f"{stage}.done", stage, settings, writes_to, reads, Path(pipeline.value("cohort_dir") or "")
+    )
 
 
 def settings_digest(pipeline: Pipeline, log_dir: Path, stage: str | None = None) -> str:
