@@ -178,8 +178,8 @@ class Overwriting:
         if settings != settings_digest(pipeline, self.log_dir):
             raise OutputsExistError(
                 f"{self.log_dir}: A run with do_overwrite=True was interrupted, and the settings have changed since. "
-                "Two ways on: do_overwrite=True makes all outputs again; keep_existing=True keeps what is there and "
-                "makes only what is missing."
+                "Use do_overwrite=True to rebuild all outputs, or keep_existing=True to keep what is there and build "
+                "only what is missing."
             )
         return pipeline.overwriting()
 
