@@ -100,10 +100,9 @@ def plan(
     flags = {key: _flag(pipeline, key, problems) for key in ("strict", "do_overwrite")}
     if flags["strict"]:
         problems.found += unknown_keys(pipeline) + stage_runners.unknown_keys(stages)
-    added = [f"++hydra.callbacks.profiler._target_={PROFILER}"] if do_profile else []
+    added = [*([f"++hydra.callbacks.profiler._target_={PROFILER}"] if do_profile else []), *pipeline.overrides]
     if do_profile and not here.is_installed("hydra_profiler"):
         problems.add("do_profile: the package hydra-profiler is not installed: pip install hydra-profiler")
-    added += pipeline.overrides
     runs = [_stage_run(pipeline, stage_runners, stage, log_dir, added, here, problems) for stage in stages]
     problems.found += _launcher_problems(pipeline, runs, stage_runners.name, here)
     if look is not None:
