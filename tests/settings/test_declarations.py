@@ -135,5 +135,7 @@ def test_keys_of_a_pipeline():
         "seed",
         "worker",
     ]
+    [message] = check_pipeline({"input_dir": None, "event_conversion_config_fp": ""})
+    assert message.startswith("input_dir, event_conversion_config_fp are not set: ")
     assert check_pipeline({"seed": 1, "do_overwrite": "no", "code_modifiers": None, "stages": "???"}) == []
     assert all(key.meaning for key in pipeline_keys().values())

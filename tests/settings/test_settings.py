@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import MEDS_transforms
+from MEDS_transforms.errors import InputError
 from MEDS_transforms.runner.pipeline import load_pipeline
 from MEDS_transforms.settings.declarations import known_keys
 from MEDS_transforms.settings.folders import INFERRED_STAGE_KEYS, is_metadata_stage, populate_stage
@@ -148,6 +149,24 @@ def test_a_stage_that_is_not_listed_is_an_error_with_the_options():
 def test_stage_names_are_unique():
     with pytest.raises(ValueError, match=r"unique.*data1"):
         populate_stage("meta1", "in", "out", [*STAGES, "data1"], META)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"input_dir": None}, "input_dir is not set: "),
+        ({"input_dir": "", "cohort_dir": None}, "input_dir, cohort_dir are not set: "),
+        ({"stages": None}, "stages is not set: "),
+        ({"stages": "a"}, "stages must be a list of names, not 'a'. Write stages=[a]."),
+        ({"stage_configs": 3}, "stage_configs must be a block of keys for each stage, not 3."),
+        ({"stage_configs": {"b": 3}}, "stage_configs.b: must be a block of keys, not 3."),
+        ({"stage_configs": {"a": True}}, "stage_configs.a: must be a block of keys, not True."),
+    ],
+)
+def test_a_stage_is_not_filled_in_from_nothing(given, said):
+    good = {"input_dir": "in", "cohort_dir": "out", "stages": ["a", "b"], "stage_configs": {}}
+    with pytest.raises(InputError, match=re.escape(said)):
+        populate_stage("a", **{**good, **given})
 
 
 def test_the_given_blocks_are_left_as_they_are():

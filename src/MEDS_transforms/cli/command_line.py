@@ -93,10 +93,12 @@ def unreadable(argv: Sequence[str]) -> str | None:
             continue
         key, _, value = arg.partition("=")
         try:
-            is_sweep = parser.parse_override(arg).is_sweep_override()
+            override = parser.parse_override(arg)
         except HydraException:
             return _not_read(before, arg)
-        if is_sweep and not sweeps:
+        if arg.startswith("stage_configs=") and not isinstance(override.value(), str):
+            return f"{arg}: the blocks of stages are set key by key. Write stage_configs.STAGE.KEY=VALUE"
+        if override.is_sweep_override() and not sweeps:
             if key == "worker":
                 return f"{arg} stands for several workers: add --multirun.{_WORKERS}"
             as_list, as_text = shell_word(f"{key}=[{value}]"), shell_word(f"{key}={quoted(value)}")

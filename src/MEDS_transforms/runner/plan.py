@@ -106,7 +106,10 @@ def plan(
     runs = [_stage_run(pipeline, stage_runners, stage, log_dir, added, here, problems) for stage in stages]
     problems.found += _launcher_problems(pipeline, runs, stage_runners.name, here)
     if look is not None:
-        problems.found += look(pipeline, runs)
+        said = {problem.removesuffix(".") for problem in problems.found}
+        problems.found += [
+            message for message in look(pipeline, runs) if message.partition(": ")[2].removesuffix(".") not in said
+        ]
     problems.raise_if_any()
     return runs
 

@@ -165,7 +165,7 @@ def _from_pipeline(key: str, *, _root_: DictConfig) -> str:
     if key == "description" and not config_fp:
         return "No pipeline is given."
     value = _pipeline(_root_).value(key)
-    if value is None and key != "description":
+    if value in (None, "") and key != "description":
         raise InputError(f"The pipeline {config_fp} sets no {key}; add it to the file, or {key}=… to the command.")
     return str(value or "No description provided.")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from ..errors import InputError, WrongTypeError, nearest
+from ..errors import InputError, WrongTypeError, nearest, not_set
 from .declarations import MATCH_REVISE, Schema, block_schema, declaring_stage, is_free_form, pipeline_keys, stage_block
 from .keys import is_flag
 from .words import allowed
@@ -60,14 +60,13 @@ def checked_value(stage: str, block: Mapping[str, Any], key: str) -> Any:
 
 
 def check_pipeline(cfg: Mapping[str, Any]) -> list[str]:
-    """A message for every value of a pipeline's own keys (`seed`, `do_overwrite`, …) that its key does not allow.
-
-    Mandatory keys that are null are for those to report that need them.
-    """
+    """A message for every value of a pipeline's own keys (`seed`, `do_overwrite`, …) that its key does not allow."""
     keys = pipeline_keys()
     values = {name: value for name, value in _plain(cfg).items() if name in keys}
-    given = {name: value for name, value in values.items() if value is not None or keys[name].default != "???"}
-    return _mistakes({"properties": {name: key.schema for name, key in keys.items()}}, given, "")
+    unset = [name for name, value in values.items() if value in (None, "") and keys[name].default == "???"]
+    given = {name: value for name, value in values.items() if name not in unset}
+    problems = [not_set(*unset).removesuffix(".")] if unset else []
+    return problems + _mistakes({"properties": {name: key.schema for name, key in keys.items()}}, given, "")
 
 
 def _mistakes(schema: Schema, values: Mapping[str, Any], where: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ..errors import InputError, WrongTypeError, listed, nearest
+from ..errors import InputError, WrongTypeError, listed, nearest, not_set
 from .layout import DATA_DIR, METADATA_DIR, TABLE_SUFFIXES
 from .yaml_file import read_yaml
 
@@ -51,7 +51,8 @@ def populate_stage(
     `pre_parsed_stages` holds the filled-in blocks of earlier stages, where they are known already.
 
     Raises:
-        ValueError: the stage is not among `stages`, or a name occurs there twice.
+        ValueError: a folder is not set, the stage is not among `stages`, a name occurs there twice, or what should be a
+            block of keys is none.
         TypeError: an `is_metadata` is neither a boolean nor null.
 
     Examples:
@@ -61,7 +62,7 @@ def populate_stage(
         >>> populate_stage("c", "in", "out", ["a", "b", "c"], {})["output_dir"]
         'out/data'
     """
-    stages = list(stages)
+    stages = _given(input_dir, cohort_dir, stages, stage_configs)
     if stage_name not in stages:
         raise InputError(
             f"'{stage_name}' is not a valid stage name. Options are: {', '.join(stages)}{nearest(stage_name, stages)}"
@@ -86,6 +87,26 @@ def stage_folders(
     for stage in stages:
         filled[stage] = _fill(stage, input_dir, cohort_dir, metadata, stage_configs, filled)
     return filled
+
+
+def _given(input_dir: Any, cohort_dir: Any, stages: Any, stage_configs: Any) -> list[str]:
+    """The list of stages; an InputError where it, a folder or a block of a stage is not what it should be.
+
+    NOTE: folders and blocks are filled in before anything else is looked at, since logs lie in a stage's folder.
+    """
+    mandatory = {"input_dir": input_dir, "cohort_dir": cohort_dir, "stages": stages}
+    if unset := [key for key, value in mandatory.items() if value in (None, "")]:
+        raise InputError(not_set(*unset))
+    if isinstance(stages, str):
+        raise InputError(f"stages must be a list of names, not {stages!r}. Write stages=[{stages}].")
+    if not isinstance(stages, Sequence):
+        raise InputError(f"stages must be a list of names, not {stages!r}.")
+    if not isinstance(stage_configs, Mapping):
+        raise InputError(f"stage_configs must be a block of keys for each stage, not {stage_configs!r}.")
+    for stage in stages:
+        if not isinstance(block := stage_configs.get(stage), Mapping | None):
+            raise InputError(f"stage_configs.{stage}: must be a block of keys, not {block!r}.")
+    return list(stages)
 
 
 def overlap(input_dir: str | Path | None, cohort_dir: str | Path | None) -> str | None:
