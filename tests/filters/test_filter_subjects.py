@@ -116,4 +116,4 @@ def test_the_script(tmp_path):
     failed = x.script("filter_subjects", ".min_events_per_subject=2.5", "do_overwrite=True")
     assert failed.returncode == 1
     where = "stage_configs.filter_subjects.min_events_per_subject"
-    assert failed.stderr.strip() == f"error: {where} must be a whole number or null, not 2.5."
+    assert failed.stderr.strip() == f"error: {where} must be a whole number from 0 to 4294967295 or null, not 2.5."

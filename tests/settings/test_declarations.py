@@ -70,8 +70,12 @@ def test_words(schema, words):
 @pytest.mark.parametrize(
     ("stage", "block", "said"),
     [
-        ("filter_subjects", {"min_events_per_subject": True}, "must be a whole number or null, not True"),
-        ("filter_subjects", {"min_events_per_subject": "3"}, "must be a whole number or null, not '3'"),
+        ("filter_subjects", {"min_events_per_subject": True}, "must be a whole number from 0 to 4294967295 or null, not True"),
+        ("filter_subjects", {"min_events_per_subject": "3"}, " or null, not '3'"),
+        ("filter_subjects", {"min_measurements_per_subject": -3}, "from 0 to 4294967295 or null, not -3"),
+        ("filter_subjects", {"min_events_per_subject": 2**32}, "from 0 to 4294967295 or null, not 4294967296"),
+        ("filter_measurements", {"min_subjects_per_code": -3}, "must be a whole number of at least 0 or null, not -3"),
+        ("shard_events", {"infer_schema_length": 10**20}, "infer_schema_length must be a whole number from 0 to"),
         ("shard_events", {"row_chunksize": 0}, "row_chunksize must be a whole number of at least 1, not 0"),
         ("occlude_outliers", {"stddev_cutoff": True}, "stddev_cutoff must be a number of at least 0 or null, not True"),
         ("merge_to_MEDS_cohort", {"unique_by": "code"}, "must be \"*\", a list of text or null, not 'code'"),
