@@ -182,13 +182,18 @@ def first_line(message: str) -> str:
 
 
 _MISSING_VALUE = re.compile(r"Missing mandatory value: ([\w.]+)")
+_UNSET_VARIABLE = re.compile(r"Environment variable '(\w+)' not found")
 _OMEGACONF_DETAILS = re.compile(r"\n\s+(full_key|object_type|reference_type)[:=].*")
 
 
 def _root(error: BaseException) -> BaseException:
     """The exception behind those that OmegaConf wraps around what a resolver raises."""
     inner = error.__cause__ or error.__context__
-    return _root(inner) if isinstance(error, OmegaConfBaseException) and inner is not None else error
+    if not isinstance(error, OmegaConfBaseException) or inner is None:
+        return error
+    if isinstance(inner, KeyError) and (unset := _UNSET_VARIABLE.search(str(inner))):
+        return InputError(f"The environment variable {unset[1]}, which the configuration names, is not set.")
+    return _root(inner)
 
 
 def _refused(error: BaseException | None) -> OSError | None:

@@ -70,7 +70,11 @@ def test_words(schema, words):
 @pytest.mark.parametrize(
     ("stage", "block", "said"),
     [
-        ("filter_subjects", {"min_events_per_subject": True}, "must be a whole number from 0 to 4294967295 or null, not True"),
+        (
+            "filter_subjects",
+            {"min_events_per_subject": True},
+            "must be a whole number from 0 to 4294967295 or null, not True",
+        ),
         ("filter_subjects", {"min_events_per_subject": "3"}, " or null, not '3'"),
         ("filter_subjects", {"min_measurements_per_subject": -3}, "from 0 to 4294967295 or null, not -3"),
         ("filter_subjects", {"min_events_per_subject": 2**32}, "from 0 to 4294967295 or null, not 4294967296"),
@@ -128,6 +132,45 @@ def test_a_stage_matches_and_revises_where_it_works_on_rows(stage):
 )
 def test_values_that_are_allowed(stage, block):
     assert check_block(stage, block) == []
+
+
+REFERRING = """
+seed: ${oc.env:SECRET}
+mine: abc
+theirs: ${oc.env:SECRET}
+later: ${oc.env:SURELY_NOT_SET}
+stage_configs:
+  filter_subjects: {min_events_per_subject: "${theirs}", min_measurements_per_subject: "${later}"}
+  occlude_outliers: {stddev_cutoff: "${mine}"}
+  merge_to_MEDS_cohort: {unique_by: [a, "${seed}", 3]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        ("filter_subjects", ["min_events_per_subject must be", "not what ${theirs} is (from the environment)"]),
+        ("occlude_outliers", ["stddev_cutoff must be", "not 'abc' (from ${mine})"]),
+        ("merge_to_MEDS_cohort", ["unique_by must be", "${seed}"]),
+    ],
+)
+def test_values_that_refer_to_others_are_checked_and_secrets_are_not_told(monkeypatch, stage, said):
+    monkeypatch.setenv("SECRET", "hush")
+    cfg = OmegaConf.create(REFERRING)
+    block = cfg.stage_configs[stage]
+    for given in (block, {key: OmegaConf.select(block, key, throw_on_resolution_failure=False) for key in block}):
+        [message] = check_block(stage, given, cfg=cfg)
+        assert "hush" not in message
+        for part in said:
+            assert part in message
+
+
+def test_keys_of_a_pipeline_that_refer_to_others(monkeypatch):
+    monkeypatch.setenv("SECRET", "hush")
+    [message] = check_pipeline(OmegaConf.create(REFERRING))
+    assert message.startswith("seed must be a whole number of at least 0 or null, not what ${oc.env:SECRET} is")
+    monkeypatch.setenv("SECRET", "3")
+    assert check_pipeline(OmegaConf.create({"seed": "${oc.decode:${oc.env:SECRET}}"})) == []
 
 
 def test_keys_of_a_pipeline():

@@ -106,7 +106,7 @@ def run_stage(module: str, cfg: DictConfig, script: str) -> None:
 
 def _check_values(cfg: DictConfig, script: str) -> None:
     """Raises an InputError that names every value, of the stage's keys or the general ones, that is not allowed."""
-    if problems := check_block(cfg.get("stage", script), cfg["stage_cfg"], script) + check_pipeline(cfg):
+    if problems := check_block(cfg.get("stage", script), cfg["stage_cfg"], script, cfg) + check_pipeline(cfg):
         raise InputError("\n".join(f"{problem}." for problem in problems))
 
 

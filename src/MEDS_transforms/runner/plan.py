@@ -188,7 +188,8 @@ def value_problems(pipeline: Pipeline, stage_runners: StageRunners) -> list[str]
         script = stage_runners.script(stage) or block.get("_script")
         runs_by = script_stage(script) if script else stage
         if runs_by:
-            messages += check_block(stage, block, runs_by)
+            resolving = pipeline.cfg.stage_configs[stage] if block else {}
+            messages += check_block(stage, resolving, runs_by, pipeline.cfg)
     return messages
 
 

@@ -1,24 +1,28 @@
 """Values of a configuration against what is declared of their keys; every mistake is a message.
 
-What is not given yet (`???`), or depends on something else (`${…}`), is passed over.
+What is not given yet (`???`), or refers to what cannot be known yet (`${…}`), is passed over. Values that may come from
+the environment are in no message.
 """
 
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-
 from ..errors import InputError, WrongTypeError, nearest, not_set
 from .declarations import MATCH_REVISE, Schema, block_schema, declaring_stage, is_free_form, pipeline_keys, stage_block
 from .keys import is_flag
+from .plain import as_written, item_where_known, may_be_secret, plain_where_known
 from .words import allowed
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
+Path = tuple[str | int, ...]
 
-def check_block(stage: str, block: Mapping[str, Any] | None, script: str | None = None) -> list[str]:
+
+def check_block(
+    stage: str, block: Mapping[str, Any] | None, script: str | None = None, cfg: Mapping[str, Any] | None = None
+) -> list[str]:
     """A message for every value of a stage's block that its key does not allow, also in match & revise entries.
 
     Args:
@@ -26,22 +30,24 @@ def check_block(stage: str, block: Mapping[str, Any] | None, script: str | None 
         block: its block of `stage_configs`, or its `stage_cfg`.
         script: the packaged or registered stage by whose script it runs, if that is not of its own name. Of other
             stages nothing is known, and nothing is checked.
+        cfg: the whole configuration; default: the block refers to nothing outside it.
     """
     declared_by = declaring_stage(stage, script)
     if stage_block(declared_by) is None:
         return []
-    values, schema = _plain(block), block_schema(declared_by)
-    where = f"stage_configs.{stage}"
+    values, schema = dict(plain_where_known(block) or {}), block_schema(declared_by)
+    where = ("stage_configs", stage)
+    cfg = {"stage_configs": {stage: block}} if cfg is None else cfg
     entries = values.get(MATCH_REVISE)
     if entries is not None and schema["properties"][MATCH_REVISE]["type"] == "null":
         del values[MATCH_REVISE]
-        refused = [f"{where}.{MATCH_REVISE}: {declared_by} cannot match and revise; remove the key"]
-        return refused + _mistakes(schema, values, where)
-    problems = _mistakes(schema, values, where)
+        refused = [f"{_shown_path((*where, MATCH_REVISE))}: {declared_by} cannot match and revise; remove the key"]
+        return refused + _mistakes(schema, values, where, cfg)
+    problems = _mistakes(schema, values, where, cfg)
     if isinstance(entries, list) and not is_free_form(declared_by):
         for number, entry in enumerate(entries):
             if isinstance(entry, dict):
-                problems += _mistakes(schema, entry, f"{where}.{MATCH_REVISE}[{number}]")
+                problems += _mistakes(schema, entry, (*where, MATCH_REVISE, number), cfg)
     return problems
 
 
@@ -62,23 +68,32 @@ def checked_value(stage: str, block: Mapping[str, Any], key: str) -> Any:
 def check_pipeline(cfg: Mapping[str, Any]) -> list[str]:
     """A message for every value of a pipeline's own keys (`seed`, `do_overwrite`, …) that its key does not allow."""
     keys = pipeline_keys()
-    values = {name: value for name, value in _plain(cfg).items() if name in keys}
+    values = {name: item_where_known(cfg, name) for name in cfg if name in keys}
     unset = [name for name, value in values.items() if value in (None, "") and keys[name].default == "???"]
     given = {name: value for name, value in values.items() if name not in unset}
     problems = [not_set(*unset).removesuffix(".")] if unset else []
-    return problems + _mistakes({"properties": {name: key.schema for name, key in keys.items()}}, given, "")
+    return problems + _mistakes({"properties": {name: key.schema for name, key in keys.items()}}, given, (), cfg)
 
 
-def _mistakes(schema: Schema, values: Mapping[str, Any], where: str) -> list[str]:
+def _mistakes(schema: Schema, values: Mapping[str, Any], where: Path, cfg: Mapping[str, Any]) -> list[str]:
     errors = sorted(_validator()(schema).iter_errors(values), key=lambda error: list(map(str, error.absolute_path)))
-    return [_message(where, error) for error in errors if not _is_open(error.instance)]
+    return [_message((*where, *error.absolute_path), error, cfg) for error in errors if not _is_open(error.instance)]
 
 
-def _message(where: str, error: Any) -> str:
-    path = where + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
-    known = [value for value in error.schema.get("enum", []) if isinstance(value, str)]
-    hint = nearest(str(error.instance), known)
-    return f"{path.lstrip('.')} must be {allowed(error.schema)}, not {_shown(error.instance)}{hint}"
+def _message(path: Path, error: Any, cfg: Mapping[str, Any]) -> str:
+    must_be = f"{_shown_path(path)} must be {allowed(error.schema)}, not"
+    written = as_written(cfg, path)
+    if "${" not in str(written):
+        known = [value for value in error.schema.get("enum", []) if isinstance(value, str)]
+        return f"{must_be} {_shown(error.instance)}{nearest(str(error.instance), known)}"
+    if not may_be_secret(written, cfg):
+        return f"{must_be} {_shown(error.instance)} (from {written})"
+    hint = "; of text, ${oc.decode:…} around it makes a number or a list" if isinstance(error.instance, str) else ""
+    return f"{must_be} what {written} is (from the environment){hint}"
+
+
+def _shown_path(path: Path) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
 def _shown(value: Any) -> str:
@@ -117,9 +132,3 @@ def _at_least(validator: "Validator", least: float, value: Any, _: Schema) -> It
 
     if validator.is_type(value, "number") and not value >= least:
         yield ValidationError(f"{value!r} is less than {least}")
-
-
-def _plain(block: Any) -> dict[str, Any]:
-    if OmegaConf.is_config(block):
-        block = OmegaConf.to_container(block, resolve=False)
-    return dict(block or {})
