@@ -101,6 +101,16 @@ def test_time_formats_keep_their_order(read_event):
     assert read_event(GOOD).time_formats == ()
 
 
+@pytest.mark.parametrize("time_format", ["%Y-%m-%dT%H:%M:%S%.f%z", "%#z", "%-d. %b %y %I%p", "%s", "%+", "100%% %Y"])
+def test_time_formats_that_polars_reads(read_event, time_format):
+    assert read_event({**GOOD, "time_format": time_format}).time_formats == (time_format,)
+
+
+def test_a_column_without_a_name(read_event):
+    """So pandas writes the index."""
+    assert read_event({**GOOD, "text_value": "", "code": "col()"}).columns == {"": "code", "t": "time"}
+
+
 def test_a_value_written_as_column_is_that_column_with_a_warning(read_event, caplog):
     assert read_event({**GOOD, "numeric_value": "col(n)"}).values == {"numeric_value": "n"}
     assert re.search(r"labs\.lab\.numeric_value.*col\(n\)", caplog.text)
@@ -134,6 +144,11 @@ def test_one_metadata_table_of_several_events(read):
         ({**GOOD, "numeric_value": 3}, ["labs.lab.numeric_value", "3", "column"]),
         ({**GOOD, "numeric_value": ["a"]}, ["labs.lab.numeric_value", "['a']", "column"]),
         ({**GOOD, "numeric_value": None}, ["labs.lab.numeric_value", "None", "column"]),
+        ({**GOOD, "time_format": ["%Y", "%Y-%Q"]}, ["labs.lab.time_format", "'%Y-%Q'", "directive"]),
+        ({**GOOD, "time_format": "%Y %"}, ["labs.lab.time_format", "'%Y %'"]),
+        ({**GOOD, True: "v"}, ["labs.lab: the name True is no text", "quotes"]),
+        ({**GOOD, "_metadata": {"d": {3: "x"}}}, ["labs.lab._metadata.d: the name 3 is no text", "quotes"]),
+        ({**GOOD, "_metadata": {"d": {"code": "x"}}}, ["labs.lab._metadata.d.code", "the code itself"]),
         ({**GOOD, "_metadata": ["d"]}, ["labs.lab._metadata", "['d']"]),
         ({**GOOD, "_metadata": {"d": "title"}}, ["labs.lab._metadata", "title"]),
         ({**GOOD, "_metadata": {"codes": {"description": "x"}}}, ["labs.lab._metadata.codes", "collides"]),
@@ -157,6 +172,7 @@ def test_what_an_event_cannot_be(read_event, event, said):
         ("labs: {}", ["labs", "no events"]),
         ("labs: {subject_id_col: MRN}", ["labs", "no events"]),
         ("labs: 3", ["labs", "3"]),
+        ("labs: {yes: {code: A, time: null}}", ["labs: the name True is no text as it stands in the file", "quotes"]),
         ("subject_id_col: 3\nlabs: {lab: {code: A, time: null}}", ["subject_id_col", "3"]),
         ("subject_id_col: a\nsubject_id: b\nlabs: {lab: {code: A, time: null}}", ["subject_id", "one of the two"]),
         ("labs: {lab: {code: A, time: null}}\nlabs: {x: {code: A, time: null}}", ["duplicate key", "labs", "line 2"]),

@@ -4,9 +4,12 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
+import polars as pl
 
 from ..dataset.schema import BOOLEAN_VALUE, CATEGORICAL_VALUE, CODE, NUMERIC_VALUE, SUBJECT_ID, TEXT_VALUE, TIME
 from ..errors import InputError, MissingInputError, Problems
@@ -157,10 +160,11 @@ def _parse_table(name: str, block: Any, default_subject_id: str, problems: Probl
         problems.add(f"{name}: must be a mapping from events to their settings, not {block!r}")
         return Table(name, default_subject_id)
     subject_id_col = _subject_id_col(block, f"{name}.", problems) or default_subject_id
+    named = _names_that_are_text(block, name, problems)
     events = tuple(
-        _parse_event(name, str(key), value, problems) for key, value in block.items() if not _is_subject_key(key, value)
+        _parse_event(name, key, value, problems) for key, value in named.items() if not _is_subject_key(key, value)
     )
-    if not events:
+    if not events and len(named) == len(block):
         problems.add(f"{name}: has no events")
     return Table(name, subject_id_col, events)
 
@@ -218,21 +222,48 @@ def _parse_formats(formats: Any, where: str, problems: Problems) -> tuple[str, .
     if not listed or not all(isinstance(f, str) and "%" in f for f in listed):
         problems.add(f'{where}: must be a format such as "%Y-%m-%d", or a list of formats, not {formats!r}')
         return ()
+    if unknown := [f for f in listed if not _can_be_read(f)]:
+        problems.add(
+            f"{where}: {unknown[0]!r} has a directive that is none, such as %Q. Known are %Y %m %d %H %M %S %.f %z and the "
+            "others of https://docs.rs/chrono/latest/chrono/format/strftime; a percent sign is %%"
+        )
+        return ()
     return tuple(listed)
+
+
+def _can_be_read(time_format: str) -> bool:
+    """Whether polars knows all directives of a format.
+
+    NOTE: it says so only where it writes times; where it reads them, an unknown directive makes all of them null.
+    """
+    moment = pl.Series([datetime(2020, 1, 1, tzinfo=UTC)])
+    try:
+        moment.dt.strftime(time_format.replace("%#z", "%z"))  # the former is for reading alone
+    except pl.exceptions.ComputeError:
+        return False
+    return True
+
+
+def _names_that_are_text(block: Mapping[Any, Any], where: str, problems: Problems) -> dict[str, Any]:
+    """A block without the keys that YAML has read as something else, which are noted."""
+    for key in block:
+        if not isinstance(key, str):
+            problems.add(f"{where}: the name {key!r} is no text as it stands in the file; put it in quotes")
+    return {key: value for key, value in block.items() if isinstance(key, str)}
 
 
 def _parse_values(block: Mapping[Any, Any], where: str, problems: Problems) -> dict[str, str]:
     values = {}
     _warn_of_near_keys(block, where, problems)
-    for key, value in block.items():
+    for key, value in _names_that_are_text(block, where, problems).items():
         if key in (CODE, TIME) or key in META_KEYS:
             continue
         if key == SUBJECT_ID:
             problems.add(f"{where}.{key}: an event cannot set it; it comes from the table's {SUBJECT_ID_KEY}")
-        elif not isinstance(value, str) or not value:
+        elif not isinstance(value, str):
             problems.add(f"{where}.{key}: must be the name of an input column, not {value!r}")
         else:
-            values[str(key)] = _column_name(value, f"{where}.{key}")
+            values[key] = _column_name(value, f"{where}.{key}")
     return values
 
 
@@ -265,7 +296,12 @@ def _parse_metadata(block: Any, where: str, problems: Problems) -> dict[str, dic
     for table, columns in block.items():
         if table == "codes":
             problems.add(f"{where}.codes: a metadata table of that name collides with the result; rename the file")
-        for column, expression in columns.items():
+        for column, expression in _names_that_are_text(columns, f"{where}.{table}", problems).items():
+            if column == CODE:
+                problems.add(
+                    f"{where}.{table}.{CODE}: the column of that name is the code itself, which the event's code parts "
+                    "make; give this one another name"
+                )
             try:
                 cfg_to_expr(expression)
             except ValueError as error:
