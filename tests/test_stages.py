@@ -224,6 +224,48 @@ def test_garbage_is_collected_while_a_stage_works_but_not_while_it_begins(pipeli
     assert pipeline.shards(pipeline.cohort / "data")["train/0"]["collects"].all()
 
 
+def register(site: Path, entry: str) -> None:
+    (site / "their_package-1.0.dist-info" / "entry_points.txt").write_text(f"[MEDS_transforms.stages]\n{entry}\n")
+
+
+DROPPING = "their_package.stages.dropping"
+
+
+@pytest.mark.parametrize(
+    ("entry", "module", "said"),
+    [
+        (f"{DROPPING}:run", MODULE, f"an entry point names a module alone. Write {DROPPING}."),
+        ("their_package.stages.drop", MODULE, "There is no module their_package.stages.drop"),
+        (DROPPING, MODULE.replace("run =", "walk =").replace("MAIN_MODULE", "'x'"), "has no function run(cfg)"),
+        (DROPPING, "1 / 0", "cannot be used: ZeroDivisionError"),
+        (DROPPING, "import surely_not_there", "No module named 'surely_not_there'"),
+    ],
+)
+def test_a_module_that_cannot_be_used_is_noticed_before_the_first_stage(pipeline, site, entry, module, said):
+    (site / "their_package" / "stages" / "dropping.py").write_text(module)
+    register(site, f"drop_codes = {entry}")
+    ran = run_pipeline(pipeline, site, "stages=[filter_subjects,drop_codes]")
+    assert ran.returncode == 1
+    assert f"  - drop_codes: its module {entry} cannot be used: " in ran.stderr
+    assert said in ran.stderr
+    assert not (pipeline.cohort / "filter_subjects").exists()
+
+
+def test_a_registered_stage_under_another_name_is_checked(pipeline, site):
+    block = f"_script:'{sys.executable} -m MEDS_transforms.cli drop_codes',coeds:[],codes:A"
+    ran = run_pipeline(pipeline, site, "strict=True", "stages=[mine]", f"+stage_configs.mine={{{block}}}")
+    assert ran.returncode == 1
+    assert "stage_configs.mine.coeds: drop_codes has no such key (did you mean 'codes'?)" in ran.stderr
+    assert "stage_configs.mine.codes must be a list of text" in ran.stderr
+
+
+def test_the_name_of_a_packaged_stage_is_taken(pipeline, site):
+    ran = run_pipeline(pipeline, site, "stages=[filter_subjects]")
+    assert ran.returncode == 0, ran.stderr
+    said = "filter_subjects: the packaged stage of this name runs, not nothing"
+    assert ran.stdout.count(said) == 2  # at the beginning and at the end
+
+
 @pytest.mark.parametrize(
     "text", ["drop_codes: [", "drop_codes: {}\ndrop_codes: {}\n", "drop_code: {codes: [B]}", "[1]", ""]
 )

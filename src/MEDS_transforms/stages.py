@@ -65,12 +65,21 @@ def packaged_blocks() -> dict[str, Path]:
 @cache
 def registered_stages() -> dict[str, Stage]:
     """The stages that other packages register, by name; the names of packaged stages are taken."""
+    return {entry.name: _registered(entry) for entry in _entry_points() if entry.name not in packaged_blocks()}
+
+
+def names_taken_twice() -> dict[str, str]:
+    """The modules that other packages register under the names of packaged stages, which count instead."""
+    return {entry.name: entry.value for entry in _entry_points() if entry.name in packaged_blocks()}
+
+
+@cache
+def _entry_points() -> list["EntryPoint"]:
     if not _is_group_in_use():
-        return {}
+        return []
     from importlib.metadata import entry_points
 
-    found = entry_points(group=ENTRY_POINT_GROUP)
-    return {entry.name: _registered(entry) for entry in found if entry.name not in packaged_blocks()}
+    return [*entry_points(group=ENTRY_POINT_GROUP)]
 
 
 def _is_group_in_use() -> bool:

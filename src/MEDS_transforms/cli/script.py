@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -19,7 +20,7 @@ from ..errors import InputError, nearest, not_set
 from ..settings.checks import check_block, check_pipeline
 from ..settings.declarations import MATCH_REVISE
 from ..settings.folders import folder_problems
-from ..settings.keys import flag, unknown_stage_blocks, unknown_stage_keys
+from ..settings.keys import flag, names_taken, unknown_stage_blocks, unknown_stage_keys
 from ..settings.names import check_names
 from ..settings.packaged import default_config, with_packaged_blocks
 from ..settings.resolvers import Script
@@ -65,7 +66,7 @@ def stage_script(module: str, config: Path | None = None, stage: str | None = No
     def main(cfg: DictConfig | None = None) -> None:
         if cfg is not None:
             _check_values(cfg, name)
-            import_module(module).run(cfg)
+            stage_module(module).run(cfg)
             return
         Script.running = Script(name, module)
         if "stage" not in map(override_key, sys.argv[1:]):
@@ -87,6 +88,8 @@ def run_stage(module: str, cfg: DictConfig, script: str) -> None:
     _check_values(cfg, script)
     if warnings and flag(cfg, "strict"):
         raise InputError("\n".join(warnings))
+    if RESUMING not in os.environ:
+        warnings += names_taken([stage])
     if problems := folder_problems(cfg):
         raise InputError("\n".join(problems))
     check_names([stage], "stage", "The stage cannot run")
@@ -96,12 +99,32 @@ def run_stage(module: str, cfg: DictConfig, script: str) -> None:
     logger.debug("Configuration:\n%s", OmegaConf.to_yaml(cfg))
     logger.info("Stage %s, worker %s", stage, cfg.get("worker"))
     use_allotted_cpus()
-    run = import_module(module).run
+    run = stage_module(module).run
     begun()
     run(cfg)
     logger.info("Stage %s, worker %s: done in %.1f s", stage, cfg.get("worker"), time.monotonic() - started)
     for warning in warnings:
         logger.warning(warning)
+
+
+def stage_module(name: str) -> Any:
+    """Imports a module with a function `run(cfg)`.
+
+    Raises:
+        InputError: there is no such module, or it has no such function.
+    """
+    module, colon, _ = name.partition(":")
+    if colon:
+        raise InputError(f"{name} is registered for the stage: an entry point names a module alone. Write {module}.")
+    try:
+        found = import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # it misses another one
+        raise InputError(f"There is no module {name}, which is registered for the stage: install it again.") from None
+    if not callable(getattr(found, "run", None)):
+        raise InputError(f"The module {name} has no function run(cfg), by which a stage runs. Add it.")
+    return found
 
 
 def _check_values(cfg: DictConfig, script: str) -> None:

@@ -224,8 +224,8 @@ def _parse_formats(formats: Any, where: str, problems: Problems) -> tuple[str, .
         return ()
     if unknown := [f for f in listed if not _can_be_read(f)]:
         problems.add(
-            f"{where}: {unknown[0]!r} has a directive that is none, such as %Q. Known are %Y %m %d %H %M %S %.f %z and the "
-            "others of https://docs.rs/chrono/latest/chrono/format/strftime; a percent sign is %%"
+            f"{where}: {unknown[0]!r} has a directive that is none, such as %Q. Known are %Y %m %d %H %M %S %.f %z "
+            "and the others of https://docs.rs/chrono/latest/chrono/format/strftime; a percent sign is %%"
         )
         return ()
     return tuple(listed)

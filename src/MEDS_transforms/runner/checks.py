@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omegaconf.errors import OmegaConfBaseException
 
+from ..cli.script import stage_module
 from ..errors import ITEM, UserError, explain
 from ..settings.checks import check_block, check_pipeline
 from ..settings.declarations import script_stage
@@ -58,7 +59,11 @@ def _problem(pipeline: Pipeline, run: StageRun) -> str | None:
     if stage is None or check_block(run.name, pipeline.block(run.name), stage.name):
         return None
     try:
-        if check := getattr(import_module(stage.module), "check", None):
+        module = stage_module(stage.module) if _is_by_name(run.program) else import_module(stage.module)
+    except Exception as error:  # whatever the module of another package raises
+        return f"its module {stage.module} cannot be used: {explain(error)}"
+    try:
+        if check := getattr(module, "check", None):
             check(pipeline.stage_config(run.name))
     except (UserError, OmegaConfBaseException) as error:
         return explain(error)
@@ -69,8 +74,12 @@ def _problem(pipeline: Pipeline, run: StageRun) -> str | None:
 
 def stage_of(program: Sequence[str]) -> Stage | None:
     """The packaged or registered stage that a command runs, by its console script or by name; None for any other."""
-    if [*program[1:3]] == ["-m", f"{PACKAGE}.cli"]:
+    if _is_by_name(program):
         return find_stage(program[3])
     script = Path(program[0]).name.removesuffix(".exe") if program else ""
     stage = find_stage(script_stage(script) or "")
     return stage if stage and stage.script == script else None
+
+
+def _is_by_name(program: Sequence[str]) -> bool:
+    return [*program[1:3]] == ["-m", f"{PACKAGE}.cli"] and len(program) > 3

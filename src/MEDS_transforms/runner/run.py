@@ -19,7 +19,7 @@ from ..cli.overrides import override_key, quoted, split_overrides
 from ..cli.process import begun
 from ..cli.repeats import without_repeats
 from ..errors import InputError, StageError
-from ..settings.keys import flag
+from ..settings.keys import flag, names_taken
 from ..settings.layout import METADATA_DIR
 from ..settings.packaged import RUNNER_CONFIG_YAML
 from ..work.files import publish, try_lock
@@ -98,7 +98,7 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
         runs = plan(pipeline, stage_runners, log_dir, flag(cfg, "do_profile"), look=stage_problems)
     warnings = (
         unknown_keys(pipeline) + stage_runners.unknown_keys(pipeline.stage_names) + serial_workers(pipeline, runs)
-    )
+    ) + names_taken(pipeline.stage_names)
     _warn(warnings)
     if pipeline.flag("do_overwrite") and not overwriting.begin(pipeline, [stage.done for stage in runs]):
         logger.info("Resuming an interrupted run with do_overwrite.")

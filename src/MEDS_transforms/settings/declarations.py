@@ -20,12 +20,12 @@ from typing import Any
 import yaml
 
 from ..errors import InputError, listed
-from ..stages import ROOT, STAGE_KEYS_FP, block_fp
+from ..stages import PACKAGE, ROOT, STAGE_KEYS_FP, block_fp
 
 Schema = dict[str, Any]
 MATCH_REVISE = "_match_revise"
 _SCHEMA = "@schema"
-_SCRIPT = re.compile(r"\bMEDS_(?:extract|transform)-(\w+)")
+_SCRIPT = re.compile(rf"\bMEDS_(?:extract|transform)-(\w+)|-m {PACKAGE}\.cli (\w+)")
 
 
 @dataclass(frozen=True)
@@ -134,13 +134,13 @@ def stage_block(stage: str) -> Key | None:
 
 
 def script_stage(command: Any) -> str | None:
-    """The stage whose console script a command names; None where it names none.
+    """The stage that a command runs, by its console script or by name; None where it names none.
 
-    >>> script_stage("MEDS_transform-aggregate_code_metadata x=1")
-    'aggregate_code_metadata'
+    >>> script_stage("MEDS_transform-aggregate_code_metadata x=1"), script_stage("python -m MEDS_transforms.cli mine")
+    ('aggregate_code_metadata', 'mine')
     """
-    found = _SCRIPT.search(str(command))
-    return found[1] if found else None
+    found = _SCRIPT.search(" ".join(str(command).split()))
+    return found[1] or found[2] if found else None
 
 
 def declaring_stage(stage: str, script: str | None = None) -> str:

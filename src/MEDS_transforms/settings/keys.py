@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ..errors import InputError, listed, nearest, not_set
+from ..stages import ENTRY_POINT_GROUP, names_taken_twice
 from .declarations import MATCH_REVISE, common_keys, declaring_stage, is_free_form, known_keys
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,16 @@ def unknown_stage_blocks(stages: Sequence[str], stage_configs: Mapping[str, Any]
     return [
         f"stage_configs.{name}: there is no such stage in `stages`{nearest(name, stages)}; it has no effect"
         for name in unknown
+    ]
+
+
+def names_taken(stages: Sequence[object]) -> list[str]:
+    """A message for every one of these stages that another package registers, although it is packaged here."""
+    return [
+        f"{name}: the packaged stage of this name runs, not {module}, which another package has registered; give that "
+        f"entry point of {ENTRY_POINT_GROUP} another name"
+        for name, module in names_taken_twice().items()
+        if name in stages
     ]
 
 
