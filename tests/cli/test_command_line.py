@@ -5,7 +5,7 @@ import subprocess
 import pytest
 from omegaconf import OmegaConf
 
-from helpers import SCRIPTS, Extraction
+from helpers import SCRIPTS, Extraction, Preprocessing, measurements
 from MEDS_transforms.cli.command_line import mistake, shell_word, understood, unknown_key, unreadable
 
 
@@ -20,6 +20,9 @@ from MEDS_transforms.cli.command_line import mistake, shell_word, understood, un
         ("input_dir='/a=b'", "input_dir='/a=b'"),
         ("seed=2", "seed=2"),
         ("--config-dir=/a b", "--config-dir=/a b"),
+        ("stage_configs.filter_subjects.output_dir=x", "++stage_configs.filter_subjects.output_dir=x"),
+        ("+stage_configs.filter_subjects.output_dir=x", "+stage_configs.filter_subjects.output_dir=x"),
+        ("stage_configs.mine.output_dir=x", "stage_configs.mine.output_dir=x"),
     ],
 )
 def test_paths_are_taken_as_they_are(typed, read):
@@ -42,6 +45,8 @@ def test_values_of_a_sweep_stay_apart(flag):
     [
         (["--workers", "2"], ["--workers", "key=value", "stage_runner_fp", "n_workers", "worker=0"]),
         (["--seed", "2"], ["--seed", "seed=2"]),
+        (["=True"], ["Write KEY=True"]),
+        (["+stage_cfg.least=3"], ["Write stage_configs.STAGE.least=3"]),
         (["--config-nme=x"], ["--config-nme", "did you mean '--config-name'"]),
         (["stages=[a,", "b]", "seed=1"], ["stages=[a,", "'stages=[a, b]'"]),
     ],
@@ -76,6 +81,8 @@ def test_what_is_not_wrong(argv):
         ("MEDS_extract-shard_events", ["worker=range(0,2)"], ["--multirun"]),
         ("MEDS_extract-shard_events", ["-j", "4"], ["-j: there is no such option", "stage_runner_fp"]),
         ("MEDS_transform-runner", ["input_dir=/my", "folder"], ["folder: this is not a key=value argument"]),
+        ("MEDS_transform-runner", ["pipline_config_fp=p.yaml"], ["(did you mean 'pipeline_config_fp'?)"]),
+        ("MEDS_transform-runner", ["pipeline_config_fp=p.yaml", "-m", "worker=0,1"], ["stage_runner_fp"]),
         ("MEDS_transform-filter_subjects", ["stage_configs=3"], ["Write stage_configs.STAGE.KEY=VALUE"]),
         ("MEDS_transform-filter_subjects", ["input_dir=in", "cohort_dir=null"], ["cohort_dir is not set"]),
     ],
@@ -125,6 +132,9 @@ def test_the_runner_says_so_of_overrides_for_the_stages(tmp_path, override, said
         (["x=a=b"], ["x=a=b: this value cannot be read", "\"x='a=b'\""]),
         (["input_dir=/my", "folder"], ["folder: this is not a key=value argument", "\"input_dir='/my folder'\""]),
         (["~/x"], ["~/x: this is not a key=value argument"]),
+        (["a b=c"], ["'a b' cannot be the name of a setting"]),
+        (["cohort_dir=/my", "do_overwrite"], ["Write do_overwrite=True"]),
+        (["seed"], ["Write seed=VALUE"]),
         (["workers"], ["workers: this is not a key=value argument", "stage_runner_fp"]),
     ],
 )
@@ -158,6 +168,8 @@ def test_the_shell_reads_a_word_as_it_was_meant(text):
 @pytest.mark.parametrize(
     ("override", "said"),
     [
+        ("min_events=3", "Did you mean stage_configs.a.min_events?"),
+        ("output_dir=x", "Did you mean stage_configs.STAGE.output_dir?"),
         ("cohort_dri=x", "there is no setting 'cohort_dri' (did you mean 'cohort_dir'?)"),
         ("stage_configs.a.min_event=1", "(did you mean 'stage_configs.a.min_events'?)"),
         ("stage_configs.b.x=1", "Settings are: stage_configs.a. To add"),
@@ -172,6 +184,9 @@ def test_an_unknown_key_is_named_with_the_nearest_one(override, said):
     assert message is not None
     assert message.startswith(f"{override}: there is no setting")
     assert said in message
+    message = unknown_key(["stage_configs.a.output_dir=x"], cfg)
+    assert message is not None
+    assert message.endswith("Write ++stage_configs.a.output_dir=x")
     for known in (
         "cohort_dir=1",
         f"+{override}",
@@ -180,6 +195,25 @@ def test_an_unknown_key_is_named_with_the_nearest_one(override, said):
         "hydra.run.dir=x",
     ):
         assert unknown_key([known], cfg) is None
+
+
+def test_a_pipeline_file_without_its_ending(tmp_path):
+    (tmp_path / "pipe.yaml").touch()
+    command = [SCRIPTS / "MEDS_transform-runner", "pipeline_config_fp=pipe"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert f"Write pipeline_config_fp={tmp_path}/pipe.yaml" in ran.stderr
+
+
+def test_flags_between_settings_and_settings_without_effect(tmp_path):
+    x = Preprocessing(tmp_path)
+    x.write({"0": measurements((1, None, "A"))})
+    ran = x.script("filter_subjects", "--multirun", "worker=0,1", "+min_events_per_subject=3", ".output_dir=elsewhere")
+    assert ran.returncode == 0, ran.stderr
+    assert [*x.shards(tmp_path / "elsewhere")] == ["0"]
+    assert "it has no effect. Did you mean stage_configs.filter_subjects.min_events_per_subject?" in ran.stdout
+    ran = x.script("filter_subjects", "+min_events_per_subject=3", "strict=True", ".output_dir=elsewhere")
+    assert ran.returncode == 1
 
 
 def test_a_folder_with_all_that_hydra_does_not_like(tmp_path):

@@ -15,7 +15,13 @@ from MEDS_transforms.errors import InputError
 from MEDS_transforms.runner.pipeline import load_pipeline
 from MEDS_transforms.settings.declarations import known_keys
 from MEDS_transforms.settings.folders import INFERRED_STAGE_KEYS, is_metadata_stage, populate_stage
-from MEDS_transforms.settings.keys import code_modifiers, flag, unknown_stage_blocks, unknown_stage_keys
+from MEDS_transforms.settings.keys import (
+    code_modifiers,
+    flag,
+    unknown_additions,
+    unknown_stage_blocks,
+    unknown_stage_keys,
+)
 from MEDS_transforms.settings.packaged import (
     CONFIG_DIR,
     EXTRACT_CONFIG_YAML,
@@ -149,6 +155,28 @@ def test_a_stage_that_is_not_listed_is_an_error_with_the_options():
 def test_stage_names_are_unique():
     with pytest.raises(ValueError, match=r"unique.*data1"):
         populate_stage("meta1", "in", "out", [*STAGES, "data1"], META)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("+min_events=3", "Did you mean stage_configs.a.min_events?"),
+        ("++sed=3", "(did you mean 'seed'?)"),
+        ("+mine.x=3", "no packaged stage knows a setting 'mine'; it has no effect"),
+        ("+referred=3", None),
+        ("++seed=3", None),
+        ("+code_modifier_cols=[unit]", None),
+        ("+stage_configs.b.x=3", None),
+        ("+hydra/launcher=x", None),
+        ("+_note=3", None),
+        ("seed=3", None),
+    ],
+)
+def test_settings_that_are_added_and_have_no_effect(override, said):
+    cfg = OmegaConf.create({"seed": "${referred}", "stage_configs": {"a": {"min_events": 1}, "b": None}})
+    messages = unknown_additions([override], cfg)
+    assert len(messages) == (0 if said is None else 1)
+    assert all(said in message for message in messages)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from ..work.faults import log_fault, log_to_files
 from ..work.journal import note_error
 from .command_line import mistake, understood, unknown_key, unreadable
 from .help import composed_config, print_help
+from .overrides import side_by_side
 from .process import beginning, forgive_broken_output, raise_file_limit
 from .threads import check_threads, share_cores
 
@@ -67,6 +68,7 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
             sys.argv[1:] = understood(sys.argv[1:])
             if wrong := mistake(sys.argv[1:]) or unreadable(sys.argv[1:]):
                 raise InputError(wrong)
+            sys.argv[1:] = side_by_side(sys.argv[1:])
             share_cores(sys.argv[1:])
             if not print_help(sys.argv[1:], config):
                 hydra.main(version_base=None, config_path=str(config.parent), config_name=config.stem)(task)()

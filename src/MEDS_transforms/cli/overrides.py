@@ -42,6 +42,28 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return runner_args, stage_overrides
 
 
+def side_by_side(argv: Sequence[str]) -> list[str]:
+    """A command line in which flags stand behind the overrides, if any stood between them.
+
+    NOTE: Hydra takes its overrides only side by side. Behind them no flag, such as `--info`, takes one for its value.
+
+    >>> side_by_side(["seed=2", "--multirun", "worker=0,1"])
+    ['seed=2', 'worker=0,1', '--multirun']
+    """
+    is_override = _are_overrides(argv)
+    if is_override == sorted(is_override) or is_override == sorted(is_override, reverse=True):
+        return [*argv]
+    first = [arg for arg, is_one in zip(argv, is_override, strict=True) if is_one]
+    return [*first, *(arg for arg, is_one in zip(argv, is_override, strict=True) if not is_one)]
+
+
+def _are_overrides(argv: Sequence[str]) -> list[bool]:
+    return [
+        not arg.startswith("-") and before not in FLAGS_WITH_VALUE
+        for before, arg in zip(["", *argv], argv, strict=False)
+    ]
+
+
 def with_override(argv: Sequence[str], override: str) -> list[str]:
     """A command line with one more override.
 
@@ -51,10 +73,7 @@ def with_override(argv: Sequence[str], override: str) -> list[str]:
     >>> with_override(["--cfg", "job", "x=1", "--resolve"], "y=2")
     ['--cfg', 'job', 'y=2', 'x=1', '--resolve']
     """
-    is_override = [
-        not arg.startswith("-") and before not in FLAGS_WITH_VALUE
-        for before, arg in zip(["", *argv], argv, strict=False)
-    ]
+    is_override = _are_overrides(argv)
     first = is_override.index(True) if True in is_override else 0
     return [*argv[:first], override, *argv[first:]]
 

@@ -14,13 +14,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ..errors import InputError, nearest, not_set
 from ..settings.checks import check_block, check_pipeline
 from ..settings.declarations import MATCH_REVISE
 from ..settings.folders import folder_problems
-from ..settings.keys import flag, names_taken, unknown_stage_blocks, unknown_stage_keys
+from ..settings.keys import flag, names_taken, unknown_additions, unknown_stage_blocks, unknown_stage_keys
 from ..settings.names import check_names
 from ..settings.packaged import default_config, with_packaged_blocks
 from ..settings.resolvers import Script
@@ -85,6 +86,7 @@ def run_stage(module: str, cfg: DictConfig, script: str) -> None:
     warnings = unknown_stage_keys(stage, cfg.stage_configs.get(stage), script)
     if RESUMING not in os.environ:  # else the runner has said it, once for all stages
         warnings += unknown_stage_blocks(cfg.get("stages") or [stage], cfg.stage_configs)
+        warnings += unknown_additions(_overrides(), cfg) if script in packaged_stages() else []
     _check_values(cfg, script)
     if warnings and flag(cfg, "strict"):
         raise InputError("\n".join(warnings))
@@ -105,6 +107,11 @@ def run_stage(module: str, cfg: DictConfig, script: str) -> None:
     logger.info("Stage %s, worker %s: done in %.1f s", stage, cfg.get("worker"), time.monotonic() - started)
     for warning in warnings:
         logger.warning(warning)
+
+
+def _overrides() -> list[str]:
+    """The overrides on the command line, where Hydra runs."""
+    return [*HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
 
 
 def stage_module(name: str) -> Any:

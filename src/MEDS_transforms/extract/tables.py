@@ -10,7 +10,7 @@ import polars as pl
 from ..dataset.columns import column
 from ..dataset.dtypes import WIDE_INTEGERS
 from ..dataset.io import scan_parquet
-from ..errors import InputError, MissingInputError, listed, nearest
+from ..errors import InputError, MissingInputError, UserError, listed, nearest
 from ..settings.layout import TABLE_SUFFIXES
 from ..work.files import files_below
 
@@ -87,7 +87,7 @@ def reading(name: str, path: Path, misfit: Callable[[], str | None] = lambda: No
         raise InputError(misfit() or unreadable_table(name, path, error)) from None
     except OSError as error:
         # NOTE: polars raises a bare OSError for a compressed file that is truncated or has a wrong checksum.
-        if error.errno is not None:
+        if error.errno is not None or isinstance(error, UserError):
             raise
         raise InputError(unreadable_table(name, path, error)) from None
 

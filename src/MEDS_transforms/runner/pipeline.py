@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ..cli.command_line import unknown_key
-from ..cli.overrides import nested_value
+from ..cli.overrides import nested_value, override_key
 from ..errors import InputError, MissingInputError, explain, listed, nearest
 from ..settings.keys import flag
 from ..settings.packaged import RESERVED_CONFIG_NAMES, with_packaged_blocks
@@ -90,7 +90,11 @@ def load_pipeline(pipeline_config_fp: str | None, overrides: Sequence[str] = ())
         FileNotFoundError: there is no such file.
     """
     if not pipeline_config_fp:
-        raise InputError("No pipeline is given. Name its file: pipeline_config_fp=FILE.yaml")
+        hints = {o: nearest(override_key(o), ["pipeline_config_fp"]) for o in overrides}
+        misspelt = "".join(f" {override}: there is no such setting{hint}." for override, hint in hints.items() if hint)
+        raise InputError(
+            f"No pipeline is given. Name its file: pipeline_config_fp=FILE.yaml.{misspelt}".removesuffix(".")
+        )
     config_fp = Path(pipeline_config_fp).absolute()
     _check_file(config_fp)
     try:
@@ -123,6 +127,9 @@ def _unknown_key(config_fp: Path, overrides: Sequence[str]) -> str | None:
 
 def _check_file(config_fp: Path) -> None:
     if not config_fp.is_file():
+        named = config_fp.with_name(f"{config_fp.name}.yaml")
+        if named.is_file():
+            raise MissingInputError(f"There is no pipeline file {config_fp}. Write pipeline_config_fp={named}")
         near = nearest(config_fp.name, (path.name for path in config_fp.parent.glob("*.yaml")))
         raise MissingInputError(f"There is no pipeline file {config_fp}{near}. Check pipeline_config_fp.")
     if config_fp.stem in RESERVED_CONFIG_NAMES:

@@ -18,9 +18,9 @@ from ..errors import Problems, explain, listed, nearest
 from ..settings.checks import check_block, check_pipeline
 from ..settings.declarations import script_stage
 from ..settings.folders import folder_problems
-from ..settings.keys import unknown_stage_blocks, unknown_stage_keys
+from ..settings.keys import unknown_additions, unknown_stage_blocks, unknown_stage_keys
 from ..settings.names import wrong_names
-from ..stages import EXTRACT, PACKAGE, TRANSFORM, find_stage, registered_stages
+from ..stages import EXTRACT, PACKAGE, TRANSFORM, find_stage, packaged_blocks, registered_stages
 from .done import DoneMark, done_mark
 from .pipeline import Pipeline, check_launcher, searchpath_override
 from .stage_runners import PROCESSES, Parallel, StageRunners
@@ -177,7 +177,13 @@ def unknown_keys(pipeline: Pipeline) -> list[str]:
     for stage in pipeline.stage_names:
         block = pipeline.block(stage)
         messages += unknown_stage_keys(stage, block, script_stage(block.get("_script")))
+    if all(_is_known(pipeline, stage) for stage in pipeline.stage_names):
+        messages += unknown_additions(pipeline.overrides, pipeline.cfg)
     return messages
+
+
+def _is_known(pipeline: Pipeline, stage: str) -> bool:
+    return stage in packaged_blocks() or script_stage(pipeline.block(stage).get("_script")) in packaged_blocks()
 
 
 def value_problems(pipeline: Pipeline, stage_runners: StageRunners) -> list[str]:

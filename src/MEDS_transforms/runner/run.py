@@ -14,8 +14,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ..cli.boundary import give_up, hydra_script
-from ..cli.command_line import mistake, understood, unreadable
-from ..cli.overrides import override_key, quoted, split_overrides
+from ..cli.command_line import WORKERS_HINT, is_multirun, mistake, understood, unreadable
+from ..cli.overrides import override_key, quoted, split_overrides, with_override
 from ..cli.process import begun
 from ..cli.repeats import without_repeats
 from ..errors import InputError, StageError
@@ -54,7 +54,7 @@ def main(cfg: DictConfig | None = None) -> None:
     runner_args, stage_overrides = split_overrides(sys.argv[1:])
     _check_runner_args(runner_args)
     if stage_overrides:
-        runner_args.append(f"++_stage_overrides=[{','.join(map(quoted, stage_overrides))}]")
+        runner_args = with_override(runner_args, f"++_stage_overrides=[{','.join(map(quoted, stage_overrides))}]")
     argv = sys.argv
     try:
         sys.argv = [argv[0], *runner_args]
@@ -69,7 +69,9 @@ def _run_as_script(cfg: DictConfig) -> None:
 
 
 def _check_runner_args(args: Sequence[str]) -> None:
-    """Ends with a message where a launcher is given to the runner itself, which starts one process: itself."""
+    """Ends with a message where the runner itself, which is one process, is given a launcher or several workers."""
+    if is_multirun(args):
+        give_up(f"--multirun: the runner is one process, which starts the workers of each stage.{WORKERS_HINT}")
     for arg in args:
         if override_key(arg).startswith(("hydra/launcher", "hydra.launcher")):
             give_up(f"{arg}: name the launcher of the stages in a stage-runner file: stage_runner_fp=FILE.yaml")

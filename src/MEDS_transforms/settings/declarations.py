@@ -101,11 +101,16 @@ def common_keys() -> dict[str, Key]:
 
 
 @cache
+def top_keys() -> dict[str, Key]:
+    """The keys of a pipeline file."""
+    files = ("_pipeline.yaml", "_extract.yaml", "_preprocess.yaml")
+    return {name: key for file in files for name, key in read_keys(ROOT / "configs" / file).items()}
+
+
+@cache
 def pipeline_keys() -> dict[str, Key]:
     """The keys of a pipeline file that are declared."""
-    files = ("_pipeline.yaml", "_extract.yaml", "_preprocess.yaml")
-    found = {name: key for file in files for name, key in read_keys(ROOT / "configs" / file).items()}
-    return {name: key for name, key in found.items() if key.own_schema}
+    return {name: key for name, key in top_keys().items() if key.own_schema}
 
 
 @cache

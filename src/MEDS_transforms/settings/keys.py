@@ -1,6 +1,7 @@
 """The keys of a configuration: their values read, unknown ones found."""
 
 import logging
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +10,8 @@ from omegaconf import OmegaConf
 
 from ..errors import InputError, listed, nearest, not_set
 from ..stages import ENTRY_POINT_GROUP, names_taken_twice
-from .declarations import MATCH_REVISE, common_keys, declaring_stage, is_free_form, known_keys
+from .declarations import MATCH_REVISE, common_keys, declaring_stage, is_free_form, known_keys, top_keys
+from .plain import plain
 
 logger = logging.getLogger(__name__)
 FORMER_CODE_MODIFIER_KEYS = ("code_modifier_cols", "code_modifier_columns")
@@ -76,6 +78,29 @@ def unknown_stage_blocks(stages: Sequence[str], stage_configs: Mapping[str, Any]
     return [
         f"stage_configs.{name}: there is no such stage in `stages`{nearest(name, stages)}; it has no effect"
         for name in unknown
+    ]
+
+
+def keys_of_stages(name: str, cfg: Mapping[str, Any]) -> str:
+    """A hint that names the keys of stages that are called so; empty where none is."""
+    blocks = plain(cfg.get("stage_configs"), resolve=False) or {}
+    found = [f"stage_configs.{stage}.{name}" for stage, block in blocks.items() if name in (block or {})]
+    found = [f"stage_configs.STAGE.{name}"] if name in common_keys() else found
+    return f" Did you mean {listed(found, 3)}?" if found else ""
+
+
+def unknown_additions(overrides: Sequence[str], cfg: Mapping[str, Any]) -> list[str]:
+    """A message for every key that an override adds with `+` to the top of a pipeline, and nothing refers to.
+
+    Names that begin with `_` are passed over.
+    """
+    written, known = str(plain(cfg, resolve=False)), {*top_keys(), *FORMER_CODE_MODIFIER_KEYS, "hydra"}
+    added = {o: re.split(r"[.=]", o.lstrip("+"), maxsplit=1)[0] for o in overrides if o.startswith("+")}
+    return [
+        f"{override}: no packaged stage knows a setting {key!r}{nearest(key, known)}; it has no effect."
+        f"{keys_of_stages(key, cfg)}".removesuffix(".")
+        for override, key in added.items()
+        if re.fullmatch(r"[^\W_]\w*", key) and key not in known and not re.search(rf"\$\{{\s*{key}[.}}]", written)
     ]
 
 
