@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from omegaconf import OmegaConf
 
 from ..cli.script import stage_script
 from ..dataset.io import scan_parquet
@@ -24,6 +23,7 @@ from ..mapreduce.mapper import map_units
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
 from ..settings.names import check_names
+from ..settings.plain import plain
 from ..work.claims import Staged
 from ..work.files import read_json
 from ..work.provenance import Source
@@ -41,7 +41,7 @@ def check(cfg: Mapping[str, Any]) -> None:
     fracs = stage_cfg.get("split_fracs")
     external = read_external_splits(stage_cfg.get("external_splits_json_fp"))
     if external is None:  # else they may cover all subjects, so that the fractions do not matter
-        check_fractions(OmegaConf.to_container(fracs) if OmegaConf.is_config(fracs) else fracs)
+        check_fractions(plain(fracs))
     check_names([*(fracs or ()), *(external or ())], "split", "The splits cannot be used")
 
 
@@ -58,7 +58,7 @@ def run(cfg: Mapping[str, Any]) -> None:
             all_subjects(tables, Path(stage_cfg["data_input_dir"])).to_numpy(),
             stage_cfg["n_subjects_per_shard"],
             read_external_splits(stage_cfg.get("external_splits_json_fp")),
-            OmegaConf.to_container(fracs) if OmegaConf.is_config(fracs) else fracs,
+            plain(fracs),
             cfg.get("seed", 1),
         )
         (folder / out_fp.name).write_text(json.dumps(shards), encoding="utf-8")

@@ -14,6 +14,7 @@ from ..dataset.schema import SUBJECT_ID, TIME
 from ..errors import InputError, listed
 from ..parser import is_matcher, matcher_to_expr
 from ..settings.folders import is_metadata_stage
+from ..settings.plain import plain
 from .compute import ComputeFn, bind_compute_fn
 
 MATCH_REVISE_KEY = "_match_revise"
@@ -46,7 +47,7 @@ def validate_match_revise(stage_cfg: Mapping[str, Any]) -> None:
     mode = stage_cfg.get(MATCH_REVISE_MODE_KEY) or modes[0]
     if mode not in modes:
         raise InputError(f"{MATCH_REVISE_MODE_KEY}: {mode!r} is unknown; it must be one of {', '.join(modes)}.")
-    entries = _plain(stage_cfg[MATCH_REVISE_KEY])
+    entries = plain(stage_cfg[MATCH_REVISE_KEY])
     if not isinstance(entries, list):
         raise InputError(f"{MATCH_REVISE_KEY} must be a list, not {entries!r}.")
     for i, entry in enumerate(entries):
@@ -66,7 +67,7 @@ def check_revisions(cfg: Mapping[str, Any], check: Callable[[Mapping[str, Any]],
     Raises:
         InputError: as `validate_match_revise`, or what `check` finds wrong.
     """
-    stage_cfg = _plain(cfg["stage_cfg"])
+    stage_cfg = plain(cfg["stage_cfg"])
     if not is_match_revise(stage_cfg):
         check(stage_cfg)
         return
@@ -90,11 +91,11 @@ def match_revise_fntr(
             or outputs have incompatible dtypes.
     """
     validate_match_revise(stage_cfg)
-    settings = {k: v for k, v in _plain(stage_cfg).items() if k not in (MATCH_REVISE_KEY, MATCH_REVISE_MODE_KEY)}
+    settings = {k: v for k, v in plain(stage_cfg).items() if k not in (MATCH_REVISE_KEY, MATCH_REVISE_MODE_KEY)}
     mode = stage_cfg.get(MATCH_REVISE_MODE_KEY) or MatchReviseMode.MATCH_AND_REVISE
     first_only = mode == MatchReviseMode.MATCH_AND_REVISE
     revisions = []
-    for entry in _plain(stage_cfg[MATCH_REVISE_KEY]):
+    for entry in plain(stage_cfg[MATCH_REVISE_KEY]):
         matcher = matcher_to_expr(entry.pop(MATCHER_KEY))
         own_cfg = OmegaConf.create(settings | entry)
         revisions.append((*matcher, bind_compute_fn(cfg, own_cfg, compute_fn)))
@@ -130,7 +131,3 @@ def _together(parts: list[pl.DataFrame]) -> pl.DataFrame:
     """The parts one below the other, stably sorted by subject and time. Only numbers get a wider common dtype."""
     together = concat_with_common_dtypes(parts, f"the outputs of {MATCH_REVISE_KEY}", only_numbers=True)
     return together.sort(SUBJECT_ID, TIME, maintain_order=True, nulls_last=False)
-
-
-def _plain(value: Any) -> Any:
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

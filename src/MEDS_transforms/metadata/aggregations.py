@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
-from omegaconf import OmegaConf
 
 from ..dataset.schema import CODE_N_SUBJECTS, NUMERIC_VALUE, VALUES_N_SUBJECTS, VALUES_QUANTILES
 from ..errors import InputError, Problems, listed, nearest
 from ..settings.keys import flag
+from ..settings.plain import plain
 from .statistics import STATISTICS
 
 KNOWN = [*STATISTICS, VALUES_QUANTILES]
@@ -57,7 +57,7 @@ def read_aggregations(stage_cfg: Mapping[str, Any], stage: str | None = None) ->
     """
     where = f"stage_configs.{stage or '<stage>'}.aggregations"
     entries = stage_cfg.get("aggregations")
-    entries = OmegaConf.to_container(entries, resolve=True) if OmegaConf.is_config(entries) else entries
+    entries = plain(entries)
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{where} must be a list of at least one of {listed(KNOWN)}, not {entries!r}.")
     problems = Problems(f"{where} is not valid")

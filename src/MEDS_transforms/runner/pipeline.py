@@ -15,6 +15,7 @@ from ..cli.overrides import nested_value, override_key
 from ..errors import InputError, MissingInputError, explain, listed, nearest
 from ..settings.keys import flag
 from ..settings.packaged import RESERVED_CONFIG_NAMES, with_packaged_blocks
+from ..settings.plain import plain
 
 PACKAGED_CONFIGS = "pkg://MEDS_transforms.configs"
 
@@ -33,13 +34,12 @@ class Pipeline:
     def value(self, key: str) -> Any:
         """The resolved value at a key path; None where it is absent, or mandatory and not set."""
         value = OmegaConf.select(self.cfg, key)
-        return OmegaConf.to_container(value, resolve=False) if OmegaConf.is_config(value) else value
+        return plain(value, resolve=False)
 
     @property
     def stages(self) -> Any:
         """The entry `stages`, unchecked."""
-        stages = OmegaConf.select(self.cfg, "stages")
-        return OmegaConf.to_container(stages, resolve=True) if OmegaConf.is_config(stages) else stages
+        return plain(OmegaConf.select(self.cfg, "stages"))
 
     @property
     def stage_names(self) -> list[str]:

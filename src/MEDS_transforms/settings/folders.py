@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ..errors import InputError, WrongTypeError, listed, nearest, not_set
 from .layout import DATA_DIR, METADATA_DIR, TABLE_SUFFIXES
+from .plain import plain
 from .yaml_file import read_yaml
 
 INFERRED_STAGE_KEYS = {
@@ -75,7 +76,7 @@ def populate_stage(
     for stage in stages[: stages.index(stage_name) + 1]:
         known = (pre_parsed_stages or {}).get(stage)
         filled[stage] = dict(known) if known else _fill(stage, input_dir, cohort_dir, metadata, stage_configs, filled)
-    return _plain(stage_configs.get(stage_name)) | filled[stage_name]
+    return dict(plain(stage_configs.get(stage_name)) or {}) | filled[stage_name]
 
 
 def stage_folders(
@@ -236,10 +237,3 @@ def _fill(
         inferred["reducer_output_dir"] = f"{cohort_dir}/metadata" if is_last else own_dir
         inferred["train_only"] = True
     return inferred | {key: block[key] for key in inferred if key in block}
-
-
-def _plain(value: Any) -> Block:
-    """A block as plain Python containers, interpolations resolved."""
-    if OmegaConf.is_config(value):
-        value = OmegaConf.to_container(value, resolve=True)
-    return dict(value or {})

@@ -65,6 +65,11 @@ def unknown_stage_keys(stage_name: str, block: Mapping[str, Any] | None, script:
     ]
 
 
+def own_keys(block: Mapping[str, Any]) -> dict[str, Any]:
+    """A stage's block without the keys that every stage has, and those that begin with `_`."""
+    return {str(k): block[k] for k in block if k not in common_keys() and not str(k).startswith("_")}
+
+
 def unknown_stage_blocks(stages: Sequence[str], stage_configs: Mapping[str, Any] | None) -> list[str]:
     """A message for every block of `stage_configs` that belongs to no stage, neither of `stages` nor a packaged one.
 

@@ -24,7 +24,7 @@ from ..dataset.schema import CODE, NUMERIC_VALUE, SUBJECT_ID, TIME
 from ..errors import InputError, Problems, listed, nearest
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
-from ..settings.folders import INFERRED_STAGE_KEYS
+from ..settings.keys import own_keys
 
 _DAY = 24 * 60 * 60
 
@@ -75,11 +75,11 @@ def read_blocks(stage_cfg: Mapping[str, Any]) -> list[Block]:
     """The blocks of a stage's configuration as functions, in order; see `add_time_derived_measurements`."""
     problems = Problems("The settings of add_time_derived_measurements are not valid")
     blocks = []
-    for name, block in stage_cfg.items():
-        if name in INFERRED_STAGE_KEYS or name == "description" or str(name).startswith("_") or block is None:
+    for name, block in own_keys(stage_cfg).items():
+        if block is None:
             continue
         if name not in _BLOCKS:
-            problems.add(f"{name}: no such block{nearest(str(name), _BLOCKS)}; known: {listed(_BLOCKS)}")
+            problems.add(f"{name}: no such block{nearest(name, _BLOCKS)}; known: {listed(_BLOCKS)}")
         elif not isinstance(block, Mapping):
             problems.add(f"{name} must be a block of keys, or null for none, not {block!r}")
         else:

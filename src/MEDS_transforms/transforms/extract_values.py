@@ -24,7 +24,7 @@ from ..errors import Problems, listed, nearest
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
 from ..parser import Parsed, cfg_to_expr
-from ..settings.folders import INFERRED_STAGE_KEYS
+from ..settings.keys import own_keys
 
 logger = logging.getLogger(__name__)
 
@@ -62,11 +62,9 @@ def read_expressions(stage_cfg: Mapping[str, Any]) -> dict[str, Parsed]:
         ValueError: some are malformed; the message lists all of them.
     """
     problems, expressions = Problems("extract_values has column expressions that cannot be read"), {}
-    for key, value in stage_cfg.items():
-        if key in INFERRED_STAGE_KEYS or key == "description" or str(key).startswith("_"):
-            continue
+    for key, value in own_keys(stage_cfg).items():
         try:
-            expressions[str(key)] = cfg_to_expr(value)
+            expressions[key] = cfg_to_expr(value)
         except ValueError as error:
             problems.add(f"{key}: {error}")
     problems.raise_if_any()
