@@ -106,6 +106,12 @@ def test_time_formats_that_polars_reads(read_event, time_format):
     assert read_event({**GOOD, "time_format": time_format}).time_formats == (time_format,)
 
 
+def test_the_name_of_an_event_may_be_a_number(read):
+    """It appears in messages only; 0.1 took it."""
+    [event] = read("labs: {50912: {code: A, time: null}}")["labs"].events
+    assert event.name == "50912"
+
+
 def test_a_column_without_a_name(read_event):
     """So pandas writes the index."""
     assert read_event({**GOOD, "text_value": "", "code": "col()"}).columns == {"": "code", "t": "time"}
@@ -146,8 +152,8 @@ def test_one_metadata_table_of_several_events(read):
         ({**GOOD, "numeric_value": None}, ["labs.lab.numeric_value", "None", "column"]),
         ({**GOOD, "time_format": ["%Y", "%Y-%Q"]}, ["labs.lab.time_format", "'%Y-%Q'", "directive"]),
         ({**GOOD, "time_format": "%Y %"}, ["labs.lab.time_format", "'%Y %'"]),
-        ({**GOOD, True: "v"}, ["labs.lab: the name True is no text", "quotes"]),
-        ({**GOOD, "_metadata": {"d": {3: "x"}}}, ["labs.lab._metadata.d: the name 3 is no text", "quotes"]),
+        ({**GOOD, True: "v"}, ["labs.lab: the name True is not text", "quotes"]),
+        ({**GOOD, "_metadata": {"d": {3: "x"}}}, ["labs.lab._metadata.d: the name 3 is not text", "quotes"]),
         ({**GOOD, "_metadata": {"d": {"code": "x"}}}, ["labs.lab._metadata.d.code", "the code itself"]),
         ({**GOOD, "_metadata": ["d"]}, ["labs.lab._metadata", "['d']"]),
         ({**GOOD, "_metadata": {"d": "title"}}, ["labs.lab._metadata", "title"]),
@@ -172,7 +178,6 @@ def test_what_an_event_cannot_be(read_event, event, said):
         ("labs: {}", ["labs", "no events"]),
         ("labs: {subject_id_col: MRN}", ["labs", "no events"]),
         ("labs: 3", ["labs", "3"]),
-        ("labs: {yes: {code: A, time: null}}", ["labs: the name True is no text as it stands in the file", "quotes"]),
         ("subject_id_col: 3\nlabs: {lab: {code: A, time: null}}", ["subject_id_col", "3"]),
         ("subject_id_col: a\nsubject_id: b\nlabs: {lab: {code: A, time: null}}", ["subject_id", "one of the two"]),
         ("labs: {lab: {code: A, time: null}}\nlabs: {x: {code: A, time: null}}", ["duplicate key", "labs", "line 2"]),

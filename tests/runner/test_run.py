@@ -153,9 +153,9 @@ def test_a_stage_with_a_null_block_is_one_process(tmp_path):
 @pytest.mark.parametrize(
     ("text", "runners", "messages"),
     [
-        ("stages: []", {}, ["the pipeline has no stages"]),
-        ("x: 1", {}, ["the pipeline has no stages (found None)"]),
-        ("stages: a", {}, ["the pipeline has no stages (found 'a')"]),
+        ("stages: []", {}, ["such as [filter_subjects], not []"]),
+        ("x: 1", {}, ["such as [filter_subjects], not None"]),
+        ("stages: a", {}, ["such as [filter_subjects], not 'a'"]),
         ("stages: [a, b, a]", {}, ["repeated: a"]),
         ("stages: [1]", {}, ["the name 1 of a stage cannot be a path below the cohort: it is 1, not text"]),
         ("stages: [a]\nstage_configs: {a: 3}", {}, ["stage_configs.a: must be a block of keys, not 3"]),

@@ -160,11 +160,10 @@ def _parse_table(name: str, block: Any, default_subject_id: str, problems: Probl
         problems.add(f"{name}: must be a mapping from events to their settings, not {block!r}")
         return Table(name, default_subject_id)
     subject_id_col = _subject_id_col(block, f"{name}.", problems) or default_subject_id
-    named = _names_that_are_text(block, name, problems)
     events = tuple(
-        _parse_event(name, key, value, problems) for key, value in named.items() if not _is_subject_key(key, value)
+        _parse_event(name, str(key), value, problems) for key, value in block.items() if not _is_subject_key(key, value)
     )
-    if not events and len(named) == len(block):
+    if not events:
         problems.add(f"{name}: has no events")
     return Table(name, subject_id_col, events)
 
@@ -224,7 +223,7 @@ def _parse_formats(formats: Any, where: str, problems: Problems) -> tuple[str, .
         return ()
     if unknown := [f for f in listed if not _can_be_read(f)]:
         problems.add(
-            f"{where}: {unknown[0]!r} has a directive that is none, such as %Q. Known are %Y %m %d %H %M %S %.f %z "
+            f"{where}: {unknown[0]!r} has an unknown directive, such as %Q. Known are %Y %m %d %H %M %S %.f %z "
             "and the others of https://docs.rs/chrono/latest/chrono/format/strftime; a percent sign is %%"
         )
         return ()
@@ -248,7 +247,7 @@ def _names_that_are_text(block: Mapping[Any, Any], where: str, problems: Problem
     """A block without the keys that YAML has read as something else, which are noted."""
     for key in block:
         if not isinstance(key, str):
-            problems.add(f"{where}: the name {key!r} is no text as it stands in the file; put it in quotes")
+            problems.add(f"{where}: the name {key!r} is not text as it stands in the file; put it in quotes")
     return {key: value for key, value in block.items() if isinstance(key, str)}
 
 

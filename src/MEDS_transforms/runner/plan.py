@@ -156,7 +156,7 @@ def pipeline_problems(pipeline: Pipeline) -> list[str]:
     """What is wrong with the list of stages, their blocks and the overrides."""
     stages = pipeline.stages
     if not isinstance(stages, list) or not stages:
-        return [f"stages: the pipeline has no stages (found {stages!r}); list at least one"]
+        return [f"stages: must be a list of at least one stage, such as [filter_subjects], not {stages!r}"]
     problems = [f"stages: {message}" for message in wrong_names(stages, "stage")]
     if repeated := {str(stage) for stage in stages if stages.count(stage) > 1}:
         problems.append(f"stages: names must be unique; repeated: {listed(repeated)}")
