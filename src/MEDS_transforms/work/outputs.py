@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import OutputsExistError, counted, listed
+from ..errors import OutputsExistError
 from .claims import Staged, Unit
 from .decisions import Asked, Found, decide, what_is_kept
 from .environment import RUN
-from .files import files_below, is_complete, lock_path, publish, relative_name, try_lock
+from .files import is_complete, lock_path, publish, try_lock
 from .fingerprints import fingerprint
-from .owners import Owner, owners_in
+from .output_folder import OutputFolder
 from .provenance import (
     OutputFile,
     Record,
@@ -57,10 +57,10 @@ class StageOutputs:
         count_rows: Callable[[Sequence[Path]], Sequence[int]] | None = None,
         others: Mapping[str, Sequence[Path]] | None = None,
     ) -> None:
-        self.folder, self.stage, self.asked, self.own_folder = folder, stage, asked, own_folder
+        self.folder, self.stage, self.asked = folder, stage, asked
+        self.files = OutputFolder(folder, stage, own_folder, others, count_rows)
         here = folder.resolve()
         self.watched = {os.path.relpath(path.resolve(), here): fingerprint(path, whole=True).check for path in watched}
-        self.count_rows, self.others = count_rows, others or {}
         self.run = Run(folder, stage)
         self.generation: Generation | None = None
         self._done: Units = {}
@@ -82,13 +82,13 @@ class StageOutputs:
         they are known only once they are made, `existing` gives those that are there, whatever made them, or nothing
         if they are not all there.
         """
-        name = self._name(claim_fp)
+        name = self.files.name(claim_fp)
         if existing is None:
             self._outputs[name] = outputs or [claim_fp]
 
         def make_missing(folder: Path) -> Staged:
             staged, kept = make(folder), self._kept(name)
-            return {path: finished for path, finished in staged.items() if self._name(path) not in kept}
+            return {path: finished for path, finished in staged.items() if self.files.name(path) not in kept}
 
         def note(staged: Staged) -> None:
             path = os.path.relpath(source.resolve(), self.folder.resolve()) if isinstance(source, Path) else ""
@@ -107,13 +107,13 @@ class StageOutputs:
         """Whether the outputs of a unit are there as they were noted."""
         if unit not in self._done:
             for files in self._noted(unit):
-                if self._are_all(unit, files) and all(file.is_at(self.folder, name) for name, file in files.items()):
+                if self._are_all(unit, files) and self.files.has_all(files):
                     self._done[unit] = files
         return unit in self._done
 
     def _are_all(self, unit: str, files: Mapping[str, OutputFile]) -> bool:
         """Whether files are all that a unit makes, as far as that is known before."""
-        return all(self._name(path) in files for path in self._outputs.get(unit, ()))
+        return all(self.files.name(path) in files for path in self._outputs.get(unit, ()))
 
     def _kept(self, unit: str) -> dict[str, OutputFile]:
         """The files of a unit that are kept, where it is known which files it makes."""
@@ -129,7 +129,7 @@ class StageOutputs:
         Raises:
             FileExistsError: see `decide`; or there are files that the stage did not make.
         """
-        names = [self._name(unit.claim_fp) for unit in units]
+        names = [self.files.name(unit.claim_fp) for unit in units]
         if not self.run.path.is_dir() and self._is_finished(names):
             self._clear_away()
             yield
@@ -152,9 +152,6 @@ class StageOutputs:
         """Whether all was done before this worker came."""
         return self.generation is None
 
-    def _name(self, path: Path) -> str:
-        return relative_name(path, self.folder)
-
     def _is_finished(self, names: Sequence[str]) -> bool:
         """Whether a finished run of the same maker has left all outputs as they must be."""
         record = read_record(self.folder, self.stage)
@@ -162,12 +159,8 @@ class StageOutputs:
             return False
         if self.asked.overwrite and not self._overwritten_by_this_launch():
             return False
-        self._done = {
-            unit: files
-            for unit, files in record.outputs.items()
-            if all(file.is_at(self.folder, name) for name, file in files.items())
-        }
-        return self._done.keys() == set(names) and not self._files_there() - set(record.files)
+        self._done = {unit: files for unit, files in record.outputs.items() if self.files.has_all(files)}
+        return self._done.keys() == set(names) and not self.files.there() - set(record.files)
 
     def _joined(self, unknown: Units, names: Sequence[str]) -> bool:
         """Joins the run, begins it, or finds all done; False if another worker came first, or ended the run just now.
@@ -199,7 +192,7 @@ class StageOutputs:
             unit: noted
             for unit, alternatives in self.run.notes(generation).units.items()
             for noted in alternatives
-            if all(file.is_at(self.folder, name) for name, file in noted.files.items())
+            if self.files.has_all(noted.files)
         }
 
     def _noted(self, unit: str) -> Iterator[dict[str, OutputFile]]:
@@ -213,6 +206,21 @@ class StageOutputs:
             record = read_record(self.folder, self.stage)
             if record and record.made_by.digest == self.asked.maker.digest and unit in record.outputs:
                 yield record.outputs[unit]
+
+    def _unknown(self, units: Sequence[Unit]) -> Units:
+        """The outputs of units that are there and were never noted.
+
+        NOTE: what is there is listed first, what is noted read after it, since outputs are noted before they appear.
+
+        Raises:
+            FileExistsError: there are files of another stage, or which the stage does not make.
+        """
+        there, known = self.files.there(units), self.run.all_files()
+        if record := read_record(self.folder, self.stage):
+            known |= set(record.files)
+        running = self.run.generation()
+        overwrites = self.asked.overwrite or (running is not None and running.overwrites)
+        return self.files.unknown(there - known, units, overwrites)
 
     def _end_if_nothing_was_made(self) -> None:
         """After a failure, leaves no run behind that has made nothing: what it was to make does not matter then."""
@@ -238,79 +246,8 @@ class StageOutputs:
             raise OutputsExistError(
                 f"{self.stage}, {self.folder}: a newer run has started; this worker's output was discarded."
             )
-        files = self._described({self._name(final): path for final, path in staged.items()})
+        files = self.files.described({self.files.name(final): path for final, path in staged.items()})
         self.run.note(self.generation, unit, self._kept(unit) | files, source)
-
-    def _described(self, files: Mapping[str, Path]) -> dict[str, OutputFile]:
-        """What there is to note of files, by name. NOTE: to count rows file by file takes twice as long."""
-        tables = [path for path in files.values() if path.suffix == ".parquet"]
-        rows = dict(zip(tables, self.count_rows(tables), strict=True)) if self.count_rows else {}
-        return {name: OutputFile(*fingerprint(path), rows.get(path)) for name, path in files.items()}
-
-    def _files_there(self) -> set[str]:
-        return {self._name(path) for path in files_below(self.own_folder)} if self.own_folder else set()
-
-    def _unknown(self, units: Sequence[Unit]) -> Units:
-        """The outputs of units that are there and were never noted.
-
-        NOTE: what is there is listed first, what is noted read after it, since outputs are noted before they appear.
-
-        Raises:
-            FileExistsError: there are files of another stage, or which the stage does not make.
-        """
-        own, there = self.own_folder, self._files_there()
-        elsewhere = [unit for unit in units if own is None or own not in unit.claim_fp.parents]
-        there |= {self._name(path) for unit in elsewhere for path in unit.existing()}
-        known = self.run.all_files()
-        if record := read_record(self.folder, self.stage):
-            known |= set(record.files)
-        if not (unlisted := there - known):
-            return {}
-        superseded = self._check_owners(unlisted)
-        unknown: Units = {}
-        for unit in units:
-            names = {self._name(path): path for path in unit.existing()}
-            if names.keys() & unlisted:
-                unknown[self._name(unit.claim_fp)] = self._described(names)
-        rest = unlisted - superseded - {name for files in unknown.values() for name in files}
-        if rest:
-            self._refuse_surplus(rest)
-        return unknown
-
-    def _check_owners(self, unlisted: set[str]) -> set[str]:
-        """The files of stages that write elsewhere by now, which this one is to overwrite.
-
-        Raises:
-            FileExistsError: there are files of a stage that writes there still, or which are not to be overwritten.
-        """
-        running = self.run.generation()
-        overwrites = self.asked.overwrite or (running is not None and running.overwrites)
-        superseded: set[str] = set()
-        for owner in self._owners(unlisted):
-            if not owner.writes_elsewhere(self.others) or not overwrites:
-                raise owner.refuses(self.stage, unlisted, self.others)
-            superseded |= owner.files
-        return superseded
-
-    def _owners(self, names: set[str]) -> list[Owner]:
-        """The other stages that made some of these files."""
-        folders = {self.folder, self.own_folder or self.folder}
-        owners = [owner for folder in folders for owner in owners_in(folder, self.folder) if owner.stage != self.stage]
-        return [owner for owner in owners if owner.files & names]
-
-    def _remove_superseded(self, ours: set[str]) -> None:
-        """Removes what stages left that write elsewhere by now: their records, and the files that are not ours."""
-        for owner in self._owners(self._files_there() | ours):
-            if owner.writes_elsewhere(self.others):
-                for name in owner.files - ours:
-                    self._remove(self.folder / name)
-                owner.forget()
-
-    def _refuse_surplus(self, names: set[str]) -> None:
-        raise OutputsExistError(
-            f"{self.own_folder} holds {counted(len(names), 'file')} that the stage {self.stage} does not make: "
-            f"{listed(names, 5)}. Later stages would read them too. Move them to another folder."
-        )
 
     def _finish(self, names: Sequence[str]) -> None:
         """Writes the record, if all is done. It is the last worker's to do; several may find that they are the last."""
@@ -334,36 +271,22 @@ class StageOutputs:
                     lock_fp.unlink(missing_ok=True)
 
     def _write_record(self, outputs: Units) -> None:
-        own_folder = self._name(self.own_folder) if self.own_folder else None
+        own_folder = self.files.name(self.files.own) if self.files.own else None
         assert self.generation is not None
         kept = still_kept(self.generation.origins, self.generation.kept, outputs)
         record = Record(self.asked.maker, outputs, self.watched, own_folder, kept)
         former = read_record(self.folder, self.stage)
-        for name in (self.run.all_files() | set(former.files if former else ())) - set(record.files):
-            self._remove(self.folder / name)
+        ours = set(record.files)
+        self.files.remove((self.run.all_files() | set(former.files if former else ())) - ours)
         if self.generation.overwrites:
-            self._remove_superseded(set(record.files))
-        if surplus := self._files_there() - set(record.files):
-            self._refuse_surplus(surplus)
+            self.files.remove_superseded(ours)
+        self.files.refuse(self.files.there() - ours)
         write_record(self.folder, self.stage, record)
         if self.asked.overwrite and RUN in os.environ:
             mark = self._launch_mark()
             mark.parent.mkdir(exist_ok=True)
             publish(mark, lambda scratch: scratch.write_text(os.environ[RUN], encoding="utf-8"))
         self.run.end()
-
-    def _remove(self, path: Path) -> None:
-        """Removes an output of a former run that this one does not make, and the folders that are empty then."""
-        if not path.exists():
-            return
-        path.unlink()
-        if not path.name.startswith("."):
-            logger.warning("%s: removed: an earlier run made it, this one does not", path)
-        with suppress(OSError):
-            for folder in path.parents:
-                if folder == self.folder or self.folder not in folder.parents:
-                    break
-                folder.rmdir()
 
     def _launch_mark(self) -> Path:
         """Where the launch is named that overwrote the outputs last, so that its late workers do not do it again."""
