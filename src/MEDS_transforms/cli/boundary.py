@@ -38,27 +38,7 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
     Under a launcher `run` is pickled and called in other processes. With HYDRA_FULL_ERROR=1 errors pass through
     and Python prints their traces.
     """
-    launching_process, full_error = os.getpid(), os.environ.get(_FULL_ERROR, "0")
-    trace = wants_trace()
-
-    def task(cfg: DictConfig) -> None:
-        os.environ[_FULL_ERROR] = full_error
-        forgive_broken_output()  # in a worker it is not yet so
-        raise_file_limit()
-        try:
-            run(cfg)
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            raise
-        except BaseException as error:  # a panic of polars is not an Exception
-            if trace:
-                raise
-            message = message_for(error)
-            log_to_files(message)
-            note_error(message)
-            if os.getpid() == launching_process:
-                give_up(message)
-            raise StageError(message) from None
-
+    task, trace = _reporting(run), wants_trace()
     forgive_broken_output()
     raise_file_limit()
     name = os.environ.get(RUN) if RESUMING in os.environ else None
@@ -82,6 +62,32 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
             if isinstance(error, HydraException | OmegaConfBaseException):
                 note_error(explain(error))  # of the configuration, and the same another time; a launcher's may not be
             give_up(_about_overrides(error, config) or message_for(error))
+
+
+def _reporting(run: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+    """The function, whose errors become one message in the log and for the runner, also in a launcher's processes."""
+    launching_process, full_error = os.getpid(), os.environ.get(_FULL_ERROR, "0")
+    trace = wants_trace()
+
+    def task(cfg: DictConfig) -> None:
+        os.environ[_FULL_ERROR] = full_error
+        forgive_broken_output()  # in a worker it is not yet so
+        raise_file_limit()
+        try:
+            run(cfg)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # a panic of polars is not an Exception
+            if trace:
+                raise
+            message = message_for(error)
+            log_to_files(message)
+            note_error(message)
+            if os.getpid() == launching_process:
+                give_up(message)
+            raise StageError(message) from None
+
+    return task
 
 
 def _about_overrides(error: BaseException, config: Path) -> str | None:
