@@ -4,6 +4,7 @@ import json
 import random
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,10 +120,12 @@ class Disturbed:
 
         NOTE: outputs are noted before they get their names; of a worker that was killed between, they do not count.
         """
-        notes = (path.read_text() for path in (folder / f"{self.stage}.run").glob("*.jsonl"))
-        noted = [json.loads(line) for text in notes for line in text.splitlines() if line.endswith("]")]
-        made = any(all((folder.parent / name).is_file() for name in files) for _, files, _ in noted)
-        return made or (folder / f"{self.stage}.record").is_file()
+        for path in [*(folder / f"{self.stage}.run").glob("*.jsonl")]:
+            with suppress(FileNotFoundError):  # the run has ended meanwhile, and left a record
+                noted = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("]")]
+                if any(all((folder.parent / name).is_file() for name in files) for _, files, _ in noted):
+                    return True
+        return (folder / f"{self.stage}.record").is_file()
 
     def kill(self, which: list[int]) -> None:
         """Kills -9 some workers; sometimes another takes the place of one of them at once."""
