@@ -71,7 +71,7 @@ def test_a_pipeline_without_a_metadata_stage_carries_the_metadata_along(tmp_path
     (tmp_path / "pipe.yaml").write_text(f"defaults: [_preprocess, _self_]\n{folders}stages: [filter_subjects]\n")
     command = [SCRIPTS / "MEDS_transform-runner", "pipeline_config_fp=pipe.yaml"]
     one = CODES.head(1)
-    for codes, overrides, expected in ((CODES, [], 2), (one, [], 2), (one, ["do_overwrite=True"], 1)):
+    for codes, overrides, expected in ((CODES, [], 2), (one, [], 1), (CODES, ["do_overwrite=True"], 2)):
         x.write({}, codes)
         done = subprocess.run([*command, *overrides], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

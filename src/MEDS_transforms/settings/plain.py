@@ -42,12 +42,18 @@ def item_where_known(config: Any, key: Any) -> Any:
 
 
 def as_written(config: Any, path: Iterable[str | int]) -> Any:
-    """What stands at a path, with its interpolations: the last one on the way, where the path leads through it."""
+    """What stands at a path, with its interpolations: the last one on the way, where the path leads through it.
+
+    None where there is nothing at the path, as in a configuration that was put together in Python.
+    """
     found = plain(config, resolve=False)
     for key in path:
         if isinstance(found, str):
             break
-        found = found[key]
+        try:
+            found = found[key]
+        except (KeyError, IndexError, TypeError):
+            return None
     return found
 
 
