@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from ..dataset.io import scan_parquet
 from ..errors import InputError
 from ..settings.folders import INFERRED_STAGE_KEYS, stage_folders
 from ..settings.keys import FORMER_CODE_MODIFIER_KEYS, flag
+from ..settings.plain import plain
 from ..settings.resolvers import get_package_version
 from ..settings.secrets import replace_secrets
 from ..stages import PACKAGE
@@ -88,10 +89,10 @@ def check_apart(read: Path, written: Path) -> None:
 def _settings(cfg: Mapping[str, Any], more: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     block = {
         key: value
-        for key, value in _plain(cfg["stage_cfg"]).items()
+        for key, value in plain(cfg["stage_cfg"]).items()
         if key not in _NO_SETTINGS and (not key.startswith("_") or key.startswith("_match_revise"))
     }
-    modifiers = {key: _plain(cfg[key]) for key in _CODE_MODIFIER_KEYS if cfg.get(key) is not None}
+    modifiers = {key: plain(cfg[key]) for key in _CODE_MODIFIER_KEYS if cfg.get(key) is not None}
     block = replace_secrets(block, _written_block(cfg), partial(_checksum, folder))
     modifiers = replace_secrets(modifiers, cfg, partial(_checksum, folder))
     # As it comes back from a file, so that what was written down and what is now compare.
@@ -111,10 +112,6 @@ def _checksum(folder: Path, value: Any, variables: Sequence[str]) -> str:
     text = json.dumps(value, default=str, sort_keys=True).encode()
     check = hashlib.scrypt(text, salt=salt_of(folder), n=2**14, r=8, p=1, dklen=8).hex()
     return f"(from the environment: {', '.join(variables)}; checksum {check})"
-
-
-def _plain(value: Any) -> Any:
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 def count_rows(paths: Sequence[Path]) -> list[int]:

@@ -3,8 +3,6 @@
 import os
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 from ..settings.secrets import variables_in
 
 
@@ -30,9 +28,3 @@ def without_secrets(text: str, *configs: Any) -> str:
         if value := os.environ.get(name):
             text = text.replace(value, f"${{oc.env:{name}}}")
     return text
-
-
-def written_value(cfg: DictConfig, key: str) -> Any:
-    """What a key holds as its author wrote it."""
-    value = cfg.get(key)
-    return OmegaConf.to_container(value, resolve=False) if OmegaConf.is_config(value) else value

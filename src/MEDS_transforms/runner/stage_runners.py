@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from ..cli.overrides import hydra_value
 from ..errors import InputError, Problems, explain, listed, nearest
 from ..settings.declarations import known_keys
-from .secrets import with_params_as_written, written_value
+from ..settings.plain import plain
+from .secrets import with_params_as_written
 
 PARALLELIZE = "parallelize"
 PARALLELIZE_KEYS = ("n_workers", "launcher", "launcher_params", "max_retries")
@@ -169,14 +170,10 @@ def read_stage_runners(cfg: DictConfig) -> StageRunners:
     """
     name = f"stage-runner file {cfg.get('stage_runner_fp')}" if cfg.get("stage_runner_fp") else "stage-runner file"
     try:
-        entries = _plain(cfg.get("_stage_runners")) or {}
+        entries = plain(cfg.get("_stage_runners")) or {}
     except Exception as error:  # YAML, OmegaConf: an environment variable that is not set, say
         raise InputError(f"The {name} cannot be used: {explain(error)}") from error
     if not isinstance(entries, dict):
         raise InputError(f"The {name} must map stages to blocks, not be a list.")
-    entries = with_params_as_written(entries, written_value(cfg, "_stage_runners"))
-    return StageRunners({PARALLELIZE: _plain(cfg.get(PARALLELIZE)), **entries}, name)
-
-
-def _plain(value: Any) -> Any:
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    entries = with_params_as_written(entries, plain(cfg.get("_stage_runners"), resolve=False))
+    return StageRunners({PARALLELIZE: plain(cfg.get(PARALLELIZE)), **entries}, name)
