@@ -1,5 +1,7 @@
 """Which outputs count as done, and what becomes of those that something else made."""
 
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from helpers import files_below, write_table
 from MEDS_transforms.work.decisions import Asked, Found, decide
 from MEDS_transforms.work.environment import RUN
 from MEDS_transforms.work.outputs import StageOutputs
-from MEDS_transforms.work.provenance import Maker, OutputFile, Record, read_record
+from MEDS_transforms.work.provenance import Maker, OutputFile, Record, Source, describe_source, read_record
 from MEDS_transforms.work.runs import Generation, Noted, Run
 
 A, B = Maker("1", {"cutoff": 1}), Maker("1", {"cutoff": 2})
@@ -361,3 +363,39 @@ def test_rows_are_noted_where_they_can_be_counted(tmp_path):
     record = read_record(tmp_path, "stage")
     assert record is not None
     assert record.files["a.parquet"].rows == 1
+
+
+WORKER_THAT_COMES = """
+import sys, time
+from pathlib import Path
+from MEDS_transforms.work.runs import Run
+
+run = Run(Path(sys.argv[1]), "stage")
+with run.taking_part():
+    (run.path / ".tmp.0123abcd").touch()  # as if it were about to begin the run
+    print("has come", flush=True)
+    time.sleep(600)
+"""
+
+
+def leave_a_worker_that_was_killed_as_it_came(folder: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", WORKER_THAT_COMES, str(folder)], stdout=subprocess.PIPE) as worker:
+        assert worker.stdout.readline() == b"has come\n"
+        worker.kill()
+    assert {path.name.partition(".")[0] for path in (folder / ".provenance/stage.run").iterdir()} == {"", "worker"}
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_what_a_worker_left_that_was_killed_as_it_came_is_cleared_away(tmp_path, finished):
+    if finished:
+        run(tmp_path)
+    leave_a_worker_that_was_killed_as_it_came(tmp_path)
+    assert run(tmp_path) == (0 if finished else 3)
+    assert files_below(tmp_path, logs=True) == [".provenance/stage.record", *NAMES]
+    assert not (tmp_path / ".provenance/stage.run").exists()
+
+
+def test_a_worker_that_was_killed_as_it_came_to_a_finished_stage_does_not_keep_later_stages_from_its_outputs(tmp_path):
+    run(tmp_path)
+    leave_a_worker_that_was_killed_as_it_came(tmp_path)
+    assert "made_by" in describe_source(Source(tmp_path, ".parquet"), tmp_path)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -25,6 +26,7 @@ from MEDS_transforms.work.provenance import (
     salt_of,
     write_record,
 )
+from MEDS_transforms.work.runs import Generation, Run
 
 DF = pl.DataFrame({"subject_id": [1, 2], "code": ["A", "B"]})
 
@@ -165,12 +167,17 @@ def test_a_record_comes_back_as_it_was(tmp_path):
     ][2] == len(DF)
 
 
+def begin_run(folder: Path) -> None:
+    run_path(folder, "first").mkdir()
+    assert Run(folder, "first").begin(Generation(Maker("1", {"x": 2})))
+
+
 SPOILED = {
     "missing": lambda folder: (folder / "train/1.parquet").unlink(),
     "replaced": lambda folder: write_table(folder / "train/1.parquet", DF.head(1)),
     "cut off": lambda folder: (folder / "train/1.parquet").write_bytes(b"PAR1"),
     "surplus": lambda folder: write_table(folder / "train/2.parquet", DF),
-    "has not finished": lambda folder: run_path(folder, "first").mkdir(),
+    "has not finished": begin_run,
 }
 
 

@@ -279,7 +279,7 @@ def _makers_of(source: Source) -> Iterator[tuple[str, Record]]:
             if record and (mine := _seen_from(record, below, source)):
                 _check_at_end(folder, stage)
                 yield stage, mine
-            elif (folder / PROVENANCE_DIR / f"{stage}{RUN_SUFFIX}").is_dir() and below == "." and source.suffix:
+            elif below == "." and source.suffix:
                 _check_at_end(folder, stage)
 
 
@@ -295,8 +295,18 @@ def _seen_from(record: Record, below: str, source: Source) -> Record | None:
     return Record(record.made_by, {"": mine}) if mine else None
 
 
+def _has_begun(folder: Path, stage: str) -> bool:
+    """Whether a run of a stage has begun and not ended.
+
+    NOTE: the folder of a run alone is what a worker left that was killed as it came. Others may remove it meanwhile.
+    """
+    with suppress(FileNotFoundError):
+        return any(path.suffix == ".json" for path in run_path(folder, stage).iterdir())
+    return False
+
+
 def _check_at_end(folder: Path, stage: str) -> None:
-    if run_path(folder, stage).is_dir():
+    if _has_begun(folder, stage):
         raise MissingInputError(
             f"{folder}: the stage {stage} has not finished there, so files may be missing or out of date. Finish it "
             "first, with the command that was interrupted."

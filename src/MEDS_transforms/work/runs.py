@@ -27,6 +27,7 @@ from .files import try_lock
 from .provenance import Kept, Maker, OutputFile, Units, run_path, units_from_json
 
 _WORKER = "worker."
+_SCRATCH = ".tmp."
 _CLEARING = 0.1  # seconds: longer than a worker holds the mark of another just to see whether it lives
 
 
@@ -79,7 +80,7 @@ class Run:
 
     def begin(self, generation: Generation) -> bool:
         """Begins a generation; False if another worker was faster, or ended the run."""
-        scratch = self.path / f".tmp.{generation.token}"
+        scratch = self.path / f"{_SCRATCH}{generation.token}"
         try:
             scratch.write_text(json.dumps(generation.as_json()), encoding="utf-8")
             os.link(scratch, self.path / f"{generation.number}.json")  # whole, and only if there is none
@@ -91,14 +92,14 @@ class Run:
 
     def end(self) -> None:
         """Removes the folder of the run; to others it is gone at once."""
-        retired = self.path.with_name(f".tmp.{self.path.name}.{secrets.token_hex(4)}")
+        retired = self.path.with_name(f"{_SCRATCH}{self.path.name}.{secrets.token_hex(4)}")
         with suppress(FileNotFoundError):
             self.path.rename(retired)
         self.clear_away()
 
     def clear_away(self) -> None:
         """Removes what a worker left that was killed while it ended a run."""
-        for retired in self.path.parent.glob(f".tmp.{self.path.name}.*"):
+        for retired in self.path.parent.glob(f"{_SCRATCH}{self.path.name}.*"):
             shutil.rmtree(retired, ignore_errors=True)
 
     @property
@@ -121,8 +122,21 @@ class Run:
                 yield
             finally:
                 mark.unlink(missing_ok=True)
+                if self.generation() is None:
+                    self._clear_what_dead_workers_left()
                 with suppress(OSError):
                     self.path.rmdir()
+
+    def _clear_what_dead_workers_left(self) -> None:
+        """Where no run was begun, removes the marks and unfinished files of workers that were killed as they came.
+
+        NOTE: a worker that is just coming may lose its unfinished file; it finds that it began no run, and looks again.
+        """
+        for path in _found(self.path, "*"):
+            if path.name.startswith(_WORKER):
+                _removed(path)
+            elif path.name.startswith(_SCRATCH):
+                path.unlink(missing_ok=True)
 
     def others_at_work(self) -> list[str]:
         """The live workers of the run but this one, as `<host>-<pid>`.
