@@ -395,6 +395,15 @@ def test_what_a_worker_left_that_was_killed_as_it_came_is_cleared_away(tmp_path,
     assert not (tmp_path / ".provenance/stage.run").exists()
 
 
+def test_what_a_worker_left_that_was_killed_as_it_wrote_the_record_is_cleared_away(tmp_path):
+    run(tmp_path)
+    (tmp_path / ".provenance/.tmp.stage.record").mkdir()
+    (tmp_path / ".provenance/.stage.record.lock").touch()
+    (tmp_path / ".provenance/.tmp.stage.run.0123abcd").mkdir()
+    assert run(tmp_path) == 0
+    assert [path.name for path in (tmp_path / ".provenance").iterdir()] == ["stage.record"]
+
+
 def test_a_worker_that_was_killed_as_it_came_to_a_finished_stage_does_not_keep_later_stages_from_its_outputs(tmp_path):
     run(tmp_path)
     leave_a_worker_that_was_killed_as_it_came(tmp_path)

@@ -15,7 +15,7 @@ from ..errors import OutputsExistError
 from .claims import Staged, Unit
 from .decisions import Asked, Found, decide, what_is_kept
 from .environment import RUN
-from .files import is_complete, lock_path, publish, try_lock
+from .files import clear_scratch, is_complete, lock_path, publish, try_lock
 from .fingerprints import fingerprint
 from .output_folder import OutputFolder
 from .provenance import (
@@ -264,11 +264,12 @@ class StageOutputs:
     def _clear_away(self) -> None:
         """Removes what a worker left that was killed just after it had written the record."""
         self.run.clear_away()
-        lock_fp = lock_path(record_path(self.folder, self.stage))
-        if lock_fp.exists():
-            with try_lock(lock_fp) as ours:
+        record_fp = record_path(self.folder, self.stage)
+        if lock_path(record_fp).exists():
+            with try_lock(lock_path(record_fp)) as ours:
                 if ours:
-                    lock_fp.unlink(missing_ok=True)
+                    clear_scratch(record_fp)
+                    lock_path(record_fp).unlink(missing_ok=True)
 
     def _write_record(self, outputs: Units) -> None:
         own_folder = self.files.name(self.files.own) if self.files.own else None
