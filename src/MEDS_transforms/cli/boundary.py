@@ -38,7 +38,8 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
     Under a launcher `run` is pickled and called in other processes. With HYDRA_FULL_ERROR=1 errors pass through
     and Python prints their traces.
     """
-    task, trace = _reporting(run), wants_trace()
+    trace = wants_trace()
+    task = _reporting(run, trace)
     forgive_broken_output()
     raise_file_limit()
     name = os.environ.get(RUN) if RESUMING in os.environ else None
@@ -64,10 +65,12 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
             give_up(_about_overrides(error, config) or message_for(error))
 
 
-def _reporting(run: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
-    """The function, whose errors become one message in the log and for the runner, also in a launcher's processes."""
+def _reporting(run: Callable[[DictConfig], None], trace: bool) -> Callable[[DictConfig], None]:
+    """The function, whose errors become one message in the log and for the runner, also in a launcher's processes.
+
+    With `trace` they pass through.
+    """
     launching_process, full_error = os.getpid(), os.environ.get(_FULL_ERROR, "0")
-    trace = wants_trace()
 
     def task(cfg: DictConfig) -> None:
         os.environ[_FULL_ERROR] = full_error

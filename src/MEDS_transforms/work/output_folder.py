@@ -63,9 +63,9 @@ class OutputFolder:
         Raises:
             FileExistsError: there are files of another stage, or which the stage does not make.
         """
-        superseded = self._superseded(unlisted, overwrites) if unlisted else set()
+        superseded = self._superseded(unlisted, overwrites)
         found: Units = {}
-        for unit in units if unlisted else ():
+        for unit in units:
             names = {self.name(path): path for path in unit.existing()}
             if names.keys() & unlisted:
                 found[self.name(unit.claim_fp)] = self.described(names)

@@ -218,9 +218,11 @@ class StageOutputs:
         there, known = self.files.there(units), self.run.all_files()
         if record := read_record(self.folder, self.stage):
             known |= set(record.files)
+        if not (unlisted := there - known):
+            return {}
         running = self.run.generation()
         overwrites = self.asked.overwrite or (running is not None and running.overwrites)
-        return self.files.unknown(there - known, units, overwrites)
+        return self.files.unknown(unlisted, units, overwrites)
 
     def _end_if_nothing_was_made(self) -> None:
         """After a failure, leaves no run behind that has made nothing: what it was to make does not matter then."""

@@ -134,6 +134,16 @@ def run_path(folder: Path, stage: str) -> Path:
     return folder / PROVENANCE_DIR / f"{stage}{RUN_SUFFIX}"
 
 
+def has_begun(run_fp: Path) -> bool:
+    """Whether the run at a `run_path` has begun and not ended.
+
+    NOTE: the folder alone is what a worker left that was killed as it came. Others may remove it meanwhile.
+    """
+    with suppress(FileNotFoundError):
+        return any(path.suffix == ".json" for path in run_fp.iterdir())
+    return False
+
+
 def salt_of(folder: Path) -> bytes:
     """What is added to secrets before a checksum stands for them in the records of a folder; drawn at random, once."""
     path = folder / PROVENANCE_DIR / SALT
@@ -295,18 +305,8 @@ def _seen_from(record: Record, below: str, source: Source) -> Record | None:
     return Record(record.made_by, {"": mine}) if mine else None
 
 
-def _has_begun(folder: Path, stage: str) -> bool:
-    """Whether a run of a stage has begun and not ended.
-
-    NOTE: the folder of a run alone is what a worker left that was killed as it came. Others may remove it meanwhile.
-    """
-    with suppress(FileNotFoundError):
-        return any(path.suffix == ".json" for path in run_path(folder, stage).iterdir())
-    return False
-
-
 def _check_at_end(folder: Path, stage: str) -> None:
-    if _has_begun(folder, stage):
+    if has_begun(run_path(folder, stage)):
         raise MissingInputError(
             f"{folder}: the stage {stage} has not finished there, so files may be missing or out of date. Finish it "
             "first, with the command that was interrupted."

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .files import try_lock
-from .provenance import Kept, Maker, OutputFile, Units, run_path, units_from_json
+from .provenance import Kept, Maker, OutputFile, Units, has_begun, run_path, units_from_json
 
 _WORKER = "worker."
 _SCRATCH = ".tmp."
@@ -122,7 +122,7 @@ class Run:
                 yield
             finally:
                 mark.unlink(missing_ok=True)
-                if self.generation() is None:
+                if not has_begun(self.path):
                     self._clear_what_dead_workers_left()
                 with suppress(OSError):
                     self.path.rmdir()
