@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import polars as pl
 
-from ..settings.layout import DATA_DIR
+from ..settings.layout import DATA_DIR, METADATA_DIR
 from ..work.files import is_complete, is_complete_parquet_file, publish, scratch_path
 from .columns import columns
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Frame",
+    "codes_writer",
     "is_complete",
     "is_complete_parquet_file",
     "publish",
@@ -63,6 +64,15 @@ def shard_writer(folder: Path) -> Callable[[Frame, Path], None]:
     from .arrow import write_measurements  # with it pyarrow, which no other folder needs
 
     return write_measurements
+
+
+def codes_writer(folder: Path) -> Callable[[pl.DataFrame, Path], None]:
+    """How `codes.parquet` is written in a folder: in that of a dataset (`metadata/`) with the arrow types of MEDS."""
+    if folder.name != METADATA_DIR:
+        return write_parquet
+    from .arrow import write_codes  # as above
+
+    return write_codes
 
 
 def write_arrow(df: pl.DataFrame, schema: "pa.Schema", path: Path) -> None:

@@ -8,10 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from ..dataset.arrow import write_codes
-from ..dataset.io import write_parquet
+from ..dataset.io import codes_writer
 from ..errors import listed
-from ..settings.layout import CODES_FILE, METADATA_DIR
+from ..settings.layout import CODES_FILE
 from ..work.claims import Staged, Unit
 from ..work.journal import note_plan
 from ..work.outputs import StageOutputs
@@ -40,7 +39,7 @@ def map_and_reduce(
     def merge(folder: Path) -> Staged:
         finish(units, cfg.get("polling_time", _LONGEST_PAUSE))
         merged = reduce_fn(sorted(unit.claim_fp for unit in units))
-        (write_codes if out_fp.parent.name == METADATA_DIR else write_parquet)(merged, folder / CODES_FILE)
+        codes_writer(out_fp.parent)(merged, folder / CODES_FILE)
         logger.info("%d codes from %d shards", merged.height, len(units))
         return {out_fp: folder / CODES_FILE}
 
