@@ -395,8 +395,13 @@ def test_what_a_worker_left_that_was_killed_as_it_came_is_cleared_away(tmp_path,
     assert not (tmp_path / ".provenance/stage.run").exists()
 
 
-def test_what_a_worker_left_that_was_killed_as_it_wrote_the_record_is_cleared_away(tmp_path):
+@pytest.mark.parametrize("another_was_killed_as_it_came", [False, True])
+def test_what_a_worker_left_that_was_killed_as_it_wrote_the_record_is_cleared_away(
+    tmp_path, another_was_killed_as_it_came
+):
     run(tmp_path)
+    if another_was_killed_as_it_came:
+        leave_a_worker_that_was_killed_as_it_came(tmp_path)
     (tmp_path / ".provenance/.tmp.stage.record").mkdir()
     (tmp_path / ".provenance/.stage.record.lock").touch()
     (tmp_path / ".provenance/.tmp.stage.run.0123abcd").mkdir()

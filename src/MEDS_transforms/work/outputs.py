@@ -144,6 +144,8 @@ class StageOutputs:
                 except BaseException:
                     self._end_if_nothing_was_made()
                     raise
+                if self.was_finished:
+                    self._clear_away()
                 self._finish(names)
                 return
 
