@@ -51,7 +51,11 @@ def write_measurements(df: Frame, path: Path) -> None:
     if not {SUBJECT_ID, TIME} <= {*df.columns} or df.schema.get(CODE) not in TEXT_DTYPES:
         write_parquet(df, path)
         return
-    df = df.cast({column: dtype for column, dtype in MANDATORY_TYPES.items() if column in df.columns})
+    write_meds_data(df.cast({c: dtype for c, dtype in MANDATORY_TYPES.items() if c in df.columns}), path)
+
+
+def write_meds_data(df: pl.DataFrame, path: Path) -> None:
+    """Writes measurements that have the dtypes of MEDS, with its arrow types."""
     write_arrow(df, meds_schema(df.head(0).to_arrow().schema), path)
 
 

@@ -7,8 +7,9 @@ import numpy.typing as npt
 import polars as pl
 
 from ..errors import InputError, Problems, counted, listed, nearest
+from .columns import columns
 from .io import Frame
-from .schema import CODE, DEPRECATED_NAMES, MANDATORY_TYPES, NUMERIC_VALUE, SUBJECT_ID, TIME
+from .schema import CODE, DEPRECATED_NAMES, MANDATORY_COLUMNS, MANDATORY_TYPES, NUMERIC_VALUE, SUBJECT_ID, TIME
 
 _FORMER_NAMES = {former for former, name in DEPRECATED_NAMES.items() if name == NUMERIC_VALUE}
 
@@ -52,6 +53,29 @@ def checked(df: Frame, *columns: str) -> pl.LazyFrame:
             problems.add(f"{column} must be {must_be}; it is {schema[column]}")
     problems.raise_if_any()
     return df.cast(casts) if casts else df  # type: ignore[arg-type]
+
+
+def to_meds_data(df: Frame, do_retype: bool = True) -> pl.DataFrame:
+    """The measurements with the mandatory columns first, in their MEDS dtypes.
+
+    Raises:
+        ValueError: without `do_retype`, columns are missing or have other dtypes; with it, another column than
+            `numeric_value` and `time` is missing. The message lists all of them.
+    """
+    df = df.lazy().collect()
+    remedy = "fix the data" if do_retype else "set do_retype: true, or fix the data"
+    problems = Problems(f"The data does not comply with MEDS; {remedy}")
+    for column in MANDATORY_COLUMNS:
+        if column not in df.columns and not (do_retype and column in (NUMERIC_VALUE, TIME)):
+            problems.add(f"{column} is missing")
+    for column, dtype in MANDATORY_TYPES.items():
+        found = df.schema.get(column, dtype)
+        if found != dtype and not do_retype:
+            problems.add(f"{column} must be {dtype}, but is {found}")
+    problems.raise_if_any()
+    df = df.with_columns(pl.lit(None).alias(column) for column in MANDATORY_COLUMNS if column not in df.columns)
+    df = df.with_columns(pl.col(c).cast(dtype) for c, dtype in MANDATORY_TYPES.items() if c in df.columns)
+    return df.select(columns([*MANDATORY_COLUMNS, *(c for c in df.columns if c not in MANDATORY_COLUMNS)]))
 
 
 def in_order(df: pl.DataFrame) -> pl.DataFrame:

@@ -1,6 +1,7 @@
 """Writes the merged shards as MEDS data files.
 
-Workers share the shards. A shard that already complies is passed on unchanged.
+Workers share the shards. A shard that already complies is passed on unchanged, as a link where the file system has
+links: so are those of merge_to_MEDS_cohort.
 
 Input: the merged shards; those of the shard map, where there is one, else all that are there.
 Output: `<output_dir>/<split>/<n>.parquet` with the columns subject_id (int64), time (timestamp[us]; null: static), code
@@ -21,11 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..cli.script import stage_script
-from ..dataset.arrow import meds_schema
-from ..dataset.columns import columns
-from ..dataset.io import Frame, scan_parquet, write_arrow
-from ..dataset.schema import MANDATORY_COLUMNS, MANDATORY_TYPES, NUMERIC_VALUE, TIME
-from ..errors import Problems
+from ..dataset.arrow import meds_schema, write_meds_data
+from ..dataset.io import Frame, scan_parquet
+from ..dataset.measurements import to_meds_data
+from ..dataset.schema import MANDATORY_COLUMNS
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
@@ -54,32 +54,9 @@ def run(cfg: Mapping[str, Any]) -> None:
 
 
 def get_and_validate_data_schema(df: Frame, stage_cfg: Mapping[str, Any]) -> pa.Table:
-    """The measurements as an arrow table in the MEDS schema; see `to_meds_data`."""
+    """The measurements as an arrow table in the MEDS schema; see `measurements.to_meds_data`."""
     table = to_meds_data(df, flag(stage_cfg, "do_retype", default=True)).to_arrow()
     return table.cast(meds_schema(table.schema))
-
-
-def to_meds_data(df: Frame, do_retype: bool) -> pl.DataFrame:
-    """The measurements with the mandatory columns first, in their MEDS dtypes.
-
-    Raises:
-        ValueError: without `do_retype`, columns are missing or have other dtypes; with it, another column than
-            `numeric_value` and `time` is missing. The message lists all of them.
-    """
-    df = df.lazy().collect()
-    remedy = "fix the data" if do_retype else "set do_retype: true, or fix the data"
-    problems = Problems(f"The data does not comply with MEDS; {remedy}")
-    for column in MANDATORY_COLUMNS:
-        if column not in df.columns and not (do_retype and column in (NUMERIC_VALUE, TIME)):
-            problems.add(f"{column} is missing")
-    for column, dtype in MANDATORY_TYPES.items():
-        found = df.schema.get(column, dtype)
-        if found != dtype and not do_retype:
-            problems.add(f"{column} must be {dtype}, but is {found}")
-    problems.raise_if_any()
-    df = df.with_columns(pl.lit(None).alias(column) for column in MANDATORY_COLUMNS if column not in df.columns)
-    df = df.with_columns(pl.col(c).cast(dtype) for c, dtype in MANDATORY_TYPES.items() if c in df.columns)
-    return df.select(columns([*MANDATORY_COLUMNS, *(c for c in df.columns if c not in MANDATORY_COLUMNS)]))
 
 
 def _finalize(path: Path, stage_cfg: Mapping[str, Any]) -> Path | pl.DataFrame:
@@ -92,7 +69,7 @@ def _finalize(path: Path, stage_cfg: Mapping[str, Any]) -> Path | pl.DataFrame:
 
 def _write(result: Path | pl.DataFrame, path: Path) -> None:
     if isinstance(result, pl.DataFrame):
-        write_arrow(result, meds_schema(result.head(0).to_arrow().schema), path)
+        write_meds_data(result, path)
         return
     path.unlink(missing_ok=True)
     try:

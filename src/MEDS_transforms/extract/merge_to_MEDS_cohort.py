@@ -4,9 +4,10 @@ Rows of one subject and time keep the order of their sources: tables in the orde
 chunks in the order of their rows. Workers share the subject shards.
 
 Input: the pieces of convert_to_sharded_events, the event conversion file, the shard map.
-Output: `<output_dir>/<split>/<n>.parquet` with the columns subject_id (Int64), code (String), time
-(Datetime[us]; null, for static measurements, first) and the union of the events' columns, where columns of the same
-name get their common dtype, and text wins.
+Output: `<output_dir>/<split>/<n>.parquet` in the MEDS schema, so that finalize_MEDS_data passes the files on: the
+columns subject_id (int64), time (timestamp[us]; null, for static measurements, first), code (string), numeric_value
+(float32), then the union of the events' other columns, where columns of the same name get their common dtype, and text
+wins. Rows are compared and sorted before numbers are rounded to float32.
 """
 
 import logging
@@ -18,9 +19,11 @@ from typing import Any
 import polars as pl
 
 from ..cli.script import stage_script
+from ..dataset.arrow import write_meds_data
 from ..dataset.columns import columns
 from ..dataset.dtypes import concat_with_common_dtypes
-from ..dataset.io import scan_parquet, write_parquet
+from ..dataset.io import scan_parquet
+from ..dataset.measurements import to_meds_data
 from ..dataset.schema import SUBJECT_ID, TIME
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shard_iterator_by_shard_map
@@ -43,19 +46,21 @@ def run(cfg: Mapping[str, Any]) -> None:
     stage_cfg = cfg["stage_cfg"]
     event_config_fp = Path(config_value(cfg, "event_conversion_config_fp"))
     tables = read_event_config(event_config_fp)
-    merge = partial(
-        merge_pieces,
-        unique_by=stage_cfg.get("unique_by"),
-        additional_sort_by=stage_cfg.get("additional_sort_by") or [],
-    )
+    unique_by, additional_sort_by = stage_cfg.get("unique_by"), stage_cfg.get("additional_sort_by") or []
+
+    def merge(pieces: list[pl.DataFrame]) -> pl.DataFrame:
+        return to_meds_data(merge_pieces(pieces, unique_by, additional_sort_by))
+
     pieces_dir, output_dir = Path(stage_cfg["data_input_dir"]), Path(stage_cfg["output_dir"])
     shards, _ = shard_iterator_by_shard_map(cfg)
     read = partial(read_pieces, tables=list(tables), chunk_list=pieces_dir / CHUNKS_FILE)
-    write = partial(write_parquet, fast=True)
     sources = {"pieces": Source(pieces_dir, ".parquet"), "shard map": Source.of_files(Path(cfg["shards_map_fp"]))}
     order = {"tables": list(tables)}
     outputs = stage_outputs(cfg, sources, own_folder=output_dir, settings=order, watched=[event_config_fp])
-    units = [outputs.unit(out_fp, staged_file(in_fp, out_fp, read, write, merge), in_fp) for in_fp, out_fp in shards]
+    units = [
+        outputs.unit(out_fp, staged_file(in_fp, out_fp, read, write_meds_data, merge), in_fp)
+        for in_fp, out_fp in shards
+    ]
     with outputs.being_made(units):
         map_units(units)
 
