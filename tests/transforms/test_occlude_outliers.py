@@ -107,6 +107,12 @@ def test_without_a_cutoff_nothing_changes():
     assert_frame_equal(occlude(df, sums(("A", 4, 0.0, 4.0)), cutoff=None), df)
 
 
+@pytest.mark.parametrize("cutoff", [10**39, float("inf")])
+def test_a_cutoff_of_any_size(cutoff):
+    df = measurements((1, T, "A", 99.0))
+    assert occlude(df, STANDARD[0], cutoff=cutoff)["numeric_value"].to_list() == [99.0]
+
+
 def test_a_flag_that_is_there_already_is_replaced():
     df = measurements((1, T, "A", 99.0)).with_columns(pl.lit("old").alias("numeric_value/is_inlier"))
     assert occlude(df, STANDARD[0])["numeric_value/is_inlier"].to_list() == [False]

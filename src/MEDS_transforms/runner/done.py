@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 from ..errors import OutputsExistError
 from ..settings.folders import INFERRED_STAGE_KEYS, populate_stage
+from ..settings.plain import item_where_known
 from ..work.files import files_below, publish
 from ..work.fingerprints import Fingerprint, fingerprint_or_none
 from ..work.provenance import is_as_recorded, read_record, record_path, recorded_stages
@@ -121,24 +120,15 @@ def settings_digest(pipeline: Pipeline, log_dir: Path, stage: str | None = None)
     NOTE: of values, not of what stands for them: an environment variable may have another value now. It is one digest
     of all settings, so that it gives away none of them.
     """
-    settings = {str(key): _resolved(pipeline.cfg, key) for key in pipeline.cfg if key not in _NO_SETTINGS}
+    settings = {str(key): item_where_known(pipeline.cfg, key) for key in pipeline.cfg if key not in _NO_SETTINGS}
     for name in [stage] if stage else pipeline.stage_names:
-        block = _resolved(pipeline.cfg.stage_configs, name) if pipeline.block(name) else {}
+        block = item_where_known(pipeline.cfg.stage_configs, name) if pipeline.block(name) else {}
         settings[f"stage_configs.{name}"] = {"block": block, "inferred": _inferred(pipeline, name)}
     text = json.dumps(settings, sort_keys=True, default=str)
     folders = {str(folder) for key in ("input_dir", "cohort_dir") if (folder := pipeline.value(key))}
     for folder in sorted(folders, key=len, reverse=True):  # a tree that was moved as a whole is the same
         text = text.replace(json.dumps(folder)[1:-1], os.path.relpath(folder, log_dir))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _resolved(cfg: DictConfig, key: Any) -> Any:
-    """What a key holds; as it is written, where it cannot be resolved, which is for the stage to say that needs it."""
-    with suppress(Exception):
-        value = cfg[key]
-        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-    written = OmegaConf.to_container(cfg, resolve=False)
-    return written[key] if isinstance(written, dict) else None
 
 
 def _inferred(pipeline: Pipeline, stage: str) -> dict[str, Any]:

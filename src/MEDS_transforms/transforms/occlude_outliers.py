@@ -75,7 +75,7 @@ def is_inlier(cutoff: float) -> pl.Expr:
     NOTE: in polars NaN is larger than any number and equal to itself. So a value that is NaN is far from any mean,
     and no value is far if the deviation is NaN.
     """
-    return (pl.col(NUMERIC_VALUE) - pl.col(_MEAN)).abs() <= pl.lit(cutoff) * pl.col(_STD)
+    return (pl.col(NUMERIC_VALUE) - pl.col(_MEAN)).abs() <= pl.lit(float(cutoff)) * pl.col(_STD)
 
 
 run = map_stage(occlude_outliers_fntr)
