@@ -12,8 +12,9 @@ from helpers import files_below, write_table
 from MEDS_transforms.work.decisions import Asked, Found, decide
 from MEDS_transforms.work.environment import RUN
 from MEDS_transforms.work.outputs import StageOutputs
-from MEDS_transforms.work.provenance import Maker, OutputFile, Record, Source, describe_source, read_record
+from MEDS_transforms.work.provenance import Maker, OutputFile, Record, read_record
 from MEDS_transforms.work.runs import Generation, Noted, Run
+from MEDS_transforms.work.sources import Source, describe_source
 
 A, B = Maker("1", {"cutoff": 1}), Maker("1", {"cutoff": 2})
 FILES = {"0.parquet": {"0.parquet": OutputFile(1, "x")}}

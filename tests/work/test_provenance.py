@@ -9,24 +9,20 @@ import pytest
 
 from helpers import files_below, write_table
 from MEDS_transforms.work.decisions import Asked
+from MEDS_transforms.work.differences import differences, is_same_for
 from MEDS_transforms.work.fingerprints import fingerprint, fingerprint_or_none
 from MEDS_transforms.work.outputs import StageOutputs
 from MEDS_transforms.work.provenance import (
     Maker,
     OutputFile,
     Record,
-    Source,
-    describe_source,
-    differences,
-    has_changed,
-    is_as_recorded,
-    is_same_for,
     read_record,
     run_path,
     salt_of,
     write_record,
 )
 from MEDS_transforms.work.runs import Generation, Run
+from MEDS_transforms.work.sources import Source, describe_source, has_changed, is_as_recorded
 
 DF = pl.DataFrame({"subject_id": [1, 2], "code": ["A", "B"]})
 

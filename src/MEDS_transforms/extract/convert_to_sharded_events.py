@@ -33,7 +33,7 @@ from ..settings.keys import config_value, flag
 from ..settings.layout import CHUNKS_FILE, EVENT_CONFIG_FILE
 from ..work.claims import Staged, Unit
 from ..work.outputs import StageOutputs
-from ..work.provenance import Source
+from ..work.sources import Source
 from .chunks import Chunk, complete_chunks, list_chunks
 from .event_config import Table, event_file_content, read_event_config
 from .events import TimeCheck, check_range, drop_duplicate_rows, extract_event

@@ -32,7 +32,7 @@ from ..parser import cfg_to_expr
 from ..settings.keys import config_value
 from ..settings.layout import CODES_FILE
 from ..work.claims import staged_file
-from ..work.provenance import Source
+from ..work.sources import Source
 from .cohort import codes_of, cohort_shards
 from .event_config import METADATA_KEY, Event, event_file_content, metadata_tables, read_event_config
 from .events import code_expr, part_expr

@@ -31,7 +31,7 @@ from ..mapreduce.shards import shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import flag
 from ..work.claims import staged_file
-from ..work.provenance import Source
+from ..work.sources import Source
 from .cohort import cohort_shards
 
 logger = logging.getLogger(__name__)

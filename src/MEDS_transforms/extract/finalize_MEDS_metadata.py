@@ -38,7 +38,7 @@ from ..settings.keys import config_value, flag
 from ..settings.layout import CODES_FILE, DATASET_FILE, METADATA_DIR, SPLITS_FILE
 from ..work.claims import Staged
 from ..work.environment import RESUMING
-from ..work.provenance import Source
+from ..work.sources import Source
 from .cohort import codes_of, cohort_shards
 
 logger = logging.getLogger(__name__)

@@ -31,7 +31,7 @@ from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
 from ..settings.layout import CHUNKS_FILE
 from ..work.claims import staged_file
-from ..work.provenance import Source
+from ..work.sources import Source
 from .chunks import find_pieces
 from .event_config import read_event_config
 from .events import drop_duplicate_rows

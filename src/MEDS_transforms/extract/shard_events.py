@@ -29,7 +29,7 @@ from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
 from ..work.claims import Staged, Unit
 from ..work.outputs import StageOutputs
-from ..work.provenance import Source
+from ..work.sources import Source
 from .chunks import chunk_name, find_chunks
 from .event_config import META_KEYS, Table, metadata_tables, read_event_config
 from .events import wrong_dtypes

@@ -26,7 +26,7 @@ from ..settings.names import check_names
 from ..settings.plain import plain
 from ..work.claims import Staged
 from ..work.files import read_json
-from ..work.provenance import Source
+from ..work.sources import Source
 from .chunks import complete_chunks
 from .event_config import Table, read_event_config
 

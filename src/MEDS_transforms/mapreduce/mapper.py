@@ -16,7 +16,7 @@ from ..settings.layout import CODES_FILE, METADATA_DIR, SPLITS_FILE
 from ..work.claims import Unit, rwlock_wrap, staged_file
 from ..work.journal import note_plan
 from ..work.outputs import StageOutputs
-from ..work.provenance import Source
+from ..work.sources import Source
 from .compute import CODE_METADATA, ComputeFn, bind_compute_fn, compute_fn_type, identity_fn, wants
 from .match_revise import is_match_revise, match_revise_fntr, validate_match_revise
 from .shards import ShardPaths, shard_iterator

@@ -23,7 +23,8 @@ from ..stages import PACKAGE
 from ..work.decisions import Asked
 from ..work.fingerprints import fingerprint_or_none
 from ..work.outputs import StageOutputs
-from ..work.provenance import Maker, Source, describe_source, salt_of
+from ..work.provenance import Maker, salt_of
+from ..work.sources import Source, describe_source
 
 _CODE_MODIFIER_KEYS = ("code_modifiers", *FORMER_CODE_MODIFIER_KEYS)
 _NO_SETTINGS = (INFERRED_STAGE_KEYS - {"train_only"}) | {"description"}

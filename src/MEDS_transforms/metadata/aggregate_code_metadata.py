@@ -33,7 +33,7 @@ from ..mapreduce.shards import shard_iterator, shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import code_modifiers, flag
 from ..settings.layout import CODES_FILE
-from ..work.provenance import Source
+from ..work.sources import Source
 from .aggregations import Aggregations, read_aggregations
 from .quantiles import merge_quantiles, quantile_part
 from .statistics import STATISTICS, SUMS, summed, sums_of_parts, terms_of, value_or_null

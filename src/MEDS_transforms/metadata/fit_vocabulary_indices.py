@@ -23,7 +23,7 @@ from ..mapreduce.reducer import map_and_reduce
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import code_modifiers
 from ..settings.layout import CODES_FILE
-from ..work.provenance import Source
+from ..work.sources import Source
 
 
 def run(cfg: Mapping[str, Any]) -> None:

@@ -14,7 +14,8 @@ from ..settings.folders import INFERRED_STAGE_KEYS, populate_stage
 from ..settings.plain import item_where_known
 from ..work.files import files_below, publish
 from ..work.fingerprints import Fingerprint, fingerprint_or_none
-from ..work.provenance import is_as_recorded, read_record, record_path, recorded_stages
+from ..work.provenance import read_record, record_path, recorded_stages
+from ..work.sources import is_as_recorded
 from .metadata_files import absolute, copies_noted
 from .pipeline import Pipeline
 

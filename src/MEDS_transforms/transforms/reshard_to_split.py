@@ -45,7 +45,7 @@ from ..settings.layout import METADATA_DIR, SHARD_MAP_FILE, SPLITS_FILE
 from ..work.claims import Staged, Unit, claim, staged_file
 from ..work.files import clear_scratch, lock_path
 from ..work.outputs import StageOutputs
-from ..work.provenance import Source
+from ..work.sources import Source
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import OutputsExistError, listed
 from .claims import nothing
-from .provenance import Kept, Maker, Record, Units, differences, is_same_for, still_kept
+from .differences import differences, is_same_for
+from .provenance import Kept, Maker, Record, Units, still_kept
 from .runs import Generation, Noted
 
 _SHOWN = 10
