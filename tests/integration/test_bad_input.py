@@ -330,7 +330,7 @@ def test_an_unknown_key_is_an_error_where_that_is_asked_for(hospital, undisturbe
         ),
         ("merge_to_MEDS_cohort", "stage_configs.merge_to_MEDS_cohort.unique_by=code", ["unique_by", "'code'", "list"]),
         ("finalize_MEDS_metadata", "etl_metadata.dataset_name=null", ["etl_metadata.dataset_name is not set"]),
-        ("finalize_MEDS_data", "stage_configs.finalize_MEDS_data.do_retype=False", ["do_retype", "Float32"]),
+        ("finalize_MEDS_data", "stage_configs.finalize_MEDS_data.do_retype=perhaps", ["do_retype", "'perhaps'"]),
     ],
 )
 def test_settings_that_cannot_be(hospital, undisturbed, stage, override, said):
