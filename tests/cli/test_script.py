@@ -462,6 +462,31 @@ def test_local_workers_share_the_cores_and_know_of_their_run(tmp_path, env, thre
     assert said == [{"worker": i, "threads": threads, "launched": True} for i in range(3)]
 
 
+SAYS_ALL = """
+from omegaconf import OmegaConf
+
+
+def run(cfg):
+    print(OmegaConf.to_yaml(cfg))
+    print(len(cfg.stage_cfg.password))
+"""
+
+
+def test_a_configuration_that_a_stage_prints_has_no_secrets(tmp_path):
+    """What comes from the environment is there as a reference, and is known where it is asked for."""
+    (tmp_path / "like.py").write_text(SAYS_ALL)
+    ran = call(
+        *(sys.executable, "-c", LIKE, "input_dir=in", "cohort_dir=out", "stages=[like]", "hydra.verbose=true"),
+        "+stage_configs.like.password=${oc.env:SECRET}",
+        folder=tmp_path,
+        SECRET="xyzzy-1",
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.count("password: ${oc.env:SECRET}") >= 2  # the stage's own words, and those of the debug log
+    assert "\n7\n" in ran.stdout
+    assert "xyzzy" not in ran.stdout + ran.stderr
+
+
 CORES = len(os.sched_getaffinity(0))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from ..errors import InputError, nearest, not_set
 from ..settings.checks import check_block, check_pipeline
@@ -87,10 +87,6 @@ def run_stage(module: str, cfg: DictConfig, script: str) -> None:
     if RESUMING not in os.environ:  # else the runner has said it, once for all stages
         warnings += unknown_stage_blocks(cfg.get("stages") or [stage], cfg.stage_configs)
         warnings += unknown_additions(_overrides(), cfg) if script in packaged_stages() else []
-    if logger.isEnabledFor(logging.DEBUG):
-        logger.debug("Configuration:\n%s", OmegaConf.to_yaml(cfg))
-    with open_dict(cfg):
-        cfg.stage_cfg = cfg.stage_cfg  # as it is filled in: OmegaConf would fill it in again at every look
     _check_values(cfg, script)
     if warnings and flag(cfg, "strict"):
         raise InputError("\n".join(warnings))
@@ -102,6 +98,7 @@ def run_stage(module: str, cfg: DictConfig, script: str) -> None:
     _check_mandatory(stage, cfg.stage_cfg)
     for warning in warnings:
         logger.warning(warning)
+    logger.debug("Configuration:\n%s", OmegaConf.to_yaml(cfg))
     logger.info("Stage %s, worker %s", stage, cfg.get("worker"))
     use_allotted_cpus()
     run = stage_module(module).run

@@ -236,5 +236,4 @@ def _fill(
     if is_metadata:
         inferred["reducer_output_dir"] = f"{cohort_dir}/metadata" if is_last else own_dir
         inferred["train_only"] = True
-    # NOTE: `in` is slow with OmegaConf, and also False for a key that is not set yet; most blocks have none of these.
-    return inferred | {key: block[key] for key in inferred.keys() & block.keys() if key in block}
+    return inferred | {key: block[key] for key in inferred if key in block}
