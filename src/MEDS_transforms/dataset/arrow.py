@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from .dtypes import TEXT_DTYPES
 from .io import Frame, write_arrow, write_parquet
+from .measurements import with_meds_dtypes
 from .schema import CODE, CODE_METADATA_TYPES, MANDATORY_COLUMNS, MANDATORY_TYPES, SPLIT_TYPES, SUBJECT_ID, TIME
 
 
@@ -51,7 +52,7 @@ def write_measurements(df: Frame, path: Path) -> None:
     if not {SUBJECT_ID, TIME} <= {*df.columns} or df.schema.get(CODE) not in TEXT_DTYPES:
         write_parquet(df, path)
         return
-    write_meds_data(df.cast({c: dtype for c, dtype in MANDATORY_TYPES.items() if c in df.columns}), path)
+    write_meds_data(with_meds_dtypes(df), path)
 
 
 def write_meds_data(df: pl.DataFrame, path: Path) -> None:

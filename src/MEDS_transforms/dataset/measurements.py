@@ -74,8 +74,13 @@ def to_meds_data(df: Frame, do_retype: bool = True) -> pl.DataFrame:
             problems.add(f"{column} must be {dtype}, but is {found}")
     problems.raise_if_any()
     df = df.with_columns(pl.lit(None).alias(column) for column in MANDATORY_COLUMNS if column not in df.columns)
-    df = df.with_columns(pl.col(c).cast(dtype) for c, dtype in MANDATORY_TYPES.items() if c in df.columns)
-    return df.select(columns([*MANDATORY_COLUMNS, *(c for c in df.columns if c not in MANDATORY_COLUMNS)]))
+    others = [column for column in df.columns if column not in MANDATORY_COLUMNS]
+    return with_meds_dtypes(df.select(columns([*MANDATORY_COLUMNS, *others])))
+
+
+def with_meds_dtypes(df: pl.DataFrame) -> pl.DataFrame:
+    """The measurements with those columns that MEDS knows in its dtypes."""
+    return df.cast({column: dtype for column, dtype in MANDATORY_TYPES.items() if column in df.columns})
 
 
 def in_order(df: pl.DataFrame) -> pl.DataFrame:
