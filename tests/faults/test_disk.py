@@ -111,3 +111,16 @@ def test_a_stage_fails_in_a_read_only_folder_and_goes_on_when_it_is_writable(
     assert contents(x.cohort) == before
     run_stage(x, stage)
     reference.check(x.cohort, stage)
+
+
+def test_final_shards_are_copied_where_they_cannot_be_links(reference: Reference, disk, tmp_path):
+    x = reference.before("finalize_MEDS_data", tmp_path / "cohort")
+    elsewhere = f"stage_configs.finalize_MEDS_data.output_dir={disk}/data"
+    group = Workers(tmp_path)
+    group.start(command(x, "finalize_MEDS_data", elsewhere))
+    assert group.wait() == [0], group.text()
+    merged, final = contents(x.cohort / "merge_to_MEDS_cohort"), contents(disk / "data")
+    assert {name: data for name, data in final.items() if not name.startswith(".")} == {
+        name: data for name, data in merged.items() if not name.startswith(".")
+    }
+    assert {path.stat().st_dev for path in (disk / "data").glob("*/*.parquet")} == {disk.stat().st_dev}
