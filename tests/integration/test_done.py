@@ -308,6 +308,23 @@ def test_the_runner_notices_that_a_stage_was_taken_out(data):
     assert set(pl.read_parquet(data.cohort / "data/train/*.parquet")["subject_id"]) == {0, 1, 9}
 
 
+def test_the_runner_notices_that_a_stage_was_run_by_hand_with_other_settings(data):
+    data.write({"train/1": measurements(*[(9, datetime(2020, 1, day), "A", 1.0) for day in (1, 2)])})
+    assert preprocess(data, "filter_subjects").returncode == 0
+    before = contents(data.cohort)
+    by_hand = ["--config-dir=.", "--config-name=pipe", "do_overwrite=True"]
+    stricter = "stage_configs.filter_subjects.min_events_per_subject=3"
+    assert run(data.folder, *by_hand, stricter, script="MEDS_transform-filter_subjects").returncode == 0
+    ran = preprocess(data, "filter_subjects")
+    assert ran.returncode == 1
+    assert "settings.min_events_per_subject: 3 -> 2" in ran.stdout
+    assert run(data.folder, *by_hand, script="MEDS_transform-filter_subjects").returncode == 0
+    ran = preprocess(data, "filter_subjects")
+    assert ran.returncode == 0
+    assert "is already done: skipped" in ran.stdout
+    assert {n: d for n, (d, _) in contents(data.cohort).items()} == {n: d for n, (d, _) in before.items()}
+
+
 def test_the_code_of_ones_own_stage_counts(tmp_path, data):
     script = tmp_path / "double.py"
     text = """

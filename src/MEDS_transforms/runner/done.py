@@ -14,7 +14,7 @@ from ..settings.folders import INFERRED_STAGE_KEYS, populate_stage
 from ..settings.plain import item_where_known
 from ..work.files import files_below, publish
 from ..work.fingerprints import Fingerprint, fingerprint_or_none
-from ..work.provenance import read_record, record_path, recorded_stages
+from ..work.provenance import read_record, recorded_stages
 from ..work.sources import is_as_recorded
 from .metadata_files import absolute, copies_noted
 from .pipeline import Pipeline
@@ -28,7 +28,7 @@ _NO_SETTINGS |= {"keep_existing", "description", "hydra", "stages"}
 
 @dataclass(frozen=True)
 class DoneMark:
-    """The file `<stage>.done` that says that a stage is done, with which settings, and where its record is.
+    """The file `<stage>.done` that says that a stage is done, with which settings, and whose record is where.
 
     Of a stage that leaves no record, a script of the user's say, the mark itself says which files were in the folders
     that the stage reads, and which it has left in those it writes to.
@@ -51,8 +51,8 @@ class DoneMark:
         content = self._content()
         if content.get("settings") != self.settings or content.get("folders") != [*map(self._name, self.folders)]:
             return False
-        if records := content.get("records"):
-            return all(is_as_recorded(self.path.parent / name, self.stage) for name in records)
+        if makers := content.get("made_by"):
+            return all(is_as_recorded(self.path.parent / name, self.stage, by) for name, by in makers.items())
         made = content.get("made", {}).items()
         return content.get("read") == self._files(self.reads) and all(
             fingerprint_or_none(self.path.parent / name) == Fingerprint(*file) for name, file in made
@@ -60,9 +60,10 @@ class DoneMark:
 
     def set(self) -> None:
         """Marks the stage done."""
-        records = [folder for folder in self.folders if record_path(folder, self.stage).is_file()]
-        content: dict[str, Any] = {"settings": self.settings, "folders": self.folders, "records": records}
-        if not records:
+        found = {self._name(folder): read_record(folder, self.stage) for folder in self.folders}
+        makers = {name: record.made_by.digest for name, record in found.items() if record}
+        content: dict[str, Any] = {"settings": self.settings, "folders": self.folders, "made_by": makers}
+        if not makers:
             content |= {"read": self._files(self.reads), "made": self._files(self.folders, recorded=False)}
         text = json.dumps(content, default=self._name)
         publish(self.path, lambda scratch: scratch.write_text(text, encoding="utf-8"))

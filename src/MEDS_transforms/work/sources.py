@@ -73,10 +73,13 @@ def describe_source(source: Source, seen_from: Path) -> Settings:
     return described
 
 
-def is_as_recorded(folder: Path, stage: str) -> bool:
-    """Whether a stage has finished in a folder, and its outputs, inputs and watched files are as they were then."""
+def is_as_recorded(folder: Path, stage: str, maker: str | None = None) -> bool:
+    """Whether a stage has finished in a folder, and its outputs, inputs and watched files are as they were then.
+
+    `maker` is the digest of what must have made the outputs; default: whatever the record says.
+    """
     record = read_record(folder, stage)
-    if record is None or run_path(folder, stage).is_dir():
+    if record is None or run_path(folder, stage).is_dir() or maker not in (None, record.made_by.digest):
         return False
     if not all(file.is_at(folder, name) for name, file in record.files.items()):
         return False
