@@ -1,0 +1,164 @@
+"""A raw table, whatever its files are: its columns, their dtypes, and its rows, in order and in bounded memory."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
+from lzma import LZMAError
+
+import polars as pl
+
+from ...dataset.columns import column, columns
+from ...dataset.dtypes import WIDE_INTEGERS, cast_exactly, common_dtype
+from ...errors import InputError, UserError, listed, nearest
+from ...work.raw_tables import Format, Part
+from .delimited import DelimitedFile, Dialect, wider
+
+_BATCH_ROWS = 250_000
+_DAMAGED = "The file is damaged, truncated or in another format: get a new copy."
+
+
+@dataclass(frozen=True, eq=False)
+class RawTable:
+    """A raw table.
+
+    Args:
+        name: its name in the event conversion file.
+        parts: its files, in order.
+        dialect: how they are written, where they are text.
+        dtypes: dtypes of columns of text files, in place of those that are inferred.
+    """
+
+    name: str
+    parts: Sequence[Part]
+    dialect: Dialect = field(default_factory=Dialect)
+    dtypes: Mapping[str, pl.DataType] = field(default_factory=dict)
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """The columns of the first part, those that folders stand for last.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        return self._columns_of(self.parts[0])
+
+    @property
+    def path(self) -> str:
+        """Where the table is, in words."""
+        first = str(self.parts[0].path)
+        return first if len(self.parts) == 1 else f"{first} and {len(self.parts) - 1} more"
+
+    def schema(
+        self, wanted: Collection[str], as_text: Collection[str], infer_rows: int | None
+    ) -> dict[str, pl.DataType]:
+        """The dtypes of some columns, which all parts must have.
+
+        Args:
+            wanted: the columns.
+            as_text: those that are text where the file is text.
+            infer_rows: the rows of each text file by which the dtypes of others are told; None: all rows.
+
+        Raises:
+            InputError: a part lacks columns or cannot be read, or a column has no dtype for the values of all parts.
+        """
+        found = [self._schema_of(part, wanted, as_text, infer_rows) for part in self.parts]
+        return {name: self._common(name, [schema[name] for schema in found]) for name in wanted}
+
+    def frames(self, schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
+        """The rows with these columns, some at a time.
+
+        Raises:
+            InputError: a part cannot be read, or a value is not the same in its column's dtype; the message names the
+                part, the row where that is known, and what to do.
+        """
+        for part in self.parts:
+            with self._reading(part):
+                for frame in self._frames_of(part, schema):
+                    others = [frame[name] for name, dtype in schema.items() if frame.schema[name] != dtype]
+                    yield frame.with_columns(cast_exactly(o, schema[o.name], f"the table {self.name}") for o in others)
+
+    def _columns_of(self, part: Part) -> list[str]:
+        with self._reading(part):
+            there = self._file(part).columns if part.format is Format.TEXT else [*self._scan(part).collect_schema()]
+        return [*there, *(name for name in part.partition if name not in there)]
+
+    def _schema_of(
+        self, part: Part, wanted: Collection[str], as_text: Collection[str], infer_rows: int | None
+    ) -> dict[str, pl.DataType]:
+        there = self._columns_of(part)
+        if missing := [name for name in wanted if name not in there]:
+            raise InputError(
+                f"The table {self.name} ({part.path}) has no column {missing[0]!r}{nearest(missing[0], there)}. "
+                f"It has: {listed(there)}."
+            )
+        partition = dict.fromkeys(part.partition, pl.String())
+        with self._reading(part):
+            if part.format is not Format.TEXT:
+                return dict(self._scan(part).collect_schema()) | partition
+            given = {**self.dtypes} | dict.fromkeys(as_text, pl.String())
+            file = self._file(part)
+            inferred = file.inferred(infer_rows) if {*wanted} - {*given, *partition} else {}
+            return inferred | {name: given[name] for name in wanted if name in given} | partition
+
+    def _common(self, name: str, dtypes: Sequence[pl.DataType]) -> pl.DataType:
+        inferred = all(part.format is Format.TEXT for part in self.parts)
+        common = reduce(wider, dtypes) if inferred else common_dtype(dtypes)
+        if common is None:
+            raise InputError(
+                f"The table {self.name}: the column {name!r} has dtypes in its files that have nothing in common: "
+                f"{listed(dtypes)}. Give it the same dtype in all files."
+            )
+        return common
+
+    def _frames_of(self, part: Part, schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
+        literals = [pl.lit(part.partition[name], pl.String).alias(name) for name in schema if name in part.partition]
+        in_file = {name: dtype for name, dtype in schema.items() if name not in part.partition}
+        if part.format is Format.TEXT:
+            frames = self._file(part).frames(in_file)
+        else:
+            frames = (
+                self._scan(part).select(columns(in_file)).collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True)
+            )
+        yield from (frame.select(*columns(in_file), *literals).select(columns(schema)) for frame in frames)
+
+    def _file(self, part: Part) -> DelimitedFile:
+        return DelimitedFile(part.path, self.dialect)
+
+    def _scan(self, part: Part) -> pl.LazyFrame:
+        """NOTE: integers of more than 64 bits, which only polars can read back, become text."""
+        scan = pl.scan_parquet if part.format is Format.PARQUET else pl.scan_ipc
+        frame = scan(part.path, glob=False)
+        too_wide = [name for name, dtype in frame.collect_schema().items() if dtype in WIDE_INTEGERS]
+        return frame.with_columns(column(name).cast(pl.String) for name in too_wide) if too_wide else frame
+
+    @contextmanager
+    def _reading(self, part: Part) -> Iterator[None]:
+        """Turns what libraries raise for an unreadable file into one error that says what to do.
+
+        What the system refuses, such as permission, passes as it is.
+        """
+        try:
+            yield
+        except pl.exceptions.NoDataError:
+            raise InputError(self._empty(part)) from None
+        except (pl.exceptions.PolarsError, EOFError, LZMAError, OSError) as error:
+            # NOTE: of a compressed file that is truncated or damaged, libraries raise an OSError without a number.
+            if isinstance(error, UserError) or getattr(error, "errno", None) is not None:
+                raise
+            raise InputError(self._unreadable(part, error)) from None
+
+    def _empty(self, part: Part) -> str:
+        return (
+            f"The table {self.name} ({part.path}) is empty. If that is intended, remove it from the event conversion "
+            "file, or set optional: true in its block."
+        )
+
+    def _unreadable(self, part: Part, error: Exception) -> str:
+        if part.path.stat().st_size == 0:
+            return self._empty(part)
+        first_line = (str(error) or type(error).__name__).split("\n")[0].rstrip(".")
+        remedy = _DAMAGED
+        if "utf-8" in first_line.lower():
+            remedy = "Save the file as UTF-8, or name its encoding in the table's block (encoding: cp1252, say)."
+        return f"The table {self.name} ({part.path}) cannot be read: {first_line}. {remedy}"
