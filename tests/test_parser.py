@@ -86,6 +86,8 @@ EXPRESSIONS = [
     ({"extract": {"from": "f", "regex": r"(\..)"}}, [".0", ".5", None], {"f"}),
     ({"extract": {"from": "cat", "regex": "(u)"}}, ["u", None, None], {"cat"}),
     ({"extract": {"from": "{s}", "regex": "(p)"}}, ["p", None, None], {"{s}"}),
+    ({"extract": {"from": ["s", "i"], "regex": "(1|9)"}}, ["9", "9", "1"], {"s", "i"}),
+    ({"extract": {"from": {"str": "{i}-{s}"}, "regex": "(.)-"}}, ["9", None, None], {"s", "i"}),
     (["s"], ["9", "09", None], {"s"}),
     (["n", "f", "i"], [9.0, 0.5, 10.0], {"n", "f", "i"}),
     (["i", "s"], ["9", "09", "10"], {"i", "s"}),
@@ -181,7 +183,8 @@ MALFORMED = [
         {"extract": {"from": "t", "regex": "(a)", "group": 1}},
         ["at extract", "unknown: group", "'group_index'"],
     ),
-    ({"extract": {"from": ["t"], "regex": "(a)"}}, ["at extract.from", "['t']", "name of a column"]),
+    ({"extract": {"from": ["t", 5], "regex": "(a)"}}, ["at extract.from[1]", "found 5", "text or a mapping"]),
+    ({"extract": {"from": 5, "regex": "(a)"}}, ["at extract.from", "found 5", "text, a list, or a mapping"]),
     ({"extract": {"from": "t", "regex": 5}}, ["at extract.regex", "found 5", "regular expression"]),
     ({"extract": {"from": "t", "regex": "("}}, ["at extract.regex", "'('", "unclosed group"]),
     *(

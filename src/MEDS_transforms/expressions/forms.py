@@ -1,0 +1,61 @@
+"""What all parts of the language have in common: parsed expressions, and errors that show what is allowed where."""
+
+from typing import Any, NamedTuple
+
+import polars as pl
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ..errors import InputError
+
+
+class Expression(NamedTuple):
+    """A polars expression, the columns that it reads, and those of them that it reads as text."""
+
+    expr: pl.Expr
+    columns: frozenset[str] = frozenset()
+    as_text: frozenset[str] = frozenset()
+
+
+def plain(cfg: Any) -> Any:
+    """The value in plain containers; those of OmegaConf may also be nested in plain ones."""
+    if OmegaConf.is_config(cfg):
+        try:
+            return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        except OmegaConfBaseException as error:
+            raise InputError(f"Cannot resolve {cfg}: {error}") from error
+    if isinstance(cfg, dict):
+        return {key: plain(value) for key, value in cfg.items()}
+    if isinstance(cfg, list | tuple):
+        return [plain(value) for value in cfg]
+    return cfg
+
+
+def malformed(what: str, where: str, found: Any, allowed: str) -> ValueError:
+    """The error for a value that is not allowed in its place."""
+    place = f" at {where}" if where else ""
+    return InputError(f"{what}{place}: found {found!r}; allowed: {allowed}")
+
+
+def below(where: str, key: Any) -> str:
+    """The place of a key or an index: `[1].output['{a} {b}']`."""
+    if isinstance(key, str) and key.isidentifier():
+        return f"{where}.{key}" if where else key
+    return f"{where}[{key!r}]"
+
+
+def checked_pattern(what: str, pattern: Any, where: str) -> str:
+    """The pattern, after a check that polars can compile it."""
+    if not isinstance(pattern, str):
+        raise malformed(what, where, pattern, "a regular expression as text")
+    try:
+        pl.Series([""]).str.contains(pattern)
+    except pl.exceptions.PolarsError as error:
+        dialect = "a regular expression in Rust's dialect (without look-around)"
+        raise malformed(what, where, pattern, f"{dialect}. {first_paragraph(error)}") from error
+    return pattern
+
+
+def first_paragraph(error: Exception) -> str:
+    """What an error of polars says, without its notes on the query."""
+    return str(error).split("\n\n")[0]
