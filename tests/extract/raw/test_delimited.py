@@ -1,186 +1,250 @@
 """Delimited text: any dialect, blocks of any size, and rows that are not as the header says."""
 
-import bz2
 import csv
-import gzip
 import io
-import lzma
+import re
 
 import polars as pl
-import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from MEDS_transforms.errors import InputError
-from MEDS_transforms.extract.raw import delimited
-from MEDS_transforms.extract.raw.delimited import DelimitedFile, Dialect, blocks_of_rows
+from MEDS_transforms.extract.raw.delimited import BLOCK, DelimitedFile
+from MEDS_transforms.extract.raw.dialect import Dialect
 
-PLAIN = Dialect()
-ZSTD = pa.Codec("zstd")
-COMPRESS = {
-    "": bytes,
-    ".gz": gzip.compress,
-    ".GZ": lambda data: gzip.compress(data[: len(data) // 2]) + gzip.compress(data[len(data) // 2 :]),
-    ".bz2": bz2.compress,
-    ".xz": lzma.compress,
-    ".zst": lambda data: ZSTD.compress(data, asbytes=True),
-}
+from .texts import COMPRESS, PLAIN, read, text_of
+
 CELL = st.text(st.sampled_from("a0é ,;|\t\"\n'.-"), max_size=6)
-SEPARATORS = {",": "csv", ";": "csv", "\t": "tsv", "|": "txt"}
+BLOCKS = st.sampled_from([1, 2, 7, 64, BLOCK])
 
 
-def text_of(rows, dialect: Dialect, quoting=csv.QUOTE_MINIMAL, line_end="\n") -> bytes:
-    file = io.StringIO(newline="")
-    writer = csv.writer(
-        file, delimiter=dialect.separator, quotechar=dialect.quote, quoting=quoting, lineterminator=line_end
-    )
-    writer.writerows(rows)
-    return file.getvalue().encode(dialect.encoding)
+def tables(cells, columns=(1, 4)):
+    width = st.integers(*columns)
+    return width.flatmap(lambda n: st.lists(st.lists(cells, min_size=n, max_size=n), min_size=1, max_size=12))
 
 
-def read(path, dialect=PLAIN, names=None) -> pl.DataFrame:
-    file = DelimitedFile(path, dialect)
-    schema = dict.fromkeys(names or file.columns, pl.String())
-    return pl.concat([pl.DataFrame(schema=schema), *file.frames(schema)])
+def written(folder, data: bytes | str, name="t.csv"):
+    path = folder / name
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return path
 
 
 @given(
-    rows=st.integers(2, 4).flatmap(lambda n: st.lists(st.lists(CELL, min_size=n, max_size=n), min_size=1, max_size=12)),
-    separator=st.sampled_from([*SEPARATORS]),
-    encoding=st.sampled_from(["utf-8", "utf-8-sig", "latin-1", "cp1252", "utf-16"]),
+    rows=tables(CELL),
+    separator=st.sampled_from([",", ";", "\t", "|", " "]),
+    quote=st.sampled_from(['"', "'"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "latin-1", "cp1252", "utf-16", "utf-16-le", "utf-32"]),
     line_end=st.sampled_from(["\n", "\r\n"]),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
-    block=st.sampled_from([1, 7, 64, 2**20]),
+    suffix=st.sampled_from([*COMPRESS]),
+    block=BLOCKS,
+    has_last_end=st.booleans(),
 )
-def test_what_the_csv_module_writes_comes_back(tmp_path_factory, rows, separator, encoding, line_end, quoting, block):
-    path = tmp_path_factory.mktemp("t") / "t.csv"
-    dialect = Dialect(separator=separator, encoding=encoding)
-    names = [f"c{n}" for n in range(len(rows[0]))]
-    path.write_bytes(text_of([names, *rows], dialect, quoting, line_end))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(delimited, "_BLOCK", block)
-        found = read(path, dialect)
+def test_what_the_csv_module_writes_comes_back(
+    tmp_path_factory, rows, separator, quote, encoding, line_end, quoting, suffix, block, has_last_end
+):
+    dialect = Dialect(separator, quote, encoding)
+    text = text_of(
+        [[f"c{n}" for n in range(len(rows[0]))], *rows], Dialect(separator, quote), quoting, line_end
+    ).decode()
+    data = COMPRESS[suffix]((text if has_last_end else text.removesuffix(line_end)).encode(encoding))
+    found = read(written(tmp_path_factory.mktemp("t"), data, f"t.csv{suffix}"), dialect, block=block)
     # csv quotes what is empty only where it quotes everything; polars takes unquoted emptiness for null.
     assert [[cell or "" for cell in row] for row in found.rows()] == rows
 
 
-@pytest.mark.parametrize("suffix", COMPRESS)
-def test_compressed_files(tmp_path, suffix):
-    path = tmp_path / f"t.csv{suffix}"
-    rows = [[str(n), f"x{n}"] for n in range(5000)]
-    path.write_bytes(COMPRESS[suffix](text_of([["a", "b"], *rows], Dialect())))
-    assert list(map(list, read(path).rows())) == rows
+@given(
+    rows=tables(st.none() | CELL),
+    separator=st.sampled_from([",", ";", "\t", "|"]),
+    line_end=st.sampled_from(["\n", "\r\n"]),
+    style=st.sampled_from(["necessary", "always", "non_numeric"]),
+    bom=st.booleans(),
+    suffix=st.sampled_from([*COMPRESS]),
+    block=BLOCKS,
+)
+def test_what_polars_writes_comes_back(tmp_path_factory, rows, separator, line_end, style, bom, suffix, block):
+    df = pl.DataFrame(rows, schema={f"c{n}": pl.String for n in range(len(rows[0]))}, orient="row")
+    file, options = io.BytesIO(), {"separator": separator, "line_terminator": line_end, "quote_style": style}
+    df.write_csv(file, include_bom=bom, **options)
+    path = written(tmp_path_factory.mktemp("t"), COMPRESS[suffix](file.getvalue()), f"t.csv{suffix}")
+    expected = df.fill_null("") if style == "always" else df  # so polars writes null then
+    assert read(path, Dialect(separator), block=block).rows() == expected.rows()
 
 
-@pytest.mark.parametrize("suffix", [s for s in COMPRESS if s])
-def test_truncated_compressed_files_are_noticed(tmp_path, suffix):
-    path = tmp_path / f"t.csv{suffix}"
-    data = COMPRESS[suffix](text_of([["a", "b"], *([str(n), f"x{n * 7919}"] for n in range(50_000))], Dialect()))
-    path.write_bytes(data[:-20])
-    with pytest.raises((OSError, EOFError, lzma.LZMAError)):
-        read(path)
+@given(rows=tables(st.text(st.sampled_from("a0é\"' .-"), min_size=1, max_size=6)), block=BLOCKS)
+def test_without_quotes_all_is_text(tmp_path_factory, rows, block):
+    lines = [",".join(row) for row in [[f"c{n}" for n in range(len(rows[0]))], *rows]]
+    path = written(tmp_path_factory.mktemp("t"), "\n".join(lines))
+    assert [[*row] for row in read(path, Dialect(quote=None), block=block).rows()] == rows
+
+
+@given(
+    rows=tables(st.text(st.sampled_from('a",\n é'), max_size=5), columns=(2, 3)),
+    block=BLOCKS,
+)
+@example(rows=[['5" tube', "2"], ["3", '"']], block=1)
+def test_quotes_within_a_field_are_read_as_the_csv_module_reads_them(tmp_path_factory, rows, block):
+    """Fields are quoted only where they must be: where they begin with a quote, or hold a separator or a line end."""
+
+    def cell(text):
+        return '"' + text.replace('"', '""') + '"' if {",", "\n"} & {*text} or text[:1] == '"' else text
+
+    text = "".join(",".join(map(cell, row)) + "\n" for row in [[f"c{n}" for n in range(len(rows[0]))], *rows])
+    assert [*csv.reader(io.StringIO(text, newline=""))][1:] == rows
+    found = read(written(tmp_path_factory.mktemp("t"), text), block=block)
+    assert [[cell or "" for cell in row] for row in found.rows()] == rows
+
+
+@given(text=st.text(st.sampled_from('a,"\n'), max_size=30), block=BLOCKS)
+def test_whatever_the_quotes_rows_are_right_or_an_error(tmp_path_factory, text, block):
+    """Never is anything read otherwise than by the csv module."""
+    path = written(tmp_path_factory.mktemp("t"), f"c,d\n{text}")
+    try:
+        found = read(path, block=block).rows()
+    except InputError:
+        return
+    expected = [row or [""] * 2 for row in csv.reader(io.StringIO(text, newline=""))]
+    assert [[cell or "" for cell in row] for row in found] == expected
 
 
 @pytest.mark.parametrize(
     ("text", "row", "said"),
     [
-        ("a,b\n1,2\n3,4,5\n", 2, "3 fields where the header has 2"),
+        ('a,b\n1,2\n"x"y,2\n', 2, r"text follows the closing quote of a field: '\"x\"y.*quote: null"),
+        ('a,b\n"1\n",2\n"x" ,2\n', 2, "text follows the closing quote"),
+        ('a,b\n1,2\n\n3,"4\n5,6\n', 3, r"a quote is opened and not closed .*'3,\"4\\n5,6\\n'.*quote: null"),
+        ('a,b\n1,2\n3,"', 2, "a quote is opened and not closed"),
+        ('a,b\n5" tube,2\n"x\n', 2, "a quote is opened and not closed"),
+        ('a,b\n"tube,2\n3,tube"\n', 1, "1 field where the header has 2"),
+    ],
+)
+@pytest.mark.parametrize("block", [1, 2, BLOCK])
+def test_quotes_that_cannot_be_read_are_shown_with_their_row(tmp_path, text, row, said, block):
+    with pytest.raises(InputError, match=rf"(?s)t\.csv, row {row} after the header: .*{said}"):
+        read(written(tmp_path, text), block=block)
+
+
+def test_a_quote_that_is_not_closed_in_the_header(tmp_path):
+    with pytest.raises(InputError, match=r"t\.csv, in the header: a quote is opened"):
+        read(written(tmp_path, 'a,"b\n1,2\n'))
+
+
+@pytest.mark.parametrize(
+    ("text", "row", "said"),
+    [
+        ("a,b\n1,2\n3,4,5\n", 2, "3 fields where the header has 2: '3,4,5'"),
+        ("a,b\r\n1,2\r\n3,4,5\r\n", 2, "3 fields where the header has 2: '3,4,5'"),
         ("a,b\n1,2\n3\n4,5\n", 2, "1 field where the header has 2"),
         ("a,b\n1,2\n3", 2, "1 field"),
         ("a,b\n1,2,\n", 1, "3 fields"),
         ("a,b\n1\n2,3,4\n", 1, "1 field"),  # together as many as two rows have
         ('a,b\n1,"x,\ny"\n2,3,4\n', 2, "3 fields"),
+        ('a,b\n1,"x"\n2\n', 2, "1 field"),
         ("a,b\n\n1,2\n\r\n3\n", 4, "1 field"),
+        ("a\n1\n1,2\n", 2, "2 fields where the header has 1"),
     ],
 )
 @pytest.mark.parametrize("names", [None, ["a"]])
-@pytest.mark.parametrize("block", [1, 2**20])
-def test_the_number_of_fields_is_checked_whatever_columns_are_read(
-    tmp_path, monkeypatch, text, row, said, names, block
-):
-    monkeypatch.setattr(delimited, "_BLOCK", block)
-    path = tmp_path / "t.csv"
-    path.write_text(text, newline="")
+@pytest.mark.parametrize("block", [1, BLOCK])
+def test_the_number_of_fields_is_checked_whatever_columns_are_read(tmp_path, text, row, said, names, block):
     with pytest.raises(InputError, match=rf"t\.csv, row {row} after the header: it has {said}"):
-        read(path, names=names)
+        read(written(tmp_path, text), names=names, block=block)
 
 
-def test_values_that_do_not_fit_are_shown_with_their_row(tmp_path, monkeypatch):
-    monkeypatch.setattr(delimited, "_BLOCK", 1)
-    path = tmp_path / "t.csv"
-    path.write_text("a,b\n1,x\n2,y\nn.a.,z\n")
-    file = DelimitedFile(path, Dialect())
-    with pytest.raises(InputError, match=r"row 3 after the header: column 'a': 'n.a.' does not fit Int64"):
-        list(file.frames({"a": pl.Int64()}))
-
-
-@pytest.mark.parametrize("block", [1, 2**20])
+@pytest.mark.parametrize("block", [1, BLOCK])
 @pytest.mark.parametrize(
-    ("values", "dtype"),
-    [
-        (["1", "2"], pl.Int64),
-        (["1", "2.5"], pl.Float64),
-        (["1", "", "x"], pl.String),
-        (["true", "false"], pl.Boolean),
-        (["true", "1"], pl.String),
-        (["1" * 30, "1"], pl.String),
-        (["1.5", "1" * 30], pl.Float64),
-    ],
+    "text", ["a,b\n\n1,2\n\r\n3,4\n\n", "a\n\n1\n\n\n", "a\n\n", "\n\r\na,b\n1,2", "a,b\n", "a,b", 'a\n""\n']
 )
-def test_dtypes_are_inferred_as_by_polars_whatever_the_blocks(tmp_path, monkeypatch, block, values, dtype):
-    monkeypatch.setattr(delimited, "_BLOCK", block)
-    path = tmp_path / "t.csv"
-    path.write_text("k,a\n" + "".join(f"k,{value}\n" for value in values))
-    assert DelimitedFile(path, Dialect()).inferred(None) == {"k": pl.String(), "a": dtype()}
+def test_blank_lines_are_read_as_polars_reads_them(tmp_path, text, block):
+    path = written(tmp_path, text)
+    assert read(path, block=block).equals(pl.scan_csv(path, infer_schema=False).collect())
 
 
-def test_as_many_rows_are_looked_at_as_are_asked_for(tmp_path):
-    path = tmp_path / "t.csv"
-    path.write_text("a\n1\n2\nx\n")
-    file = DelimitedFile(path, Dialect())
-    assert [file.inferred(n)["a"] for n in (2, 3, 100)] == [pl.Int64, pl.String, pl.String]
+@pytest.mark.parametrize("block", [1, BLOCK])
+def test_values_that_do_not_fit_are_shown_with_their_row(tmp_path, block):
+    file = DelimitedFile(written(tmp_path, "a,b\n1,x\n2,3\nn.a.,z\n"), PLAIN, ["b"], block)
+    said = (
+        r"t\.csv, column 'a', row 3 after the header: 'n\.a\.' does not fit Int64, the dtype inferred from the "
+        r"preceding rows\. Raise stage_configs\.shard_events\.infer_schema_length above that row \(null: all rows\)"
+    )
+    with pytest.raises(InputError, match=said):
+        list(file.frames({"a": pl.Int64()}))
+    with pytest.raises(InputError, match=r"column 'b', row 1 after the header: 'x' does not fit Float64.*block gives"):
+        list(file.frames({"a": pl.Int64(), "b": pl.Float64()}))
 
 
-def test_decimal_commas_and_words_for_null(tmp_path):
-    path = tmp_path / "t.csv"
-    path.write_text("a;b\n1,5;x\nNA;-\n")
-    file = DelimitedFile(path, Dialect(";", decimal=",", null_values=("NA", "-")))
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [("2", pl.Boolean), ("+", pl.Float64), ("1.0", pl.Int64), ("x", pl.Date), ("300", pl.UInt8)],
+)
+def test_values_that_do_not_fit_dtypes_of_all_kinds(tmp_path, value, dtype):
+    file = DelimitedFile(written(tmp_path, f"a,b\n,1\n{value},2\n"), PLAIN)
+    with pytest.raises(InputError, match=rf"column 'a', row 2 after the header: '{re.escape(value)}' does not fit"):
+        list(file.frames({"a": dtype()}))
+
+
+VALUES = st.sampled_from(["1", "2.5", "", '""', "x", "true", "1" * 30, "2020-01-01", " 1", "1e5"])
+
+
+@given(values=st.lists(VALUES, min_size=1, max_size=6), block=BLOCKS)
+@example(values=["", "1"], block=1)
+@example(values=["1.5", "1" * 30], block=1)
+def test_dtypes_are_inferred_as_by_polars_whatever_the_blocks(tmp_path_factory, values, block):
+    path = written(tmp_path_factory.mktemp("t"), "k,a\n" + "".join(f"k,{value}\n" for value in values))
+    inferred = pl.read_csv(path, infer_schema_length=None).schema["a"]
+    expected = pl.String() if inferred == pl.Int128 else inferred
+    assert DelimitedFile(path, PLAIN, block=block).inferred(None) == {"k": pl.String(), "a": expected}
+
+
+@pytest.mark.parametrize("block", [1, BLOCK])
+def test_as_many_rows_are_looked_at_as_are_asked_for(tmp_path, block):
+    file = DelimitedFile(written(tmp_path, 'a,b\n1,"\n"\n2,\nx,\n'), PLAIN, block=block)
+    assert [file.inferred(n)["a"] for n in (0, 1, 2, 3, 100)] == [pl.String, *[pl.Int64] * 2, *[pl.String] * 2]
+
+
+@pytest.mark.parametrize("block", [1, BLOCK])
+def test_decimal_commas_and_words_for_null(tmp_path, block):
+    path = written(tmp_path, 'a;b\n1,5;x\nNA;-\n"2,5";"NA"\n')
+    file = DelimitedFile(path, Dialect(";", decimal=",", null_values=("NA", "-")), block=block)
     schema = file.inferred(None)
     assert schema == {"a": pl.Float64(), "b": pl.String()}
-    assert [row for frame in file.frames(schema) for row in frame.rows()] == [(1.5, "x"), (None, None)]
+    assert [row for frame in file.frames(schema) for row in frame.rows()] == [(1.5, "x"), (None, None), (2.5, None)]
 
 
-def test_a_header_with_names_that_repeat_or_are_odd(tmp_path):
-    path = tmp_path / "t.csv"
-    path.write_bytes(b'\xef\xbb\xbfa,a,"b,\n c",*\n1,2,3,4\n')
-    assert DelimitedFile(path, Dialect()).columns == ["a", "a_duplicated_0", "b,\n c", "*"]
-    assert read(path, names=["*", "a"]).rows() == [("4", "1")]
+@pytest.mark.parametrize("block", [1, BLOCK])
+def test_a_header_with_names_that_repeat_or_are_odd(tmp_path, block):
+    path = written(tmp_path, b'\xef\xbb\xbfa,a,"b,\n c",*,^x$,5" d,\n1,2,3,4,5,6,7\n')
+    names = ["a", "a_duplicated_0", "b,\n c", "*", "^x$", '5" d', ""]
+    assert DelimitedFile(path, PLAIN, block=block).columns == names
+    assert read(path, names=["*", "a", "^x$", '5" d', ""], block=block).rows() == [("4", "1", "5", "6", "7")]
+
+
+def test_names_in_a_header_that_repeat_are_named_as_polars_names_them(tmp_path):
+    path = written(tmp_path, "a,,a,,a,b,NA\n")
+    assert DelimitedFile(path, Dialect(null_values=("NA",))).columns == pl.read_csv(path).columns
+    with pytest.raises(InputError, match=r"t\.csv: the name 'a_duplicated_0' repeats in the header"):
+        _ = DelimitedFile(written(tmp_path, "a,a,a_duplicated_0\n"), PLAIN).columns
+
+
+@pytest.mark.parametrize(("name", "separator"), [("t.tsv", "\t"), ("t.TSV.GZ", "\t"), ("t.txt", ","), ("t.csv", ",")])
+def test_the_suffix_tells_the_separator(tmp_path, name, separator):
+    data = f"a{separator}b\n1{separator}2\n".encode()
+    path = written(tmp_path, COMPRESS[".gz"](data) if name.endswith("GZ") else data, name)
+    assert read(path).rows() == [("1", "2")]
 
 
 def test_bytes_of_another_encoding_are_an_error(tmp_path):
-    path = tmp_path / "t.csv"
-    path.write_bytes("a,b\nµ,x\n".encode("utf-16")[:-1])
+    path = written(tmp_path, "a,b\nµ,x\n".encode("utf-16")[:-1])
     with pytest.raises(InputError, match="is not utf-16"):
         read(path, Dialect(encoding="utf-16"))
+    path = written(tmp_path, 'a,b\n1,"\n"\nµ,x\n'.encode("cp1252"))
+    with pytest.raises(InputError, match=r"row 2 after the header: it is not UTF-8: .*xb5,x.*encoding: cp1252"):
+        read(path)
+    assert DelimitedFile(path, PLAIN).inferred(None) == {"a": pl.String(), "b": pl.String()}
 
 
 def test_an_empty_file(tmp_path):
-    (tmp_path / "t.csv").touch()
-    with pytest.raises(pl.exceptions.NoDataError):
-        read(tmp_path / "t.csv")
-
-
-@given(
-    text=st.text(st.sampled_from('a,"\n'), max_size=40).map(lambda text: text + '"' * (text.count('"') % 2)),
-    sizes=st.lists(st.integers(1, 5), min_size=1),
-)
-def test_blocks_are_the_text_and_end_where_rows_do(text, sizes):
-    data, pieces, at = text.encode(), [], 0
-    while at < len(data):
-        size = sizes[len(pieces) % len(sizes)]
-        pieces.append(data[at : at + size])
-        at += size
-    blocks = list(blocks_of_rows(pieces, b'"'))
-    assert b"".join(blocks) == data
-    assert all(block.endswith(b"\n") and block.count(b'"') % 2 == 0 for block in blocks[:-1])
+    for text in ("", "\n", "\n\r\n"):
+        with pytest.raises(pl.exceptions.NoDataError):
+            read(written(tmp_path, text))

@@ -12,7 +12,8 @@ from ...dataset.columns import column, columns
 from ...dataset.dtypes import WIDE_INTEGERS, cast_exactly, common_dtype
 from ...errors import InputError, UserError, listed, nearest
 from ...work.raw_tables import Format, Part
-from .delimited import DelimitedFile, Dialect, wider
+from .delimited import BLOCK, OTHER_ENCODING, DelimitedFile, wider
+from .dialect import Dialect, separator_hint
 
 _BATCH_ROWS = 250_000
 _DAMAGED = "The file is damaged, truncated or in another format: get a new copy."
@@ -27,12 +28,14 @@ class RawTable:
         parts: its files, in order.
         dialect: how they are written, where they are text.
         dtypes: dtypes of columns of text files, in place of those that are inferred.
+        block: how many bytes of text are read at a time.
     """
 
     name: str
     parts: Sequence[Part]
     dialect: Dialect = field(default_factory=Dialect)
     dtypes: Mapping[str, pl.DataType] = field(default_factory=dict)
+    block: int = BLOCK
 
     @cached_property
     def columns(self) -> list[str]:
@@ -50,7 +53,11 @@ class RawTable:
         return first if len(self.parts) == 1 else f"{first} and {len(self.parts) - 1} more"
 
     def schema(
-        self, wanted: Collection[str], as_text: Collection[str], infer_rows: int | None
+        self,
+        wanted: Collection[str],
+        as_text: Collection[str],
+        infer_rows: int | None,
+        exact: Collection[str] = (),
     ) -> dict[str, pl.DataType]:
         """The dtypes of some columns, which all parts must have.
 
@@ -58,12 +65,17 @@ class RawTable:
             wanted: the columns.
             as_text: those that are text where the file is text.
             infer_rows: the rows of each text file by which the dtypes of others are told; None: all rows.
+            exact: those that are text where the file is text, unless they are integers, so that no digit is lost.
 
         Raises:
             InputError: a part lacks columns or cannot be read, or a column has no dtype for the values of all parts.
         """
         found = [self._schema_of(part, wanted, as_text, infer_rows) for part in self.parts]
-        return {name: self._common(name, [schema[name] for schema in found]) for name in wanted}
+        common = {name: self._common(name, [schema[name] for schema in found]) for name in wanted}
+        if any(part.format is Format.TEXT for part in self.parts):
+            inexact = [n for n in exact if n in common and n not in self.dtypes and not common[n].is_integer()]
+            common |= dict.fromkeys(inexact, pl.String())
+        return common
 
     def frames(self, schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
         """The rows with these columns, some at a time.
@@ -76,7 +88,7 @@ class RawTable:
             with self._reading(part):
                 for frame in self._frames_of(part, schema):
                     others = [frame[name] for name, dtype in schema.items() if frame.schema[name] != dtype]
-                    yield frame.with_columns(cast_exactly(o, schema[o.name], f"the table {self.name}") for o in others)
+                    yield frame.with_columns(self._cast(values, schema[values.name], part) for values in others)
 
     def _columns_of(self, part: Part) -> list[str]:
         with self._reading(part):
@@ -90,7 +102,7 @@ class RawTable:
         if missing := [name for name in wanted if name not in there]:
             raise InputError(
                 f"The table {self.name} ({part.path}) has no column {missing[0]!r}{nearest(missing[0], there)}. "
-                f"It has: {listed(there)}."
+                f"It has: {listed(there)}{separator_hint(there) if part.format is Format.TEXT else ''}."
             )
         partition = dict.fromkeys(part.partition, pl.String())
         with self._reading(part):
@@ -122,8 +134,24 @@ class RawTable:
             )
         yield from (frame.select(*columns(in_file), *literals).select(columns(schema)) for frame in frames)
 
+    def _cast(self, values: pl.Series, dtype: pl.DataType, part: Part) -> pl.Series:
+        """The values in the dtype that all parts have in common.
+
+        NOTE: a strict cast of times panics as it writes its message.
+        """
+        if not values.dtype.is_temporal():
+            return cast_exactly(values, dtype, f"the table {self.name}")
+        cast = values.cast(dtype, strict=False)
+        if (lost := cast.is_null() & values.is_not_null()).any():
+            raise InputError(
+                f"The table {self.name} ({part.path}): column {values.name!r}: {values.to_physical().filter(lost)[0]} "
+                f"({values.dtype}) is out of the range of {dtype}, the dtype of the other parts. Give the column the "
+                "same dtype in all parts, or correct the value."
+            )
+        return cast
+
     def _file(self, part: Part) -> DelimitedFile:
-        return DelimitedFile(part.path, self.dialect)
+        return DelimitedFile(part.path, self.dialect, self.dtypes, self.block)
 
     def _scan(self, part: Part) -> pl.LazyFrame:
         """NOTE: integers of more than 64 bits, which only polars can read back, become text."""
@@ -160,5 +188,5 @@ class RawTable:
         first_line = (str(error) or type(error).__name__).split("\n")[0].rstrip(".")
         remedy = _DAMAGED
         if "utf-8" in first_line.lower():
-            remedy = "Save the file as UTF-8, or name its encoding in the table's block (encoding: cp1252, say)."
+            remedy = OTHER_ENCODING
         return f"The table {self.name} ({part.path}) cannot be read: {first_line}. {remedy}"

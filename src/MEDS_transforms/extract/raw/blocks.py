@@ -1,0 +1,190 @@
+"""Cuts delimited text where rows end, and makes its quotes regular.
+
+A field that begins with the quote is quoted: to the next quote that is not doubled. In any other field the quote is a
+character, as in `5" tube`, for Python's csv module too. polars takes it otherwise; such a field is quoted for it. Text
+after the closing quote of a field, which could be read in several ways, is an error.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from .dialect import Dialect
+
+LINE_END, RETURN = 10, 13
+_LONGEST_ROW = 64 * 2**20
+_SHOWN = 80
+_REMEDY = "Correct it or, if quotes are characters like others in this table, set quote: null in its block."
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a row.
+
+    Args:
+        row: its number in the block, or in what follows the last block, counted from 0.
+        what: the fault.
+        column: the column that it concerns, if it is one.
+    """
+
+    row: int
+    what: str
+    column: str | None = None
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A text cut after its last whole row; `fault` says why the next can never be whole."""
+
+    rows: bytes
+    rest: bytes
+    fault: str = ""
+
+
+def blocks_of_rows(
+    pieces: Iterable[bytes], dialect: Dialect, longest_row: int = _LONGEST_ROW
+) -> Iterator["bytes | Fault"]:
+    """Pieces of a text, cut anew so that each ends with the line end of a row; last a fault, if there is one."""
+    quotes, rest = Quotes(dialect), b""
+    for piece in pieces:
+        cut = quotes.cut(rest + piece)
+        if cut.rows:
+            yield cut.rows
+        rest = cut.rest
+        if not cut.fault and len(rest) > longest_row:
+            cut = Cut(b"", rest, f"it is longer than {longest_row >> 20} MiB: is a quote not closed? {_REMEDY}")
+        if cut.fault:
+            yield Fault(0, cut.fault)
+            return
+    if rest:
+        cut = quotes.cut(rest if rest.endswith(b"\n") else rest + b"\n")
+        if cut.rows:
+            yield cut.rows
+        if cut.rest:
+            what = cut.fault or f"a quote is opened and not closed before the end of the file: {shown(rest)}. {_REMEDY}"
+            yield Fault(0, what)
+
+
+def shown(text: bytes) -> str:
+    """The beginning of a text, for a message."""
+    return repr(text[:_SHOWN].decode(errors="replace")) + (" …" if len(text) > _SHOWN else "")
+
+
+class Quotes:
+    """What quotes do in a dialect."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.separator = (dialect.separator or ",").encode()
+        self.quote = (dialect.quote or "").encode()
+
+    def cut(self, text: bytes) -> Cut:
+        """A text that begins with a row, cut after its last whole row, whose quotes are made regular."""
+        if not self.quote or self.quote not in text:
+            end = text.rfind(b"\n") + 1
+        else:
+            end = last_end(text, self.quote)
+            if not end or not self._are_regular(text[:end]):
+                return self._cut_exactly(text)
+        return Cut(text[:end], text[end:])
+
+    def _are_regular(self, rows: bytes) -> bool:
+        """Whether every other quote opens a field, or is the second of two, and the ones between close it.
+
+        NOTE: rows end with a line end, so that a character follows every quote, and one that opens a field "precedes"
+        a quote at the very beginning.
+        """
+        characters = np.frombuffer(rows, np.uint8)
+        at = np.flatnonzero(characters == ord(self.quote))
+        opening, closing = at[::2], at[1::2]
+        if not self._are_borders(characters[opening - 1]).all():
+            return False
+        after = characters[closing + 1]
+        others = closing[~self._are_borders(after)]
+        return bool(((characters[others + 1] == RETURN) & (characters[(others + 2) % len(rows)] == LINE_END)).all())
+
+    def _are_borders(self, characters: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+        return np.isin(characters, [ord(self.separator), LINE_END, ord(self.quote)])
+
+    def _cut_exactly(self, text: bytes) -> Cut:
+        """As `cut`, for any quotes: looks at one after the other."""
+        end = at = 0
+        fields: list[tuple[int, int]] = []
+        fault, stop = "", len(text)
+        for match in self._pattern.finditer(text):
+            if match.start() < at:
+                continue  # one more in the same field
+            end = text.rfind(b"\n", at, match.start()) + 1 or end
+            at = match.end()
+            if match.lastgroup == "stray":
+                fields.append(self._field_around(text, match.start()))
+                at = fields[-1][1]
+            elif match.lastgroup == "open":
+                fault, stop = self._what_is_wrong(text, match.start()), at
+                break
+        end = text.rfind(b"\n", at, stop) + 1 or end
+        return Cut(self._quoted(text[:end], fields), text[end:], fault)
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[bytes]:
+        q, border = re.escape(self.quote), re.escape(self.separator) + b"\\n"
+        begins = b"(?<![^" + border + b"])" + q
+        closed = q + b"(?=[" + border + b"]|\\r\\n)"
+        return re.compile(
+            b"(?P<closed>" + begins + self._content + closed + b")|(?P<open>" + begins + b")|(?P<stray>" + q + b")"
+        )
+
+    @cached_property
+    def _content(self) -> bytes:
+        """NOTE: nothing is tried again (`*+`), which would take forever in a long text."""
+        q = re.escape(self.quote)
+        return b"[^" + q + b"]*+(?:" + q + q + b"[^" + q + b"]*+)*+"
+
+    def _what_is_wrong(self, text: bytes, start: int) -> str:
+        """What follows a closing quote that should not; empty where the text may just not be long enough."""
+        match = re.compile(self._content).match(text, start + 1)
+        after = text[match.end() + 1 :] if match else b""
+        if after in (b"", b"\r"):
+            return ""
+        return f"text follows the closing quote of a field: {shown(text[start:])}. {_REMEDY}"
+
+    def _field_around(self, text: bytes, at: int) -> tuple[int, int]:
+        start = max(text.rfind(self.separator, 0, at), text.rfind(b"\n", 0, at)) + 1
+        ends = [end for sign in (self.separator, b"\n") if (end := text.find(sign, at)) >= 0]
+        end = min(ends, default=len(text))
+        return start, end - (text[end - 1 : end + 1] == b"\r\n")
+
+    def _quoted(self, rows: bytes, fields: Iterable[tuple[int, int]]) -> bytes:
+        """The rows with quotes around fields that have quotes within."""
+        parts, done = [], 0
+        for start, end in fields:
+            if end > len(rows):
+                break
+            doubled = rows[start:end].replace(self.quote, self.quote * 2)
+            parts += [rows[done:start], self.quote, doubled, self.quote]
+            done = end
+        return b"".join([*parts, rows[done:]])
+
+
+def first_end(text: bytes, quote: bytes) -> int:
+    """Where the first row of a text ends: after its line end; line ends between quotes do not count."""
+    end = text.find(b"\n")
+    while end >= 0 and quote and text.count(quote, 0, end) % 2:
+        end = text.find(b"\n", end + 1)
+    return end + 1 or len(text)
+
+
+def last_end(text: bytes, quote: bytes) -> int:
+    """Where the last row of a text ends that is whole, if its quotes are regular; 0 if none is."""
+    end = text.rfind(b"\n")
+    if end < 0 or not quote:
+        return end + 1
+    before = text.count(quote, 0, end)
+    while end >= 0 and before % 2:
+        previous = text.rfind(b"\n", 0, end)
+        before -= text.count(quote, max(previous, 0), end)
+        end = previous
+    return end + 1

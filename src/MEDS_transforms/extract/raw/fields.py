@@ -1,0 +1,70 @@
+"""Looks at rows of delimited text: where they end, and whether each has as many fields as the header."""
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import counted
+from .blocks import LINE_END, RETURN, Fault, shown
+from .dialect import Dialect
+
+Characters = npt.NDArray[np.uint8]
+Positions = npt.NDArray[np.intp]
+
+_REMEDY = (
+    "Quote fields that contain separators or line ends, or correct the row; if it is the last, the file may be cut off."
+)
+
+
+def wrong_row(block: bytes, dialect: Dialect, n_fields: int) -> Fault | None:
+    """The first row of a block that has not as many fields as the header, if there is one. Blank rows have none.
+
+    The block ends with a line end, and its quotes are regular.
+    """
+    borders = _borders(block, dialect)
+    row = _separator(dialect) * (n_fields - 1) + b"\n"
+    if borders == row * (len(borders) // n_fields):
+        return None
+    return _first_wrong(block, dialect, n_fields)
+
+
+def row_ends(block: bytes, dialect: Dialect) -> Positions:
+    """The positions of the line ends at which rows end."""
+    characters = np.frombuffer(block, np.uint8)
+    return np.flatnonzero((characters == LINE_END) & _outside_quotes(characters, dialect))
+
+
+def _separator(dialect: Dialect) -> bytes:
+    return (dialect.separator or ",").encode()
+
+
+def _borders(block: bytes, dialect: Dialect) -> bytes:
+    """The separators and line ends between fields, in their order, and nothing else of the block."""
+    separator = _separator(dialect)
+    if dialect.quote is None or dialect.quote.encode() not in block:
+        return block.translate(None, bytes({*range(256)} - {LINE_END, *separator}))
+    characters = np.frombuffer(block, np.uint8)
+    is_border = (characters == ord(separator)) | (characters == LINE_END)
+    borders: Characters = characters[is_border & _outside_quotes(characters, dialect)]
+    return borders.tobytes()
+
+
+def _outside_quotes(characters: Characters, dialect: Dialect) -> npt.NDArray[np.bool_]:
+    if dialect.quote is None:
+        return np.ones(characters.size, np.bool_)
+    return ~np.bitwise_xor.accumulate(characters == ord(dialect.quote))
+
+
+def _first_wrong(block: bytes, dialect: Dialect, n_fields: int) -> Fault | None:
+    characters = np.frombuffer(block, np.uint8)
+    stops = row_ends(block, dialect)
+    starts = np.append(0, stops[:-1] + 1)
+    is_separator = (characters == ord(_separator(dialect))) & _outside_quotes(characters, dialect)
+    found = np.add.reduceat(is_separator, starts, dtype=np.intp) + 1
+    is_blank = (stops == starts) | ((stops == starts + 1) & (characters[starts] == RETURN))
+    wrong = np.flatnonzero((found != n_fields) & ~is_blank)
+    if not wrong.size:
+        return None
+    row = int(wrong[0])
+    text = block[int(starts[row]) : int(stops[row])].removesuffix(b"\r")
+    n_found = counted(int(found[row]), "field")
+    return Fault(row, f"it has {n_found} where the header has {n_fields}: {shown(text)}. {_REMEDY}")
