@@ -80,6 +80,7 @@ class RightSide:
         self.table, self.on, self.taken, self.schema, self.where = table, on, taken, schema, where
         self._kinds = {name: _IN_ORDER for name, to in taken.items() if self._is_ordered_text(to)}
         self.keys = key_columns(len(on))
+        self._plain = {name: to.source for name, to in taken.items() if to.aggregation is None}
         for to in taken.values():
             self._check(to)
 
@@ -114,13 +115,13 @@ class RightSide:
                 held, pending, waiting = self.reduced([held, *pending]), [], 0
                 if held.height * held.width > cells:
                     return held, False
-        held = self.reduced([held, *pending])
+        held = self.reduced([held, *pending]) if pending else held
         return held, held.height * held.width <= cells
 
     def reduced(self, states: Sequence[pl.DataFrame]) -> pl.DataFrame:
         """States in the order of their rows, one for each key and the values that are taken as they are."""
         together = pl.concat(states)
-        plain = [_state_name("plain", name) for name, to in self.taken.items() if to.aggregation is None]
+        plain = [_state_name("plain", name) for name in self._plain]
         others = {
             _state_name(state, name): _REDUCE[state]
             for name, to in self.taken.items()
@@ -138,7 +139,7 @@ class RightSide:
         Raises:
             InputError: a key has several rows that differ, or a sum does not fit 64 bits.
         """
-        if (several := states.select(self.keys).is_duplicated()).any():
+        if self._plain and (several := states.select(self.keys).is_duplicated()).any():
             raise InputError(self._ambiguous(states.filter(several)))
         made = [self._final(name, to, states) for name, to in self.taken.items()]
         return states.select(self.keys).with_columns(pl.lit(True).alias(MATCHED), *made)
@@ -208,11 +209,10 @@ class RightSide:
         key = several.select(self.keys).sort(self.keys).row(0)
         same = several.filter(pl.all_horizontal(pl.col(k) == v for k, v in zip(self.keys, key, strict=True)))
         named = " and ".join(f"{name} {value!r}" for name, value in zip(self.on, key, strict=True))
-        plain = {name: to.source for name, to in self.taken.items() if to.aggregation is None}
-        name, source = next(iter(plain.items()))
+        name, source = next(iter(self._plain.items()))
         return (
-            f"{self._what} has {same[_ROWS].sum()} rows with {named}, and they differ in {listed(plain.values())}: a "
-            "row would get several. Make one value of them, as in "
+            f"{self._what} has {same[_ROWS].sum()} rows with {named}, and they differ in "
+            f"{listed(self._plain.values())}: a row would get several. Make one value of them, as in "
             f"columns: {{{name}: {{last: {source}}}}} ({', '.join(AGGREGATIONS)}), or join on more columns."
         )
 

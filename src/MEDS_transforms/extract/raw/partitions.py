@@ -60,13 +60,14 @@ def joined_in_parts(
         folder: an empty one, for files that are not needed afterwards.
         cells: how many there may be in memory.
     """
-    for number, bulk in enumerate(in_bulk(states, cells / 4 / side.no_states.width)):
+    at_once = cells / 4 / side.no_states.width
+    for number, bulk in enumerate(in_bulk(states, at_once)):
         _scatter(side.reduced([bulk]), side.keys, folder / "right", number)
     keys = _set_down(left, keys_of, folder / "left")
     for block, bulk in enumerate(in_bulk(keys, cells / (len(side.keys) + len(side.taken) + 2))):
         _scatter(bulk, side.keys, folder / "keys", block)
     for part in range(_PARTS):
-        _join_part(side, part, folder)
+        _join_part(side, part, folder, at_once)
     yield from _side_by_side(side, folder)
 
 
@@ -88,8 +89,10 @@ def _set_down(left: Iterable[pl.DataFrame], keys_of: Keys, folder: Path) -> Iter
         start += frame.height
 
 
-def _join_part(side: RightSide, part: int, folder: Path) -> None:
-    states, _ = side.gathered(_frames(folder / "right" / str(part)), float("inf"))
+def _join_part(side: RightSide, part: int, folder: Path, at_once: float) -> None:
+    states = side.no_states
+    for bulk in in_bulk(_frames(folder / "right" / str(part)), at_once):
+        states = side.reduced([states, bulk])
     right = side.finished(states)
     for path in _files(folder / "keys" / str(part)):
         values = look_up(_read(path), right, side.keys)
