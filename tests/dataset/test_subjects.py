@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from MEDS_transforms.dataset.subjects import subject_ids, unique_subject_ids
+from MEDS_transforms.dataset.subjects import subject_ids
 
 WHERE = "Table labs, column MRN"
 INTEGERS = [pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64]
@@ -67,13 +67,3 @@ def test_dtypes_that_are_no_ids(values):
 def test_text_and_integers_agree(ids):
     as_text = pl.Series("MRN", [None if i is None else str(i) for i in ids], dtype=pl.String)
     assert subject_ids(as_text, WHERE).to_list() == ids
-
-
-def test_distinct_ids():
-    frame = pl.LazyFrame({"MRN": ["2", "02", None, "1"]})
-    assert sorted(unique_subject_ids(frame, "MRN", WHERE)) == [1, 2]
-
-
-def test_a_column_whose_name_is_a_pattern():
-    frame = pl.LazyFrame({"^M.*$": [5], "MRN": [1]})
-    assert unique_subject_ids(frame, "^M.*$", WHERE).to_list() == [5]

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from MEDS_transforms.dataset.dtypes import concat_with_common_dtypes
-from MEDS_transforms.extract.event_config import read_event_config
-from MEDS_transforms.extract.events import TimeCheck, check_range, drop_duplicate_rows, extract_event
+from MEDS_transforms.extract.event_file.read import read_event_file
+from MEDS_transforms.extract.event_times import TimeCheck, check_range
+from MEDS_transforms.extract.events import drop_duplicate_rows, event_rows, extract_event
 
 T = datetime(2020, 1, 2, 3, 4, 5, 678)
 CATEGORIES = pl.Enum(["a", "b", "1.5"])
@@ -25,7 +26,7 @@ def event(tmp_path):
     def parse(**block):
         path = tmp_path / "events.yaml"
         path.write_text(yaml.safe_dump({"labs": {"lab": {"code": "A", "time": None, **block}}}, sort_keys=False))
-        return read_event_config(path)["labs"].events[0]
+        return read_event_file(path).tables["labs"].events[0]
 
     return parse
 
@@ -38,7 +39,8 @@ def extract(event):
         rows = pl.DataFrame(columns)
         if "subject_id" not in rows.columns:
             rows = rows.with_columns(subject_id=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
-        return extract_event(rows, event(**block), [], dedup_text)
+        found = event(**block)
+        return extract_event(event_rows(rows, found), found, [], dedup_text)
 
     return measurements
 

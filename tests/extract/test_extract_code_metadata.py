@@ -296,12 +296,12 @@ def test_a_metadata_table_with_nothing_but_a_header_describes_nothing(describe):
         ("d.parquet", b"", "is empty"),
         ("d.parquet", b"no parquet", "cannot be read.*get a new copy"),
         ("d.csv.gz", gzip.compress(b"c,label\n" + b"0,zero\n" * 999, mtime=0)[:-9], "cannot be read.*get a new copy"),
-        ("d.csv", "c,label\n0,caf\xe9\n".encode("latin-1"), "cannot be read.*UTF-8"),
-        ("d.csv", b"c,label\n0,zero,more\n", "cannot be read.*Quote fields"),
+        ("d.csv", "c,label\n0,caf\xe9\n".encode("latin-1"), r"row 1 after.*UTF-8"),
+        ("d.csv", b"c,label\n0,zero,more\n", r"row 1 after.*3 fields.*Quote fields"),
     ],
 )
 def test_a_metadata_table_that_cannot_be_read_is_named(x, describe, name, content, said):
-    with pytest.raises(ValueError, match=rf"table d \(.*{name}\) {said}"):
+    with pytest.raises(ValueError, match=rf"{name}\W+{said}"):
         describe({"d": {"description": "label"}}, tables={name: content})
     assert not [n for n in files_below(x.cohort / "extract_code_metadata") if "lock" not in n]
 

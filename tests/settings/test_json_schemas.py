@@ -7,7 +7,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from MEDS_transforms.extract.event_config import read_event_config
+from MEDS_transforms.extract.event_file.read import read_event_file
 from MEDS_transforms.settings.declarations import read_keys
 from MEDS_transforms.settings.json_schemas import event_schema, pipeline_schema, write_schemas
 from MEDS_transforms.settings.packaged import CONFIG_DIR
@@ -75,18 +75,27 @@ def test_pipelines_without_a_mistake(text):
 
 EVENTS = """
 subject_id_col: mrn
+subject_ids: hash
+separator: ";"
 patients:
   subject_id: patient
+  separator: "|"
+  optional: yes
+  null_values: [NA]
+  dtypes: {weight: float}
+  join: {table: visits, "on": visit, columns: [weight]}
   sex: {code: [SEX, col(sex), 3], time: null}
   birth: {code: BIRTH, time: col(born), time_format: ["%Y", "%Y-%m"], numeric_value: weight, own: column}
 labs:
+  separator: {code: SEPARATOR, time: null}
+  bp: {code: [BP, {extract: {from: bp, regex: (x)}}], time: {time: {from: at, format: "%Y"}}, where: {bp: {regex: "/"}}}
   lab: {code: LAB, time: col(at), _metadata: {d_labs: {description: "{a} {b}", parent_codes: [x, y]}}}
 """
 
 
 def test_an_event_file_as_the_stages_read_it(tmp_path):
     (tmp_path / "events.yaml").write_text(EVENTS)
-    assert read_event_config(tmp_path / "events.yaml")
+    assert read_event_file(tmp_path / "events.yaml")
     assert mistakes(event_schema(), EVENTS) == []
 
 
@@ -100,6 +109,7 @@ def test_an_event_file_as_the_stages_read_it(tmp_path):
         '{code: A, time: col(at), time_format: "2020"}',
         "{code: A, time: null, numeric_value: 3}",
         "{code: A, time: null, _metadata: [d_labs]}",
+        "{code: A, time: null, where: [a]}",
     ],
 )
 def test_mistakes_in_an_event_file_are_those_of_the_stages(tmp_path, event):
@@ -107,7 +117,18 @@ def test_mistakes_in_an_event_file_are_those_of_the_stages(tmp_path, event):
     (tmp_path / "events.yaml").write_text(text)
     assert mistakes(event_schema(), text)
     with pytest.raises(ValueError, match=r"labs\.lab"):
-        read_event_config(tmp_path / "events.yaml")
+        read_event_file(tmp_path / "events.yaml")
+
+
+@pytest.mark.parametrize(
+    "option", ['separator: ";;"', "decimal: x", "null_values: NA", "dtypes: {a: date}", "numbers: 3", "join: visits"]
+)
+def test_mistakes_in_options_are_those_of_the_stages(tmp_path, option):
+    text = f"labs:\n  {option}\n  lab: {{code: A, time: null}}\n"
+    (tmp_path / "events.yaml").write_text(text)
+    assert mistakes(event_schema(), text)
+    with pytest.raises(ValueError, match=rf"labs\.{option.partition(':')[0]}"):
+        read_event_file(tmp_path / "events.yaml")
 
 
 def test_the_demo_and_the_benchmark_are_valid():

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import polars as pl
-import polars.selectors as cs
 
 from ..errors import InputError
 from .schema import SUBJECT_ID
@@ -40,12 +39,6 @@ def subject_ids(ids: pl.Series, where: str) -> pl.Series:
             "again, with do_overwrite=True."
         )
     return numbers.alias(SUBJECT_ID)
-
-
-def unique_subject_ids(frame: pl.LazyFrame, column: str, where: str) -> pl.Series:
-    """The distinct non-null ids in a column, as Int64, in any order."""
-    distinct = frame.select(cs.by_name(column)).unique().collect().to_series()
-    return subject_ids(distinct, where).drop_nulls().unique()
 
 
 def shard_numbers(shards: Mapping[str, Sequence[int]], name: str) -> pl.DataFrame:

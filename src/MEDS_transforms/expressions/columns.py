@@ -5,12 +5,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import polars as pl
-import polars.selectors as cs
 
 from ..dataset.columns import column as as_column
-from ..dataset.columns import internal
 from ..errors import listed, nearest
-from .forms import Expression, below, checked_pattern, first_paragraph, malformed
+from .forms import Expression, below, checked_pattern, first_paragraph, malformed, text_of
 from .matchers import matcher
 
 _WHAT = "Column expression"
@@ -47,15 +45,9 @@ def whole_column(name: str) -> Expression:
     return Expression(as_column(name), frozenset([name]))
 
 
-def as_written(name: str) -> str:
-    """The name of the column with a column's values as they are written, where it is needed as a number too."""
-    return internal(f"text {name}")
-
-
 def text_column(name: str) -> Expression:
-    """A column as text; as it is written, where that is beside it (see `as_written`)."""
-    written = cs.by_name(as_written(name), require_all=False).as_expr()
-    return Expression(pl.coalesce(written, as_column(name).cast(pl.String)), frozenset([name]), frozenset([name]))
+    """A column as text; see `text_of`."""
+    return Expression(text_of(name), frozenset([name]), frozenset([name]))
 
 
 def combined(parts: Iterable[Expression], how: Callable[..., pl.Expr]) -> Expression:

@@ -3,9 +3,11 @@
 from typing import Any, NamedTuple
 
 import polars as pl
+import polars.selectors as cs
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ..dataset.columns import column, internal
 from ..errors import InputError
 
 
@@ -15,6 +17,17 @@ class Expression(NamedTuple):
     expr: pl.Expr
     columns: frozenset[str] = frozenset()
     as_text: frozenset[str] = frozenset()
+
+
+def as_written(name: str) -> str:
+    """The name of the column with a column's values as they are written, where it is needed as a number too."""
+    return internal(f"text {name}")
+
+
+def text_of(name: str) -> pl.Expr:
+    """A column's values as text; as they are written, where these are beside it (see `as_written`)."""
+    written = cs.by_name(as_written(name), require_all=False).as_expr()
+    return pl.coalesce(written, column(name).cast(pl.String))
 
 
 def plain(cfg: Any) -> Any:

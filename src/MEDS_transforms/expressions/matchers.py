@@ -13,7 +13,7 @@ import polars as pl
 import polars.selectors as cs
 
 from ..dataset.columns import column as as_column
-from .forms import Expression, below, checked_pattern, malformed
+from .forms import Expression, as_written, below, checked_pattern, malformed, text_of
 
 _T = TypeVar("_T")
 _MATCHER = "Matcher"
@@ -26,7 +26,8 @@ def matcher(cfg: Any, where: str) -> Expression:
     if not_text := [key for key in cfg if not isinstance(key, str)]:
         raise malformed(_MATCHER, where, cfg, f"names of columns as keys; {not_text[0]!r} is not text")
     masks = [_mask(column, wanted, below(where, column)) for column, wanted in cfg.items()]
-    return Expression(reduce(and_, masks) if masks else pl.lit(True), frozenset(cfg))
+    as_text = frozenset(column for column, wanted in cfg.items() if isinstance(wanted, str | dict))
+    return Expression(reduce(and_, masks) if masks else pl.lit(True), frozenset(cfg), as_text)
 
 
 def _mask(column: str, wanted: Any, where: str) -> pl.Expr:
@@ -36,14 +37,17 @@ def _mask(column: str, wanted: Any, where: str) -> pl.Expr:
         if wanted.keys() != {"regex"}:
             raise malformed(_MATCHER, where, wanted, "a value, or a mapping with the one key `regex`")
         pattern = checked_pattern(_MATCHER, wanted["regex"], below(where, "regex"))
-        return as_column(column).cast(pl.String).str.contains(pattern).fill_null(False)
-    if isinstance(wanted, str | int | float | date | time):
+        return text_of(column).str.contains(pattern).fill_null(False)
+    if isinstance(wanted, str):
+        written = cs.by_name(as_written(column), require_all=False) == pl.lit(wanted)
+        return pl.coalesce(written, _equals(column, wanted))
+    if isinstance(wanted, int | float | date | time):
         return _equals(column, _as_text(wanted))
     allowed = "one text, number, boolean, date or null, or {regex: pattern}; for several: {regex: '^(a|b)$'}"
     raise malformed(_MATCHER, where, wanted, allowed)
 
 
-def _as_text(value: str | int | float | date | time) -> str:
+def _as_text(value: int | float | date | time) -> str:
     """How the value is written in a text column."""
     if isinstance(value, datetime):
         return value.isoformat(" ")

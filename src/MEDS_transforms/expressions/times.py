@@ -1,7 +1,7 @@
 """Times that are written as text, by formats such as `%Y-%m-%d`."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,26 +37,31 @@ def has_zone(time_format: str) -> bool:
     return bool(_ZONE.search(time_format))
 
 
-def parsed(text: pl.Expr, formats: Sequence[str]) -> pl.Expr:
+Finish = Callable[[pl.Expr, bool], pl.Expr]
+"""What is made of times that were read, and of whether they are in UTC."""
+
+
+def parsed(text: pl.Expr, formats: Sequence[str], finish: Finish = lambda times, _: times) -> pl.Expr:
     """The times that texts tell by the first format that fits, as Datetime[us]; null where none does.
 
-    Times with an offset are converted to UTC. Where no format fits, a whole number that is written as a float reads as
-    the number: a year that an empty cell made a float, `2020.0`, is 2020.
+    Times with an offset are converted to UTC; `finish` gets the times of each format, and whether they are in UTC.
+    Where no format fits, a whole number that is written as a float reads as the number: a year that an empty cell made
+    a float, `2020.0`, is 2020.
     """
     attempts = [(text, time_format) for time_format in formats]
     of_digits = [time_format for time_format in formats if _ONLY_DIRECTIVES.fullmatch(time_format)]
     if of_digits:
         number = text.str.extract(_WHOLE_FLOAT)
         attempts += [(number, time_format) for time_format in of_digits]
-    found = _parsed(*attempts[0])
+    found = _parsed(*attempts[0], finish)
     for source, time_format in attempts[1:]:
         # Only what is left is tried: polars skips nulls.
         left = pl.when(found.is_null()).then(source)
-        found = found.fill_null(_parsed(left, time_format))
+        found = found.fill_null(_parsed(left, time_format, finish))
     return found
 
 
-def _parsed(text: pl.Expr, time_format: str) -> pl.Expr:
+def _parsed(text: pl.Expr, time_format: str, finish: Finish) -> pl.Expr:
     zoned = has_zone(time_format)
     suffix, time_format = _completed(time_format)
     # Times of day are mostly distinct, and then polars' cache of what was parsed costs more than it saves.
@@ -64,7 +69,7 @@ def _parsed(text: pl.Expr, time_format: str) -> pl.Expr:
     if suffix:
         text = text + suffix
     times = text.str.to_datetime(time_format, time_unit="us", strict=False, cache=cache)
-    return times.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if zoned else times
+    return finish(times.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if zoned else times, zoned)
 
 
 def _completed(time_format: str) -> tuple[str, str]:

@@ -2,11 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from ..errors import MissingInputError, listed
+from ..mapreduce.stage_outputs import count_rows
 from ..settings.layout import CHUNKS_FILE
 from ..work.files import is_complete_parquet_file
 
@@ -38,25 +40,36 @@ def find_chunks(folder: Path) -> list[Chunk]:
     return sorted(Chunk(int(m[1]), int(m[2]), path) for m, path in found if m)
 
 
-def complete_chunks(folder: Path) -> list[Chunk]:
+def complete_chunks(folder: Path, optional: bool = False) -> list[Chunk]:
     """The chunk files of one table, after a check that no rows are missing between them.
 
+    Where shard_events did not write them, the parquet files of the folder are the chunks, in the order of their names.
+
     Raises:
-        FileNotFoundError: there is no chunk, or rows are missing between two chunks.
+        FileNotFoundError: there is no chunk, though the table is not optional, or rows are missing between two chunks.
     """
-    chunks = find_chunks(folder)
+    chunks = find_chunks(folder) or _parts(folder)
     ends = [0, *(chunk.end for chunk in chunks)]
     for end, chunk in zip(ends, chunks, strict=False):
         if chunk.start != end:
             raise MissingInputError(
                 f"In {folder} the rows from {end} to {chunk.start} are missing. Run the stage that writes them again."
             )
-    if not chunks:
+    if not chunks and not optional:
         raise MissingInputError(
             f"There are no chunks of the table in {folder}. Run the stage that writes them: shard_events for chunks of "
             "a raw table, convert_to_sharded_events for chunks of events."
         )
     return chunks
+
+
+def _parts(folder: Path) -> list[Chunk]:
+    """The parquet files of a folder as chunks, those that hold rows."""
+    paths = sorted(folder.glob("*.parquet"))
+    if damaged := [path for path in paths if not is_complete_parquet_file(path)]:
+        raise MissingInputError(f"{listed(damaged)} cannot be read: damaged or truncated. Get a new copy.")
+    ends = list(accumulate(count_rows(paths), initial=0))
+    return [Chunk(start, end, path) for start, end, path in zip(ends[:-1], ends[1:], paths, strict=True) if start < end]
 
 
 def list_chunks(folder: Path, names: Iterable[str]) -> None:
@@ -67,8 +80,8 @@ def list_chunks(folder: Path, names: Iterable[str]) -> None:
     (folder / CHUNKS_FILE).write_text(json.dumps(sorted(names)), encoding="utf-8")
 
 
-def find_pieces(shard_dir: Path, tables: Iterable[str], chunk_list: Path) -> list[Path]:
-    """The pieces of a shard, in the order of the tables and of their rows.
+def find_pieces(shard_dir: Path, tables: Mapping[str, bool], chunk_list: Path) -> list[Path]:
+    """The pieces of a shard, in the order of the tables and of their rows; `tables` says which must have some.
 
     If there is a list of chunks, only their pieces count, not those of an earlier run with another chunk size.
 
@@ -76,15 +89,17 @@ def find_pieces(shard_dir: Path, tables: Iterable[str], chunk_list: Path) -> lis
         FileNotFoundError: a table has no pieces, or some are missing.
     """
     if not chunk_list.is_file():
-        return [chunk.path for table in tables for chunk in complete_chunks(shard_dir / table)]
+        return [
+            chunk.path for table, needed in tables.items() for chunk in complete_chunks(shard_dir / table, not needed)
+        ]
     listed_names = json.loads(chunk_list.read_text(encoding="utf-8"))
     pieces, missing = [], []
-    for table in tables:
+    for table, needed in tables.items():
         names = [name for name in listed_names if name.rpartition("/")[0] == table]
         paths = [shard_dir / f"{name}.parquet" for name in names]
         pieces += sorted(paths, key=lambda path: int(path.name[1:].partition("-")[0]))
         missing += [name for name, path in zip(names, paths, strict=True) if not is_complete_parquet_file(path)]
-        if not names:
+        if not names and needed:
             missing.append(table)
     if missing:
         raise MissingInputError(

@@ -25,7 +25,7 @@ from ..dataset.columns import internal
 from ..dataset.dtypes import concat_with_common_dtypes
 from ..dataset.io import scan_parquet, write_parquet
 from ..dataset.schema import SUBJECT_ID
-from ..dataset.subjects import shard_numbers, subject_ids
+from ..dataset.subjects import shard_numbers
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import read_shard_map, shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
@@ -35,8 +35,11 @@ from ..work.claims import Staged, Unit
 from ..work.outputs import StageOutputs
 from ..work.sources import Source
 from .chunks import Chunk, complete_chunks, list_chunks
-from .event_config import Table, event_file_content, read_event_config
-from .events import TimeCheck, check_range, drop_duplicate_rows, extract_event
+from .event_file.model import Table
+from .event_file.read import event_file_content, read_event_file
+from .event_times import TimeCheck, check_range
+from .events import drop_duplicate_rows, event_rows, extract_event
+from .subject_numbers import TABLE, Numbering, numbering, table_path
 
 logger = logging.getLogger(__name__)
 
@@ -49,13 +52,16 @@ def run(cfg: Mapping[str, Any]) -> None:
     stage_cfg = cfg["stage_cfg"]
     input_dir, output_dir = Path(stage_cfg["data_input_dir"]), Path(stage_cfg["output_dir"])
     event_config_fp = Path(config_value(cfg, "event_conversion_config_fp"))
-    tables = read_event_config(event_config_fp)
+    event_file = read_event_file(event_config_fp)
+    tables, id_kind = event_file.tables, event_file.default.subject_ids
     shards = read_shard_map(cfg)
-    chunks = {table.name: complete_chunks(input_dir / table.name) for table in tables.values()}
+    chunks = {table.name: complete_chunks(input_dir / table.name, table.options.optional) for table in tables.values()}
     sources = {"chunks": Source(input_dir, ".parquet"), "shard map": Source.of_files(Path(cfg["shards_map_fp"]))}
+    if id_kind == TABLE:
+        sources["subject ids"] = Source.of_files(table_path(cfg))
     events = {"events": event_file_content(event_config_fp)}
     outputs = stage_outputs(cfg, sources, own_folder=output_dir, settings=events, watched=[event_config_fp])
-    convert = ChunkConverter(shards, flag(stage_cfg, "do_dedup_text_and_numeric"))
+    convert = ChunkConverter(shards, flag(stage_cfg, "do_dedup_text_and_numeric"), numbering(id_kind, cfg))
     units = {
         f"{table.name}/{chunk.rows}": _chunk_unit(table, chunk, convert, outputs, output_dir)
         for table in tables.values()
@@ -81,9 +87,9 @@ def _notes_unit(outputs: StageOutputs, output_dir: Path, event_config_fp: Path, 
 class ChunkConverter:
     """Converts chunks for a given shard map: what does not change from chunk to chunk."""
 
-    def __init__(self, shards: Mapping[str, list[int]], dedup_text: bool) -> None:
+    def __init__(self, shards: Mapping[str, list[int]], dedup_text: bool, number_ids: Numbering) -> None:
         self.shards = list(shards)
-        self.dedup_text = dedup_text
+        self.dedup_text, self.number_ids = dedup_text, number_ids
         self.shard_of = shard_numbers(shards, _SHARD)
         self.ids_repeat = self.shard_of[SUBJECT_ID].is_duplicated().any()
 
@@ -101,8 +107,9 @@ class ChunkConverter:
             parts = []
             for n, event in enumerate(table.events):
                 check_range(raw, event, chunk.start + start)
-                part = extract_event(rows, event, [_SHARD], self.dedup_text, _ID)
-                times.look(event, raw, part)
+                made = event_rows(rows, event)
+                part = extract_event(made, event, [_SHARD], self.dedup_text, _ID)
+                times.look(event, made, part)
                 parts.append(drop_duplicate_rows(part).with_columns(pl.lit(n, dtype=pl.UInt16).alias(_EVENT)))
             yield concat_with_common_dtypes(parts)
         times.raise_if_none_parsed()
@@ -115,7 +122,7 @@ class ChunkConverter:
         NOTE: the ids have a column of their own; a raw column `subject_id` may hold something else.
         """
         where = f"Table {table.name}, column {table.subject_id_col}"
-        ids = subject_ids(raw[table.subject_id_col], where)
+        ids = self.number_ids(raw[table.subject_id_col], where)
         rows = ids.to_frame().with_row_index(_ROW)
         rows = rows.join(self.shard_of, on=SUBJECT_ID, how="left", maintain_order="left_right")
         if rows[_SHARD].null_count():

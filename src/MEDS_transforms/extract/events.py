@@ -1,7 +1,5 @@
 """Rows of a raw table to measurements: pure functions on frames."""
 
-import logging
-import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
@@ -10,23 +8,17 @@ import polars as pl
 
 from ..dataset.columns import INTERNAL, column, columns, internal
 from ..dataset.dtypes import TEXT_DTYPES
-from ..dataset.schema import BOOLEAN_VALUE, CATEGORICAL_VALUE, CODE, NUMERIC_VALUE, SUBJECT_ID, TEXT_VALUE, TIME
+from ..dataset.schema import CODE, NUMERIC_VALUE, SUBJECT_ID, TEXT_VALUE, TIME
 from ..dataset.subjects import subject_ids
-from ..errors import InputError, Problems, listed, nearest
-from .event_config import CodePart, Event, Table
-
-logger = logging.getLogger(__name__)
+from ..errors import InputError, listed, nearest
+from ..expressions.forms import as_written, text_of
+from .event_file.model import CodePart, Event, Table
+from .event_times import time_expr
+from .event_values import inexact_text, number_as_text, text_that_is_no_number, value_expr
+from .subject_numbers import ids_as_text
 
 CODE_SEPARATOR = "//"
 UNKNOWN = "UNK"
-
-_FURTHEST = 8 * 10**12
-"""Limit, in seconds before or after 1970: about 250,000 years, within 64-bit microseconds and what polars can show."""
-_UNITS = {"ms": ("milliseconds", 10**3), "us": ("microseconds", 10**6), "ns": ("nanoseconds", 10**9)}
-
-_TRUE, _FALSE = ["true", "t", "yes", "y", "1"], ["false", "f", "no", "n", "0"]
-_ZONE = re.compile(r"%[:#]*z|%\+")
-_HAS_TIME_OF_DAY = re.compile(r"%[-_0]?[HIklMSTRrsXcpP+]")
 
 
 def extract_event(
@@ -35,7 +27,7 @@ def extract_event(
     """The measurements that rows of a table give for one event, in the order of the rows.
 
     Args:
-        rows: the raw rows, and a column of subject ids (Int64).
+        rows: the rows that give measurements (see `event_rows`), and a column of subject ids (Int64).
         event: what to make of them.
         keep: columns of `rows` that come along.
         dedup_text: make a `text_value` null that only repeats the `numeric_value`.
@@ -47,24 +39,76 @@ def extract_event(
         that is null.
 
     Raises:
-        ValueError: a column is missing or has a dtype that its use does not allow.
+        ValueError: a column has a dtype that its use does not allow.
     """
-    _check_columns(rows, event)
-    columns = {
-        **{name: column(name) for name in keep},
-        SUBJECT_ID: column(ids),
-        CODE: code_expr(map(part_expr, event.code)),
-        TIME: time_expr(event, rows.schema),
-        **{out: value_expr(event, out, source, rows.schema[source]) for out, source in event.values.items()},
-    }
     wanted = pl.col(CODE).is_not_null()
     if event.time is not None:
         wanted &= pl.col(TIME).is_not_null()
+    columns = _measurement(event, rows.schema, {**{name: column(name) for name in keep}, SUBJECT_ID: column(ids)})
     measurements = rows.lazy().select(expr.alias(name) for name, expr in columns.items()).filter(wanted)
-    if dedup_text and {TEXT_VALUE, NUMERIC_VALUE} <= event.values.keys():
-        measurements = measurements.with_columns(_text_that_is_no_number())
+    if dedup_text and {TEXT_VALUE, NUMERIC_VALUE} <= columns.keys():
+        no_number = text_that_is_no_number(pl.col(TEXT_VALUE), pl.col(NUMERIC_VALUE), event.options)
+        measurements = measurements.with_columns(no_number.alias(TEXT_VALUE))
     # NOTE: the streaming engine parses times and texts on all cores and keeps the order of these operations.
     return measurements.collect(engine="streaming")
+
+
+def _measurement(event: Event, schema: pl.Schema, before: dict[str, pl.Expr]) -> dict[str, pl.Expr]:
+    """The columns of the measurements, those that come before first."""
+    columns = {**before, CODE: code_expr(map(part_expr, event.code)), TIME: time_expr(event, schema)}
+    for out, source in event.values.items():
+        columns[out] = value_expr(event, out, source, schema[source])
+    number = event.values.get(NUMERIC_VALUE, "")
+    if event.options.numbers == "lenient" and TEXT_VALUE not in columns and schema.get(number) in TEXT_DTYPES:
+        columns[TEXT_VALUE] = inexact_text(text_of(number), event.options)
+    return columns
+
+
+def event_rows(rows: pl.DataFrame, event: Event) -> pl.DataFrame:
+    """The rows that give measurements of an event, with the columns that it computes: one row for each measurement.
+
+    Raises:
+        ValueError: a column is missing, lists of values of a row are not of one length, or an expression cannot be
+            computed.
+    """
+    _check_columns(rows, event)
+    rows = with_floats_as_written(rows, () if event.options.infer_code_dtypes else event.columns_as_text)
+    try:
+        if event.each:
+            rows = _several(rows, event)
+        if event.where:
+            rows = rows.filter(event.where.expr)
+        if event.computed:
+            made = [expression.expr.alias(name) for name, expression in event.computed.items()]
+            rows = rows.lazy().with_columns(made).collect(engine="streaming")
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"{event.path}: its expressions cannot be computed: {str(error).splitlines()[0]}") from None
+    return rows
+
+
+def with_floats_as_written(rows: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
+    """The rows with floats also as text (see `as_written`), where whole numbers are digits alone."""
+    floats = [name for name in names if rows.schema.get(name, pl.Null()).is_float()]
+    new = [name for name in floats if as_written(name) not in rows.columns]
+    return rows.with_columns(number_as_text(column(n), rows.schema[n]).alias(as_written(n)) for n in sorted(new))
+
+
+def _several(rows: pl.DataFrame, event: Event) -> pl.DataFrame:
+    """A row for each value in the columns `each`, the others repeated, in the order of the rows."""
+    made = {name: pl.concat_list([one.expr for one in several]) for name, several in event.each.items()}
+    lists = rows.select(expr.alias(internal(name)) for name, expr in made.items())
+    lengths = lists.select(pl.all().list.len())
+    first, *others = lengths.get_columns()
+    for other in others:
+        if (uneven := (first != other).fill_null(False)).any():
+            row = uneven.arg_true()[0]
+            raise InputError(
+                f"{event.path}.each: {listed(event.each)} have {first[row]} and {other[row]} values in one row: "
+                f"{lists.row(row)}. Give them the same number."
+            )
+    names = lists.columns
+    exploded = rows.with_columns(lists.get_columns()).explode(names)
+    return exploded.with_columns(exploded[name].alias(name.removeprefix(INTERNAL)) for name in names).drop(names)
 
 
 def wrong_dtypes(table: Table, schema: pl.Schema) -> list[str]:
@@ -72,13 +116,19 @@ def wrong_dtypes(table: Table, schema: pl.Schema) -> list[str]:
 
     def attempts() -> Iterator[Callable[[], object]]:
         ids = pl.Series(table.subject_id_col, [], dtype=schema[table.subject_id_col])
-        yield lambda: subject_ids(ids, f"Table {table.name}, column {table.subject_id_col}")
+        number = ids_as_text if table.has_text_ids else subject_ids
+        yield lambda: number(ids, f"Table {table.name}, column {table.subject_id_col}")
         for event in table.events:
-            yield partial(time_expr, event, schema)
+            try:
+                made = event_rows(pl.DataFrame(schema=schema), event).schema
+            except InputError as error:
+                problems.append(str(error))
+                continue
+            yield partial(time_expr, event, made)
             for out, source in event.values.items():
-                yield partial(value_expr, event, out, source, schema[source])
+                yield partial(value_expr, event, out, source, made[source])
 
-    problems = []
+    problems: list[str] = []
     for attempt in attempts():
         try:
             attempt()
@@ -100,111 +150,7 @@ def code_expr(parts: Iterable[pl.Expr]) -> pl.Expr:
 
 def part_expr(part: CodePart) -> pl.Expr:
     """A part of a code as text."""
-    return column(part.text).cast(pl.String) if part.is_column else pl.lit(part.text, dtype=pl.String)
-
-
-def time_expr(event: Event, schema: pl.Schema) -> pl.Expr:
-    """The time of an event as Datetime[us] without a zone; null where it does not parse.
-
-    Raises:
-        ValueError: the column's dtype is not a time and the event has no format to read it with.
-    """
-    if event.time is None:
-        return pl.lit(None, dtype=pl.Datetime("us"))
-    dtype, times = schema[event.time], column(event.time)
-    if dtype == pl.Null:
-        return times.cast(pl.Datetime("us"))
-    if dtype == pl.Date:
-        return times.cast(pl.Datetime("us"))
-    if isinstance(dtype, pl.Datetime):
-        if dtype.time_zone:
-            logger.warning("%s.time: times with the zone %s are converted to UTC", event.path, dtype.time_zone)
-        return _without_zone(times.cast(pl.Datetime("us", dtype.time_zone)), bool(dtype.time_zone))
-    if dtype not in TEXT_DTYPES and not dtype.is_numeric():
-        raise InputError(
-            f"{event.path}.time: the column {event.time!r} has the dtype {dtype}, which is not a time. Name a column "
-            "of dates, times, text or numbers."
-        )
-    if not event.time_formats:
-        raise InputError(
-            f"{event.path}.time: the column {event.time!r} has the dtype {dtype}; give a time_format to read it, "
-            'such as "%Y-%m-%d %H:%M:%S".'
-        )
-    text = _as_text(times, dtype)
-    parsed = _parse(text, event.time_formats[0], event)
-    for time_format in event.time_formats[1:]:
-        # Only what is left is tried: polars skips nulls.
-        left = pl.when(parsed.is_null()).then(text)
-        parsed = parsed.fill_null(_parse(left, time_format, event))
-    return parsed
-
-
-def _as_text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """A number reads as its digits: a year that a null made a float is still `2020`, not `2020.0`."""
-    if dtype.is_float():
-        whole = column.cast(pl.Int64, strict=False)
-        return pl.when(whole.cast(dtype) == column).then(whole.cast(pl.String)).otherwise(column.cast(pl.String))
-    return column.cast(pl.String)
-
-
-def _parse(text: pl.Expr, time_format: str, event: Event) -> pl.Expr:
-    has_zone = bool(_ZONE.search(time_format))
-    if has_zone:
-        logger.warning("%s.time: times with a zone (%s) are converted to UTC", event.path, time_format)
-    suffix, time_format = _completed(time_format)
-    if suffix:
-        text = text + suffix
-    # Times of day are mostly distinct, and then polars' cache of what was parsed costs more than it saves.
-    cache = not _HAS_TIME_OF_DAY.search(time_format)
-    parsed = text.str.to_datetime(time_format, time_unit="us", strict=False, cache=cache)
-    return _without_zone(parsed, has_zone)
-
-
-def _completed(time_format: str) -> tuple[str, str]:
-    """What to append to the text, and the format then: polars needs a day with a month, a minute with an hour."""
-    directives = set(re.findall(r"%[-_0]?([a-zA-Z+])", time_format))
-    suffix, added = "", ""
-    if directives & set("mbBh") and not directives & set("deDFxcs"):
-        suffix, added = suffix + " 01", added + " %d"
-    if directives & set("HIkl") and not directives & set("MTRrXcs"):
-        suffix, added = suffix + " 00", added + " %M"
-    return suffix, time_format + added
-
-
-def _without_zone(times: pl.Expr, has_zone: bool) -> pl.Expr:
-    return times.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if has_zone else times
-
-
-def value_expr(event: Event, out: str, source: str, dtype: pl.DataType) -> pl.Expr:
-    """The output column `out`, made of the input column `source`.
-
-    Raises:
-        ValueError: the dtype does not suit this output.
-    """
-    value = column(source)
-    if out == NUMERIC_VALUE and dtype in TEXT_DTYPES:
-        return value.cast(pl.String).cast(pl.Float64, strict=False)
-    if out in (TEXT_VALUE, CATEGORICAL_VALUE) and not dtype.is_nested():
-        return value.cast(pl.String)
-    if out == BOOLEAN_VALUE and dtype in TEXT_DTYPES:
-        text = value.cast(pl.String).str.to_lowercase()
-        return pl.when(text.is_in(_TRUE)).then(True).when(text.is_in(_FALSE)).then(False)
-    if out == BOOLEAN_VALUE and dtype.is_numeric():
-        return value != 0
-    if out == BOOLEAN_VALUE and dtype == pl.Null:
-        return value.cast(pl.Boolean)
-    if dtype.is_numeric() or dtype in TEXT_DTYPES or dtype in (pl.Boolean, pl.Null):
-        return value
-    raise InputError(
-        f"{event.path}.{out}: the column {source!r} has the dtype {dtype}; a value must be a number, text, "
-        "categorical or boolean."
-    )
-
-
-def _text_that_is_no_number() -> pl.Expr:
-    text, number = pl.col(TEXT_VALUE), pl.col(NUMERIC_VALUE).cast(pl.Float32, strict=False)
-    repeats = (text.cast(pl.Float32, strict=False) == number).fill_null(False)
-    return pl.when(~repeats).then(text).alias(TEXT_VALUE)
+    return text_of(part.text) if part.is_column else pl.lit(part.text, dtype=pl.String)
 
 
 def _check_columns(rows: pl.DataFrame, event: Event) -> None:
@@ -216,60 +162,6 @@ def _check_columns(rows: pl.DataFrame, event: Event) -> None:
                 f"{listed(there)}. After a change of the event conversion file run shard_events again, with "
                 "do_overwrite=True."
             )
-
-
-def check_range(rows: pl.DataFrame, event: Event, first_row: int) -> None:
-    """Raises an error for the first time, in a column of times, that Datetime[us] cannot hold; polars would panic.
-
-    `first_row` is the number of the first of the rows in their table.
-    """
-    dtype = rows.schema.get(event.time or "")
-    if event.time is None or not (dtype == pl.Date or isinstance(dtype, pl.Datetime)):
-        return
-    unit, per_second = _UNITS[dtype.time_unit] if isinstance(dtype, pl.Datetime) else ("days", 1 / 86_400)
-    times, limit = rows.get_column(event.time).to_physical(), min(int(_FURTHEST * per_second), 2**63 - 1)
-    too_far = (times < -limit) | (times > limit)
-    if too_far.any():
-        row = too_far.arg_true()[0]
-        raise InputError(
-            f"{event.path}.time: in the table {event.table}, column {event.time!r}, row {first_row + row + 1} has a "
-            f"time beyond the years that MEDS can hold: {times[row]} {unit} since 1970. Correct the table, or remove "
-            "such rows, and run shard_events again, with do_overwrite=True."
-        )
-
-
-class TimeCheck:
-    """Watches whether the times of each event parse at all, over all the batches of a chunk."""
-
-    def __init__(self) -> None:
-        self._parsed: set[str] = set()
-        self._examples: dict[str, tuple[Event, list[str]]] = {}
-
-    def look(self, event: Event, rows: pl.DataFrame, measurements: pl.DataFrame) -> None:
-        """Notes what became of a batch of rows. Only one that gave no measurement costs a second look."""
-        if event.time is None or event.path in self._parsed:
-            return
-        if measurements.height:
-            self._parsed.add(event.path)
-            return
-        given = rows.get_column(event.time).drop_nulls().to_frame()
-        times = given.lazy().select(time_expr(event, rows.schema).alias(TIME)).collect().to_series()
-        if times.null_count() < times.len():
-            self._parsed.add(event.path)
-        elif given.height:
-            shown = given.to_series().unique(maintain_order=True).head(3)
-            self._examples.setdefault(event.path, (event, [repr(value) for value in shown]))
-
-    def raise_if_none_parsed(self) -> None:
-        """Raises a ValueError that shows examples if an event had times and none of them parsed."""
-        problems = Problems("Times cannot be read; correct the time_format in the event conversion file")
-        for path, (event, examples) in self._examples.items():
-            if path not in self._parsed:
-                problems.add(
-                    f"{path}.time: none of the times in the column {event.time!r} fits the time_format "
-                    f"{' or '.join(map(repr, event.time_formats))}; they look like {', '.join(examples)}"
-                )
-        problems.raise_if_any()
 
 
 def drop_duplicate_rows(df: pl.DataFrame, subset: list[str] | None = None) -> pl.DataFrame:

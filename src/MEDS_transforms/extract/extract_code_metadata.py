@@ -4,8 +4,8 @@ Every table under a `_metadata` key of the event conversion file is read once. F
 for the event, so that only rows of codes that occur in the data stay. Without a `_metadata` key there is nothing to
 do. Workers share the tables; worker 0 merges.
 
-Input: the merged shards (all splits), the event conversion file, metadata tables (`.parquet`, `.par`, `.csv`,
-`.csv.gz`; columns of a csv are read as text) below `input_dir`.
+Input: the merged shards (all splits), the event conversion file, metadata tables (as raw tables; columns of text files
+are read as text) below `input_dir`.
 Output: `<output_dir>/<metadata table>.parquet` with `code` (String) and the described columns; then
 `<reducer_output_dir>/codes.parquet` with one row per code, sorted: several descriptions of a code are joined,
 several parent codes are in one list, and if any code has several rows the other columns are lists for all codes.
@@ -26,33 +26,33 @@ from ..dataset.dtypes import concat_with_common_dtypes
 from ..dataset.io import write_parquet
 from ..dataset.schema import CODE, DESCRIPTION, PARENT_CODES
 from ..errors import InputError, MissingInputError, Problems, listed, nearest
+from ..expressions.columns import expression, text
+from ..expressions.forms import Expression
 from ..mapreduce.reducer import map_and_reduce
 from ..mapreduce.stage_outputs import stage_outputs
-from ..parser import cfg_to_expr
 from ..settings.keys import config_value
 from ..settings.layout import CODES_FILE
 from ..work.claims import staged_file
 from ..work.sources import Source
 from .cohort import codes_of, cohort_shards
-from .event_config import METADATA_KEY, Event, event_file_content, metadata_tables, read_event_config
-from .events import code_expr, part_expr
-from .tables import get_supported_fp, reading, scan_csv, scan_table
+from .event_file.model import METADATA_KEY, Event, EventFile
+from .event_file.read import event_file_content, read_event_file
+from .events import code_expr, part_expr, with_floats_as_written
+from .raw.table import RawTable
+from .table_rows import raw_table
 
 logger = logging.getLogger(__name__)
 
 
 def check(cfg: Mapping[str, Any]) -> None:
     """Raises an error where metadata tables, or columns of theirs, are missing."""
-    tables = metadata_tables(read_event_config(config_value(cfg, "event_conversion_config_fp")))
-    files = find_metadata_tables(tables, Path(cfg["input_dir"]))
+    event_file = read_event_file(config_value(cfg, "event_conversion_config_fp"))
+    tables = find_metadata_tables(event_file, Path(cfg["input_dir"]))
     problems = Problems("Metadata tables cannot be used")
-    for name, events in tables.items():
-        for event in events:
+    for name, raw in tables.items():
+        for event in event_file.metadata_tables[name]:
             try:
-                with reading(name, files[name]):
-                    expressions = {column: cfg_to_expr(spec) for column, spec in event.metadata[name].items()}
-                    table = read_metadata_table(files[name])
-                    _check_columns(table, f"{event.path}.{METADATA_KEY}.{name}", event, expressions)
+                _check_columns(raw, event)
             except InputError as error:
                 problems.add(str(error))
     problems.raise_if_any()
@@ -63,14 +63,15 @@ def run(cfg: Mapping[str, Any]) -> None:
     stage_cfg, input_dir = cfg["stage_cfg"], Path(cfg["input_dir"])
     output_dir = Path(stage_cfg["output_dir"])
     event_config_fp = Path(config_value(cfg, "event_conversion_config_fp"))
-    tables = metadata_tables(read_event_config(event_config_fp))
-    if not tables:
+    event_file = read_event_file(event_config_fp)
+    if not event_file.metadata_tables:
         logger.info("The event conversion file has no %s: there is nothing to do", METADATA_KEY)
         return
     codes = cache(lambda: codes_of(cohort_shards(cfg)))
-    files = find_metadata_tables(tables, input_dir)
+    tables = find_metadata_tables(event_file, input_dir)
     former_fp = Path(stage_cfg["metadata_input_dir"]) / CODES_FILE
-    sources = {"tables": Source.of_files(*files.values()), "code metadata": Source.of_files(former_fp)}
+    files = [part.path for raw in tables.values() for part in raw.parts]
+    sources = {"tables": Source.of_files(*files), "code metadata": Source.of_files(former_fp)}
     sources["data"] = Source(Path(stage_cfg["data_input_dir"]), ".parquet")
     outputs = stage_outputs(
         cfg,
@@ -81,51 +82,58 @@ def run(cfg: Mapping[str, Any]) -> None:
         watched=[event_config_fp],
     )
     units = []
-    for name, events in tables.items():
-        describe = partial(_describe, path=files[name], name=name, events=events, codes=codes)
+    for name, raw in tables.items():
+        describe = partial(_describe, raw=raw, events=event_file.metadata_tables[name], codes=codes)
         out_fp = output_dir / f"{name}.parquet"
-        make = staged_file(files[name], out_fp, partial(_read, name), write_parquet, describe)
-        units.append(outputs.unit(out_fp, make, files[name]))
+        make = staged_file(out_fp, out_fp, describe, write_parquet, _as_it_is)
+        units.append(outputs.unit(out_fp, make, raw.parts[0].path))
     in_order = [unit.claim_fp for unit in units]
     former = read_codes(stage_cfg["metadata_input_dir"])
     separator = stage_cfg["description_separator"]
     map_and_reduce(cfg, outputs, units, lambda _: add_to_codes(reduce_descriptions(in_order, separator), former))
 
 
-def find_metadata_tables(names: Iterable[str], input_dir: Path) -> dict[str, Path]:
-    """The files of metadata tables.
+def find_metadata_tables(event_file: EventFile, input_dir: Path) -> dict[str, RawTable]:
+    """The metadata tables; those that are optional and not there are left out, with a warning.
 
     Raises:
         FileNotFoundError: some are missing; the message lists them.
     """
-    files, missing = {}, Problems("Metadata tables of the event conversion file are missing")
-    for name in names:
+    tables, missing = {}, Problems("Metadata tables of the event conversion file are missing")
+    for name in event_file.metadata_tables:
+        options = event_file.options_of(name)
         try:
-            files[name] = get_supported_fp(input_dir, name)[0]
+            tables[name] = raw_table(name, input_dir, options)
         except FileNotFoundError as error:
-            missing.add(str(error))
+            if options.optional:
+                logger.warning("%s: there is no such metadata table; it is optional", name)
+            else:
+                missing.add(str(error))
     missing.raise_if_any(MissingInputError)
-    return files
+    return tables
 
 
-def read_metadata_table(path: Path) -> pl.LazyFrame:
-    """A metadata table. Every column of a csv is text, so that codes keep leading zeros."""
-    if path.suffix in (".parquet", ".par"):
-        return scan_table(path)
-    return scan_csv(path, infer_schema=False)
+def _as_it_is(df: pl.DataFrame) -> pl.DataFrame:
+    return df
 
 
-def _read(name: str, path: Path) -> pl.LazyFrame:
-    with reading(name, path):
-        return read_metadata_table(path)
+def _describe(_: Path, raw: RawTable, events: list[Event], codes: Any) -> pl.DataFrame:
+    return describe_codes(read_metadata_table(raw, events), raw.name, events, codes)
 
 
-def _describe(df: pl.LazyFrame, path: Path, name: str, events: list[Event], codes: Any) -> pl.DataFrame:
-    with reading(name, path):
-        return describe_codes(df, name, events, codes)
+def read_metadata_table(raw: RawTable, events: Iterable[Event]) -> pl.DataFrame:
+    """The columns of a metadata table that events need; those of a text file are text, so that codes stay as they are.
+
+    Raises:
+        InputError: the table lacks columns, or cannot be read.
+    """
+    wanted = sorted(set().union(*(_check_columns(raw, event) for event in events)))
+    schema = raw.schema(wanted, wanted, None)
+    frames = list(raw.frames(schema))
+    return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
 
 
-def describe_codes(df: pl.LazyFrame, name: str, events: list[Event], codes: Any) -> pl.DataFrame:
+def describe_codes(df: pl.DataFrame, name: str, events: list[Event], codes: Any) -> pl.DataFrame:
     """What a metadata table says about the codes of some events.
 
     Args:
@@ -136,24 +144,36 @@ def describe_codes(df: pl.LazyFrame, name: str, events: list[Event], codes: Any)
 
     Returns:
         `code` and the described columns; rows that describe nothing are left out, repeats too.
-
-    Raises:
-        ValueError: the table lacks columns.
     """
     frames = []
     for event in events:
-        expressions = {column: cfg_to_expr(spec) for column, spec in event.metadata[name].items()}
-        _check_columns(df, f"{event.path}.{METADATA_KEY}.{name}", event, expressions)
-        parts = [
-            expressions[part.text][0].cast(pl.String)
-            if part.is_column and part.text in expressions
-            else part_expr(part)
-            for part in event.code
-        ]
-        described = df.select(code_expr(parts).alias(CODE), *_named(_typed(df, expressions)))
-        says_something = ~pl.all_horizontal(as_column(column).is_null() for column in expressions)
-        frames.append(described.filter(pl.col(CODE).is_in(codes().implode()) & says_something).collect())
+        parts, described = _expressions(event, name)
+        as_text = set().union(*(found.as_text for found in [*parts, *described.values()]))
+        rows = df if event.options.infer_code_dtypes else with_floats_as_written(df, as_text)
+        codes_and_more = rows.select(
+            code_expr(part.expr for part in parts).alias(CODE), *_named(_typed(rows, described))
+        )
+        says_something = ~pl.all_horizontal(as_column(column).is_null() for column in described)
+        frames.append(codes_and_more.filter(pl.col(CODE).is_in(codes().implode()) & says_something))
     return concat_with_common_dtypes(frames).unique(maintain_order=True)
+
+
+def _expressions(event: Event, name: str) -> tuple[list[Expression], dict[str, Expression]]:
+    """The parts of the event's codes in a metadata table, and what it says of them.
+
+    A part that is a column of data is a column of that name here, unless the block says what it is.
+    """
+    block, where = event.metadata[name], f"{event.path}.{METADATA_KEY}.{name}"
+    parts = []
+    for part in event.code:
+        if part.is_column and part.text in block:
+            parts.append(text(block[part.text], f"{where}.{part.text}"))
+        elif part.text in event.computed:
+            parts.append(event.computed[part.text])
+        else:
+            names = frozenset([part.text]) if part.is_column else frozenset()
+            parts.append(Expression(part_expr(part), names, names))
+    return parts, {column: expression(cfg, f"{where}.{column}") for column, cfg in block.items()}
 
 
 def _named(expressions: Mapping[str, pl.Expr]) -> list[pl.Expr]:
@@ -161,30 +181,30 @@ def _named(expressions: Mapping[str, pl.Expr]) -> list[pl.Expr]:
     return [expression.alias(name) for name, expression in expressions.items()]
 
 
-def _typed(df: pl.LazyFrame, expressions: Mapping[str, tuple[pl.Expr, set[str]]]) -> dict[str, pl.Expr]:
+def _typed(df: pl.DataFrame, described: Mapping[str, Expression]) -> dict[str, pl.Expr]:
     """The described columns: `description` as text, `parent_codes` as a list of text, the others as they are."""
-    typed = {column: expr for column, (expr, _) in expressions.items()}
+    typed = {column: found.expr for column, found in described.items()}
     if DESCRIPTION in typed:
         typed[DESCRIPTION] = typed[DESCRIPTION].cast(pl.String)
     if PARENT_CODES in typed:
         parents = typed[PARENT_CODES]
-        if not isinstance(df.select(parents.alias(PARENT_CODES)).collect_schema()[PARENT_CODES], pl.List):
+        if not isinstance(df.lazy().select(parents.alias(PARENT_CODES)).collect_schema()[PARENT_CODES], pl.List):
             parents = pl.when(parents.is_not_null()).then(pl.concat_list(parents.cast(pl.String)))
         typed[PARENT_CODES] = parents.cast(pl.List(pl.String))
     return typed
 
 
-def _check_columns(
-    df: pl.LazyFrame, where: str, event: Event, expressions: Mapping[str, tuple[pl.Expr, set[str]]]
-) -> None:
-    there = df.collect_schema().names()
-    wanted = {part.text for part in event.code if part.is_column and part.text not in expressions}
-    wanted.update(*(columns for _, columns in expressions.values()))
-    if missing := wanted - set(there):
+def _check_columns(raw: RawTable, event: Event) -> set[str]:
+    """The columns of a metadata table that an event needs, after a check that they are there."""
+    parts, described = _expressions(event, raw.name)
+    wanted: set[str] = set().union(*(found.columns for found in [*parts, *described.values()]))
+    if missing := wanted - set(raw.columns):
         raise InputError(
-            f"{where}: the metadata table has no column {listed(missing)}{nearest(min(missing), there)}. It has: "
-            f"{listed(there)}. A code part of another name is mapped by its name: `{min(missing)}: <column>`."
+            f"{event.path}.{METADATA_KEY}.{raw.name}: the metadata table has no column {listed(missing)}"
+            f"{nearest(min(missing), raw.columns)}. It has: {listed(raw.columns)}. A code part of another name is "
+            f"mapped by its name: `{min(missing)}: <column>`."
         )
+    return wanted
 
 
 def reduce_descriptions(paths: list[Path], separator: str) -> pl.DataFrame:

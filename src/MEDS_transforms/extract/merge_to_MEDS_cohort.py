@@ -11,7 +11,7 @@ wins. Rows are compared and sorted before numbers are rounded to float32.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from ..settings.layout import CHUNKS_FILE
 from ..work.claims import staged_file
 from ..work.sources import Source
 from .chunks import find_pieces
-from .event_config import read_event_config
+from .event_file.read import read_event_file
 from .events import drop_duplicate_rows
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     stage_cfg = cfg["stage_cfg"]
     event_config_fp = Path(config_value(cfg, "event_conversion_config_fp"))
-    tables = read_event_config(event_config_fp)
+    tables = read_event_file(event_config_fp).tables
     unique_by, additional_sort_by = stage_cfg.get("unique_by"), stage_cfg.get("additional_sort_by") or []
 
     def merge(pieces: list[pl.DataFrame]) -> pl.DataFrame:
@@ -53,7 +53,8 @@ def run(cfg: Mapping[str, Any]) -> None:
 
     pieces_dir, output_dir = Path(stage_cfg["data_input_dir"]), Path(stage_cfg["output_dir"])
     shards, _ = shard_iterator_by_shard_map(cfg)
-    read = partial(read_pieces, tables=list(tables), chunk_list=pieces_dir / CHUNKS_FILE)
+    needed = {name: not table.options.optional for name, table in tables.items()}
+    read = partial(read_pieces, tables=needed, chunk_list=pieces_dir / CHUNKS_FILE)
     sources = {"pieces": Source(pieces_dir, ".parquet"), "shard map": Source.of_files(Path(cfg["shards_map_fp"]))}
     order = {"tables": list(tables)}
     outputs = stage_outputs(cfg, sources, own_folder=output_dir, settings=order, watched=[event_config_fp])
@@ -65,8 +66,10 @@ def run(cfg: Mapping[str, Any]) -> None:
         map_units(units)
 
 
-def read_pieces(shard_dir: Path, tables: Iterable[str], chunk_list: Path) -> list[pl.DataFrame]:
+def read_pieces(shard_dir: Path, tables: Mapping[str, bool], chunk_list: Path) -> list[pl.DataFrame]:
     """The pieces of a subject shard, in the order in which equal times are to stand.
+
+    `tables` are those that have pieces, with whether they must.
 
     Raises:
         FileNotFoundError: a table has no pieces, or some are missing.

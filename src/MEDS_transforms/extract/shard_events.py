@@ -3,25 +3,19 @@
 Every table of the event conversion file is read once, from first to last row, in memory that depends neither on
 its size nor on that of the chunks. Row order stays. Workers share the tables.
 
-Input: tables (`.parquet`, `.par`, `.csv`, `.csv.gz`) below `data_input_dir`, which is `input_dir` unless set.
+Input: tables (text, parquet or feather; in a file or several) below `data_input_dir`, which is `input_dir` unless set.
 Output: `<output_dir>/<table>/[<start>-<end>).parquet` with the rows `start` (included) to `end` (not included).
-The dtypes of a csv's columns are inferred.
+The dtypes of a text file's columns are inferred, but for those that are wanted as text: parts of codes, times, texts.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from ..cli.script import stage_script
-from ..dataset.columns import INTERNAL, column, columns, internal
-from ..dataset.dtypes import WIDE_INTEGERS
-from ..dataset.io import is_complete_parquet_file, write_parquet
+from ..dataset.columns import INTERNAL
+from ..dataset.io import is_complete_parquet_file
 from ..errors import InputError, MissingInputError, Problems, listed, nearest
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shuffle_shards
@@ -29,240 +23,164 @@ from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
 from ..work.claims import Staged, Unit
 from ..work.outputs import StageOutputs
+from ..work.raw_tables import tables_below
 from ..work.sources import Source
-from .chunks import chunk_name, find_chunks
-from .event_config import META_KEYS, Table, metadata_tables, read_event_config
+from .chunk_writer import write_chunks
+from .chunks import find_chunks
+from .event_file.model import META_KEYS, Event, EventFile, Table
+from .event_file.read import read_event_file
 from .events import wrong_dtypes
-from .tables import READERS, empty_table, find_tables, get_supported_fp, is_csv, reading, scan_csv
+from .raw.dialect import separator_hint
+from .raw.joins import Matches
+from .raw.table import RawTable, empty_table
+from .table_rows import TableRows, open_rows, raw_table
 
 __all__ = ["META_KEYS", "main", "run"]
 
 logger = logging.getLogger(__name__)
 
-_BATCH_ROWS = 250_000
-_HELD_ROWS = 1_000_000
-
 
 def check(cfg: Mapping[str, Any]) -> None:
     """Raises an error where event conversion file and tables show that they cannot become measurements."""
-    stage_cfg = cfg["stage_cfg"]
-    tables = read_event_config(config_value(cfg, "event_conversion_config_fp"))
-    input_dir, rows = Path(stage_cfg["data_input_dir"]), stage_cfg["infer_schema_length"]
-    frames = open_tables(tables, input_dir, Path(cfg["cohort_dir"]), rows)
+    event_file = read_event_file(config_value(cfg, "event_conversion_config_fp"))
+    rows = open_tables(event_file, cfg)
     problems = Problems("Tables cannot become measurements")
-    for name, (_, frame) in frames.items():
-        problems.found += wrong_dtypes(tables[name], frame.collect_schema())
+    for name, table in rows.items():
+        problems.found += wrong_dtypes(event_file.tables[name], table.chunk_schema)
     problems.raise_if_any()
 
 
 def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     stage_cfg = cfg["stage_cfg"]
-    input_dir, output_dir = Path(stage_cfg["data_input_dir"]), Path(stage_cfg["output_dir"])
+    output_dir = Path(stage_cfg["output_dir"])
     event_config_fp = Path(config_value(cfg, "event_conversion_config_fp"))
-    tables = read_event_config(event_config_fp)
-    frames = open_tables(tables, input_dir, Path(cfg["cohort_dir"]), stage_cfg["infer_schema_length"])
-    sources = {"tables": Source.of_files(*(path for path, _ in frames.values()))}
-    columns = {"columns": {name: table.columns for name, table in tables.items()}}
-    outputs = stage_outputs(cfg, sources, own_folder=output_dir, settings=columns, watched=[event_config_fp])
+    event_file = read_event_file(event_config_fp)
+    rows = open_tables(event_file, cfg)
+    sources = {"tables": Source.of_files(*(path for table in rows.values() for path in table.files))}
+    settings = {"tables": {name: table.settings for name, table in rows.items()}}
+    outputs = stage_outputs(cfg, sources, own_folder=output_dir, settings=settings, watched=[event_config_fp])
     units = {
-        name: _table_unit(name, frame, path, outputs, output_dir / name, stage_cfg["row_chunksize"])
-        for name, (path, frame) in frames.items()
+        name: _table_unit(table, outputs, output_dir / name, stage_cfg["row_chunksize"]) for name, table in rows.items()
     }
     with outputs.being_made([*units.values()]):
         map_units([units[name] for name in shuffle_shards(list(units), cfg)])
 
 
-def open_tables(
-    tables: Mapping[str, Table], input_dir: Path, cohort_dir: Path, infer_schema_length: int | None
-) -> dict[str, tuple[Path, pl.LazyFrame]]:
-    """The file of every table and a lazy frame of the columns that its events need.
+def open_tables(event_file: EventFile, cfg: Mapping[str, Any]) -> dict[str, TableRows]:
+    """The rows of every table, with the columns that its events need; optional tables that are not there are left out.
 
     Raises:
         FileNotFoundError: a table is missing, or there is none at all.
         ValueError: tables lack columns, are empty or cannot be read; the message lists them all.
     """
-    there = find_tables(input_dir, [cohort_dir])
-    if skipped := there - set(tables) - set(metadata_tables(tables)):
-        logger.warning("Not in the event conversion file, skipped: %s", listed(skipped))
-    missing, problems = (
-        Problems("Tables of the event conversion file are missing"),
-        Problems("Tables cannot be used"),
-    )
-    frames = {}
-    for name, table in tables.items():
+    input_dir, infer_rows = Path(cfg["stage_cfg"]["data_input_dir"]), cfg["stage_cfg"]["infer_schema_length"]
+    missing = Problems("Tables of the event conversion file are missing")
+    problems = Problems("Tables cannot be used")
+    found = {}
+    for name, table in event_file.tables.items():
         try:
-            path, scan = get_supported_fp(input_dir, name)
-            with reading(name, path):
-                frame = _scan_typed_csv(path, infer_schema_length) if is_csv(path) else scan(path)
-                _check_columns(table, path, frame.collect_schema().names(), problems)
-            frames[name] = (path, frame.select(columns(table.columns)))
+            if (raw := _found(table, input_dir)) is None:
+                logger.warning("%s: there is no such table, or it is empty; it is optional", name)
+            elif not (wrong := _wrong_columns(table, raw)):
+                rights = [raw_table(join.table, input_dir, event_file.options_of(join.table)) for join in table.joins]
+                found[name] = open_rows(table, raw, rights, infer_rows)
+            else:
+                problems.found += wrong
         except MissingInputError as error:
             missing.add(str(error))
         except InputError as error:
             problems.add(str(error))
-    if not there and not frames:
-        raise MissingInputError(f"There are no tables ({', '.join(READERS)}) below {input_dir}. Check input_dir.")
+    there = dict(_unused(event_file, found.values(), input_dir, Path(cfg["cohort_dir"])))
+    if not there and not found and not problems.found:
+        missing.found = []
+        missing.add(f"there are no tables below {input_dir}. Check input_dir")
     missing.raise_if_any(MissingInputError)
     problems.raise_if_any()
-    return frames
+    if there:
+        logger.warning("Not in the event conversion file, skipped: %s", listed(there))
+    return found
 
 
-def _scan_typed_csv(path: Path, infer_schema_length: int | None) -> pl.LazyFrame:
-    """NOTE: whole numbers of more than 64 bits make polars infer Int128, which no file can hold; they stay text."""
-    frame = scan_csv(path, infer_schema_length=infer_schema_length)
-    too_wide = [name for name, dtype in frame.collect_schema().items() if dtype in WIDE_INTEGERS]
-    if not too_wide:
-        return frame
-    as_text = dict.fromkeys(too_wide, pl.String)
-    return scan_csv(path, infer_schema_length=infer_schema_length, schema_overrides=as_text)
+def _found(table: Table, input_dir: Path) -> RawTable | None:
+    """The table, None if it is optional and not there."""
+    try:
+        raw = raw_table(table.name, input_dir, table.options)
+    except MissingInputError:
+        if not table.options.optional:
+            raise
+        return None
+    is_empty = not any(part.path.stat().st_size for part in raw.parts)
+    return None if table.options.optional and is_empty else raw
 
 
-def _check_columns(table: Table, path: Path, there: list[str], problems: Problems) -> None:
+def _unused(
+    event_file: EventFile, rows: Iterable[TableRows], input_dir: Path, cohort_dir: Path
+) -> Iterable[tuple[str, Path]]:
+    """The tables that the event conversion file does not name, with a file of each."""
+    read = {path for table in rows for path in table.files}
+    named = {*event_file.tables, *event_file.options, *event_file.metadata_tables, *event_file.joined_tables}
+    return ((n, path) for n, path in tables_below(input_dir, [cohort_dir]) if n not in named and path not in read)
+
+
+def _wrong_columns(table: Table, raw: RawTable) -> list[str]:
+    """What is wrong with the columns that a table has, for what its events need."""
+    there, problems = [*raw.columns, *table.joined_columns], []
     for event in table.events:
-        for part in event.code:
-            if not part.is_column and part.text in there:
-                logger.warning(
-                    "%s.code: %s is taken as literal text, but %s also has a column of that name; if you mean its "
-                    "values, write col(%s)",
-                    *(event.path, part.text, path, part.text),
-                )
+        _warn_of_literals(event, raw)
+        problems += [
+            f"{event.path}.each.{name}: the table {raw.path} has a column of that name; give this one another"
+            for name in event.each
+            if name in there
+        ]
     wanted = [(f"{e.path}.{key}", name) for e in table.events for name, key in e.columns.items()]
     for key, name in [(f"{table.name}.subject_id_col", table.subject_id_col), *wanted]:
         if name.startswith(INTERNAL):
-            problems.add(f"{key}: the column {name!r} starts with U+E000, which this package reserves; rename it")
+            problems.append(f"{key}: the column {name!r} starts with U+E000, which this package reserves; rename it")
         if name not in there:
-            problems.add(
-                f"{key}: the table {path} has no column {name!r}{nearest(name, there)}. It has: {listed(there)}"
+            problems.append(
+                f"{key}: the table {raw.path} has no column {name!r}{nearest(name, there)}. It has: {listed(there)}"
+                + separator_hint(raw.columns)
+            )
+    return problems
+
+
+def _warn_of_literals(event: Event, raw: RawTable) -> None:
+    for part in event.code:
+        if not part.is_column and part.text in raw.columns:
+            logger.warning(
+                "%s.code: %s is taken as literal text, but %s also has a column of that name; if you mean its "
+                "values, write col(%s)",
+                *(event.path, part.text, raw.path, part.text),
             )
 
 
-def _table_unit(
-    name: str, frame: pl.LazyFrame, path: Path, outputs: StageOutputs, folder: Path, row_chunksize: int
-) -> Unit:
+def _tell_of_join(table: str, joined: str, found: Matches) -> None:
+    missing = f", such as {listed(found.examples)}" if found.examples else ""
+    log = logger.warning if found.unmatched else logger.info
+    log("%s: %d of %d rows have no match in %s%s", table, found.unmatched, found.rows, joined, missing)
+
+
+def _table_unit(rows: TableRows, outputs: StageOutputs, folder: Path, row_chunksize: int) -> Unit:
     """The unit of work that cuts one table. How many chunks it gives is known only at its end."""
+    table = rows.table
 
     def make(scratch: Path) -> Staged:
-        rows = write_chunks(_batches(name, frame, path), row_chunksize, scratch)
-        if rows == 0:
-            raise InputError(empty_table(name, path))
-        logger.info("%s: %d rows", name, rows)
+        matches = [Matches() for _ in rows.sides]
+        count = write_chunks(rows.frames(scratch, matches), row_chunksize, scratch)
+        if count == 0 and not table.options.optional:
+            raise InputError(empty_table(table.name, rows.raw.path))
+        log = logger.info if count else logger.warning
+        log("%s: %d rows", table.name, count)
+        for side, found in zip(rows.sides, matches, strict=True):
+            _tell_of_join(table.name, side.join.table, found)
         return {folder / chunk.path.name: chunk.path for chunk in find_chunks(scratch)}
 
     def existing() -> list[Path]:
         chunks = [chunk.path for chunk in find_chunks(folder)]
         return chunks if all(map(is_complete_parquet_file, chunks)) else []
 
-    return outputs.unit(folder, make, path, existing)
-
-
-def write_chunks(batches: Iterable[pl.DataFrame], row_chunksize: int, folder: Path) -> int:
-    """Writes consecutive rows to files of `row_chunksize` rows each; returns how many rows there were."""
-    writer = ChunkWriter(folder, row_chunksize)
-    for batch in batches:
-        writer.add(batch)
-    return writer.close()
-
-
-class ChunkWriter:
-    """Takes rows as they come and writes a file for every `row_chunksize` of them.
-
-    A chunk of up to a million rows is written at once, by polars, on all cores. A larger one is appended to a
-    million rows at a time, so that memory does not grow with it.
-    """
-
-    def __init__(self, folder: Path, row_chunksize: int) -> None:
-        self.open_fp = folder / "open.parquet"
-        self.row_chunksize = row_chunksize
-        self.start = self.end = 0
-        self.held: list[pl.DataFrame] = []
-        self.n_held = 0
-        self.writer: pq.ParquetWriter | None = None
-
-    def add(self, rows: pl.DataFrame) -> None:
-        """Takes the next rows."""
-        while rows.height:
-            fitting = rows.head(min(self.row_chunksize - (self.end - self.start), _HELD_ROWS - self.n_held))
-            rows = rows.slice(fitting.height)
-            self.held.append(fitting)
-            self.n_held += fitting.height
-            self.end += fitting.height
-            if self.end - self.start == self.row_chunksize:
-                self._finish_chunk()
-            elif self.n_held == _HELD_ROWS:
-                self._append()
-
-    def close(self) -> int:
-        """Finishes the last chunk; returns how many rows there were."""
-        if self.end > self.start:
-            self._finish_chunk()
-        return self.end
-
-    def _take(self) -> pl.DataFrame:
-        rows, self.held, self.n_held = pl.concat(self.held), [], 0
-        return rows
-
-    def _append(self) -> None:
-        table = self._take().to_arrow().unify_dictionaries()
-        self.writer = self.writer or _open_writer(self.open_fp, table.schema)
-        self.writer.write_table(table)
-
-    def _finish_chunk(self) -> None:
-        if self.writer is None:
-            write_parquet(self._take(), self.open_fp, fast=True)
-        else:
-            if self.held:
-                self._append()
-            self.writer.close()
-        self.open_fp.rename(self.open_fp.with_name(f"{chunk_name(self.start, self.end)}.parquet"))
-        self.start, self.writer = self.end, None
-
-
-def _open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """A file to which rows can be appended.
-
-    NOTE: polars 1.x cannot read categorical columns unless all of their pages are dictionary-encoded. Several
-    dictionaries in what is written at once would make arrow give that up.
-    """
-    categorical = [field.name for field in schema if pa.types.is_dictionary(field.type)]
-    return pq.ParquetWriter(
-        path,
-        schema,
-        compression="lz4",
-        use_dictionary=categorical,
-        write_statistics=False,
-    )
-
-
-def _batches(name: str, frame: pl.LazyFrame, path: Path) -> Iterator[pl.DataFrame]:
-    """The rows of a table in order, a few at a time; what polars says of bad ones is made clear."""
-    with reading(name, path, misfit=lambda: _first_misfit(path, frame) if is_csv(path) else None):
-        yield from frame.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True)
-
-
-def _first_misfit(path: Path, frame: pl.LazyFrame) -> str | None:
-    """The first value of a csv that does not fit its column's dtype in the frame, in words."""
-    with suppress(pl.exceptions.PolarsError, OSError):
-        schema = frame.collect_schema()
-        texts = scan_csv(path, infer_schema=False).select(columns(schema.names())).with_row_index(internal("row"))
-        for name, dtype in schema.items():
-            if dtype == pl.String:
-                continue
-            text = column(name)
-            fits = text.str.to_lowercase().is_in(["true", "false"]) if dtype == pl.Boolean else _fits(text, dtype)
-            bad = texts.filter(text.is_not_null() & ~fits).select(internal("row"), text).head(1).collect()
-            if bad.height:
-                row, value = bad.row(0)
-                return (
-                    f"{path}, column {name!r}, row {row + 1} after the header: {value!r} does not fit {dtype}, the "
-                    "dtype inferred from the preceding rows. Raise stage_configs.shard_events.infer_schema_length "
-                    "above that row (null: all rows), or correct the value."
-                )
-    return None
-
-
-def _fits(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    return text.cast(dtype, strict=False).is_not_null()
+    return outputs.unit(folder, make, rows.raw.parts[0].path, existing)
 
 
 main = stage_script(__spec__.name)

@@ -15,9 +15,11 @@ from typing import Any
 import polars as pl
 
 from ..cli.script import stage_script
+from ..dataset.columns import column
 from ..dataset.io import scan_parquet
+from ..dataset.schema import SUBJECT_ID
 from ..dataset.splits import check_fractions, shard_subjects
-from ..dataset.subjects import unique_subject_ids
+from ..dataset.subjects import subject_ids
 from ..errors import InputError, MissingInputError
 from ..mapreduce.mapper import map_units
 from ..mapreduce.stage_outputs import stage_outputs
@@ -28,18 +30,25 @@ from ..work.claims import Staged
 from ..work.files import read_json
 from ..work.sources import Source
 from .chunks import complete_chunks
-from .event_config import Table, read_event_config
+from .event_file.model import Table
+from .event_file.read import read_event_file
+from .subject_numbers import INTEGER, TEXT_ID, ids_as_text, numbered
 
 __all__ = ["main", "run", "shard_subjects"]
 
 logger = logging.getLogger(__name__)
 
 
+_ADJECTIVES, _NOUNS = {int: "integer", str: "textual"}, {int: "integers", str: "texts"}
+
+
 def check(cfg: Mapping[str, Any]) -> None:
     """Raises an error where the configuration alone shows that the stage cannot run."""
     stage_cfg = cfg["stage_cfg"]
     fracs = stage_cfg.get("split_fracs")
-    external = read_external_splits(stage_cfg.get("external_splits_json_fp"))
+    event_file = read_event_file(config_value(cfg, "event_conversion_config_fp"))
+    has_text = event_file.default.subject_ids != INTEGER
+    external = read_external_splits(stage_cfg.get("external_splits_json_fp"), str if has_text else int)
     if external is None:  # else they may cover all subjects, so that the fractions do not matter
         check_fractions(plain(fracs))
     check_names([*(fracs or ()), *(external or ())], "split", "The splits cannot be used")
@@ -49,18 +58,19 @@ def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     stage_cfg = cfg["stage_cfg"]
     event_config_fp = Path(config_value(cfg, "event_conversion_config_fp"))
-    tables = read_event_config(event_config_fp)
+    event_file = read_event_file(event_config_fp)
+    id_kind = event_file.default.subject_ids
+    has_text = id_kind != INTEGER
     out_fp = Path(config_value(cfg, "shards_map_fp"))
     fracs = stage_cfg.get("split_fracs")
 
     def make(folder: Path) -> Staged:
-        shards = shard_subjects(
-            all_subjects(tables, Path(stage_cfg["data_input_dir"])).to_numpy(),
-            stage_cfg["n_subjects_per_shard"],
-            read_external_splits(stage_cfg.get("external_splits_json_fp")),
-            plain(fracs),
-            cfg.get("seed", 1),
-        )
+        ids = distinct_ids(event_file.tables, Path(stage_cfg["data_input_dir"]))
+        external = read_external_splits(stage_cfg.get("external_splits_json_fp"), str if has_text else int)
+        if has_text:
+            ids, external = _as_numbers(ids, external, id_kind, cfg)
+        splits = (stage_cfg["n_subjects_per_shard"], external, plain(fracs), cfg.get("seed", 1))
+        shards = shard_subjects(ids.to_numpy(), *splits)
         (folder / out_fp.name).write_text(json.dumps(shards), encoding="utf-8")
         logger.info("%s: %d subjects in %d shards", out_fp, sum(map(len, shards.values())), len(shards))
         return {out_fp: folder / out_fp.name}
@@ -69,34 +79,50 @@ def run(cfg: Mapping[str, Any]) -> None:
     sources = {"chunks": Source(chunks_dir, ".parquet")}
     if external_splits_fp := stage_cfg.get("external_splits_json_fp"):
         sources["external splits"] = Source.of_files(Path(external_splits_fp), whole=True)
-    columns = {"subject_id_cols": {name: table.subject_id_col for name, table in tables.items()}}
-    settings = {"seed": cfg.get("seed", 1), **columns}
+    columns = {"subject_id_cols": {name: t.subject_id_col for name, t in event_file.tables.items()}}
+    settings = {"seed": cfg.get("seed", 1), **columns, "subject_ids": id_kind}
     outputs = stage_outputs(cfg, sources, folder=out_fp.parent, settings=settings, watched=[event_config_fp])
     units = [outputs.unit(out_fp, make, chunks_dir)]
     with outputs.being_made(units):
         map_units(units)
 
 
-def all_subjects(tables: Mapping[str, Table], chunks_dir: Path) -> pl.Series:
-    """The distinct subject ids of all chunks, sorted.
+def distinct_ids(tables: Mapping[str, Table], chunks_dir: Path) -> pl.Series:
+    """The distinct subject ids of all chunks, sorted: Int64, or String where they are to be numbered.
 
     Raises:
         FileNotFoundError: a table has no chunks.
-        ValueError: there are no subjects, or an id is not a 64-bit integer.
+        ValueError: there are no subjects, or an id is not what it should be.
     """
-    ids = []
+    found = []
     for table in tables.values():
-        column, where = table.subject_id_col, f"Table {table.name}, column {table.subject_id_col}"
-        frames = [scan_parquet(chunk.path) for chunk in complete_chunks(chunks_dir / table.name)]
-        ids.append(unique_subject_ids(pl.concat(frames), column, where))
-    subjects = pl.concat(ids).unique().sort()
-    if subjects.is_empty():
+        where = f"Table {table.name}, column {table.subject_id_col}"
+        convert = ids_as_text if table.has_text_ids else subject_ids
+        chunks = complete_chunks(chunks_dir / table.name, table.options.optional)
+        if chunks:
+            rows = pl.concat([scan_parquet(chunk.path).select(column(table.subject_id_col)) for chunk in chunks])
+            found.append(convert(rows.unique().collect().to_series(), where).alias(SUBJECT_ID))
+    ids = pl.concat(found).drop_nulls().unique().sort() if found else pl.Series(SUBJECT_ID, [])
+    if ids.is_empty():
         raise InputError(f"Every subject id in every table is null (chunks in {chunks_dir}). Check subject_id_col.")
-    return subjects
+    return ids
 
 
-def read_external_splits(path: str | None) -> dict[str, list[int]] | None:
-    """Splits that are given, from a JSON file {split: [ids]}.
+def _as_numbers(
+    texts: pl.Series, external: dict[str, list[Any]] | None, kind: str, cfg: Mapping[str, Any]
+) -> tuple[pl.Series, dict[str, list[Any]] | None]:
+    """The numbers of ids that are text, those of external splits too."""
+    given = [text for split in (external or {}).values() for text in split]
+    table = numbered(pl.concat([texts, pl.Series(given, dtype=pl.String)]), kind, cfg)
+    numbers = dict(zip(table[TEXT_ID], table[SUBJECT_ID], strict=True))
+    splits = None
+    if external is not None:
+        splits = {split: [numbers[text] for text in ids] for split, ids in external.items()}
+    return pl.Series([numbers[text] for text in texts], dtype=pl.Int64).sort(), splits
+
+
+def read_external_splits(path: str | None, kind: type) -> dict[str, list[Any]] | None:
+    """Splits that are given, from a JSON file {split: [ids]}; ids are whole numbers or text.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -106,7 +132,7 @@ def read_external_splits(path: str | None) -> dict[str, list[int]] | None:
         return None
     if not Path(path).is_file():
         raise MissingInputError(f"There is no file {path} (external_splits_json_fp). Check the path.")
-    must = f"The external splits {path} must be a JSON object of lists of integer subject ids"
+    must = f"The external splits {path} must be a JSON object of lists of {_ADJECTIVES[kind]} subject ids"
     try:
         splits = read_json(Path(path))
     except ValueError as error:
@@ -114,8 +140,8 @@ def read_external_splits(path: str | None) -> dict[str, list[int]] | None:
     if not isinstance(splits, dict):
         raise InputError(f"{must}, not {type(splits).__name__}.")
     for split, ids in splits.items():
-        if not isinstance(ids, list) or not all(isinstance(i, int) and not isinstance(i, bool) for i in ids):
-            raise InputError(f"{must}; the split {split!r} is not a list of integers.")
+        if not isinstance(ids, list) or not all(isinstance(i, kind) and not isinstance(i, bool) for i in ids):
+            raise InputError(f"{must}; the split {split!r} is not a list of {_NOUNS[kind]}.")
     return splits
 
 

@@ -9,7 +9,16 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, WrongTypeError, nearest, not_set
-from .declarations import MATCH_REVISE, Schema, block_schema, declaring_stage, is_free_form, pipeline_keys, stage_block
+from .declarations import (
+    MATCH_REVISE,
+    Key,
+    Schema,
+    block_schema,
+    declaring_stage,
+    is_free_form,
+    pipeline_keys,
+    stage_block,
+)
 from .keys import is_flag
 from .plain import as_written, item_where_known, may_be_secret, plain_where_known
 from .words import allowed
@@ -73,6 +82,12 @@ def check_pipeline(cfg: Mapping[str, Any]) -> list[str]:
     given = {name: value for name, value in values.items() if name not in unset}
     problems = [not_set(*unset).removesuffix(".")] if unset else []
     return problems + _mistakes({"properties": {name: key.schema for name, key in keys.items()}}, given, (), cfg)
+
+
+def wrong_values(keys: Mapping[str, Key], values: Mapping[str, Any], where: str) -> list[str]:
+    """A message for every value that its key does not allow; `where` is the block of the keys, "" if they have none."""
+    schema = {"properties": {name: key.schema for name, key in keys.items()}}
+    return _mistakes(schema, values, (where,) if where else (), {where: values} if where else values)
 
 
 def _mistakes(schema: Schema, values: Mapping[str, Any], where: Path, cfg: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ..errors import InputError, WrongTypeError, listed, nearest, not_set
-from .layout import DATA_DIR, METADATA_DIR, TABLE_SUFFIXES
+from ..work.raw_tables import find_parts
+from .layout import DATA_DIR, METADATA_DIR
 from .plain import plain
 from .yaml_file import read_yaml
 
@@ -188,8 +189,14 @@ def _raw_tables(cfg: DictConfig, folders: Mapping[str, Block]) -> list[Path] | N
         return None
     content = read_yaml(Path(cfg.event_conversion_config_fp))
     roots = {str(cfg.input_dir), *(str(block["data_input_dir"]) for block in [*folders.values()][:1])}
-    files = (Path(f"{root}/{name}{suffix}") for root in roots for name in _tables(content) for suffix in TABLE_SUFFIXES)
-    return [path for path in files if path.is_file()]
+    return [path for root in roots for name in _tables(content) for path in _files(Path(root), str(name))]
+
+
+def _files(root: Path, table: str) -> list[Path]:
+    """The files of a table; none where there is no such table, which is for its stage to say."""
+    with suppress(OSError, InputError):
+        return [part.path for part in find_parts(root, table)]
+    return []
 
 
 def _tables(event_file: Mapping[Any, Any]) -> Iterator[Any]:

@@ -41,20 +41,32 @@ def pipeline_schema(stages: Iterable[str]) -> Schema:
 def event_schema() -> Schema:
     """The schema of event conversion files."""
     keys = read_keys(ROOT / "configs" / "_event.yaml")
-    subject_ids, event = keys["subject_id_col"], keys["event"]
-    columns = {name: {"description": key.meaning, **key.schema} for name, key in event.keys.items()}
-    of_subjects = {"subject_id_col": {"description": subject_ids.meaning, **subject_ids.schema}}
-    of_event = {"description": event.meaning, **event.own_schema, "properties": columns}
+    columns = {name: {"description": key.meaning, **key.schema} for name, key in keys["event"].keys.items()}
+    event = {"description": keys["event"].meaning, **keys["event"].own_schema, "properties": columns}
+    at_the_top = [name for name in keys if name not in ("event", "join")]
+    of_tables = [name for name in keys if name not in ("event", "subject_ids")]
     # NOTE: the older spelling of the subjects' column is a text, where an event or a table of that name is a block.
-    older = {"subject_id": {"type": ["string", "object"]}}
-    table = {"type": "object", "properties": of_subjects | older, "additionalProperties": of_event}
+    older: Schema = {"subject_id": {"type": ["string", "object"]}}
+    blocks: dict[str, Schema] = {block: {"$ref": f"#/$defs/{block}"} for block in ("event", "table")}
+    table = {
+        "type": "object",
+        "properties": {name: _or_block(keys[name], blocks["event"]) for name in of_tables} | older,
+        "additionalProperties": blocks["event"],
+    }
     return {
         "$schema": DIALECT,
         "title": "An event conversion file of MEDS_transforms",
+        "$defs": {"event": event, "table": table},
         "type": "object",
-        "properties": of_subjects | older,
-        "additionalProperties": table,
+        "properties": {name: _or_block(keys[name], blocks["table"]) for name in at_the_top} | older,
+        "additionalProperties": blocks["table"],
     }
+
+
+def _or_block(key: Key, block: Schema) -> Schema:
+    """The schema of a key in whose place a block of the same name may stand."""
+    words = [_WORDS] if "boolean" in key.own_schema.get("type", ()) else []
+    return {"description": key.meaning, "anyOf": [key.own_schema, *words, block]}
 
 
 def _block(block: Key) -> Schema:

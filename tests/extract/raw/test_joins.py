@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from MEDS_transforms.errors import InputError
-from MEDS_transforms.expressions.columns import as_written
+from MEDS_transforms.expressions.forms import as_written
 from MEDS_transforms.extract.raw.aggregates import Column
 from MEDS_transforms.extract.raw.joins import (
     Join,

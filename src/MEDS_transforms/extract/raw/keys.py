@@ -7,7 +7,7 @@ import polars as pl
 from ...dataset.columns import column, internal
 from ...dataset.dtypes import TEXT_DTYPES
 from ...errors import InputError
-from ...expressions.columns import as_written
+from ...expressions.forms import as_written
 
 _LARGEST = 1e38
 """Whole numbers up to here fit 128 bits."""

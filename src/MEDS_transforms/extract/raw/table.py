@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from lzma import LZMAError
+from pathlib import Path
 
 import polars as pl
 
@@ -177,10 +178,7 @@ class RawTable:
             raise InputError(self._unreadable(part, error)) from None
 
     def _empty(self, part: Part) -> str:
-        return (
-            f"The table {self.name} ({part.path}) is empty. If that is intended, remove it from the event conversion "
-            "file, or set optional: true in its block."
-        )
+        return empty_table(self.name, part.path)
 
     def _unreadable(self, part: Part, error: Exception) -> str:
         if part.path.stat().st_size == 0:
@@ -190,3 +188,11 @@ class RawTable:
         if "utf-8" in first_line.lower():
             remedy = OTHER_ENCODING
         return f"The table {self.name} ({part.path}) cannot be read: {first_line}. {remedy}"
+
+
+def empty_table(name: str, path: Path | str) -> str:
+    """The message for a table without rows, header or bytes."""
+    return (
+        f"The table {name} ({path}) is empty. If that is intended, remove it from the event conversion file, or set "
+        "optional: true in its block."
+    )

@@ -5,7 +5,8 @@ import re
 import pytest
 import yaml
 
-from MEDS_transforms.extract.event_config import CodePart, metadata_tables, read_event_config
+from MEDS_transforms.extract.event_file.model import CodePart, EventFile, TableOptions
+from MEDS_transforms.extract.event_file.read import read_event_file
 
 GOOD = {"code": "LAB", "time": "col(t)"}
 
@@ -13,13 +14,14 @@ GOOD = {"code": "LAB", "time": "col(t)"}
 @pytest.fixture
 def read(tmp_path):
     """Reads the tables of a file with this content."""
+    return lambda content: read_event_file(written(tmp_path, content)).tables
 
-    def write_and_read(content):
-        path = tmp_path / "events.yaml"
-        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
-        return read_event_config(path)
 
-    return write_and_read
+def written(folder, content):
+    """An event conversion file with this content."""
+    path = folder / "events.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
+    return path
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def test_a_whole_file(read):
     assert admissions.columns[0] == "patient"
     assert set(admissions.columns) == {"patient", "type", "ward", "admit", "hadm_id", "severity"}
     assert (labs.events[0].time, labs.columns) == (None, ["MRN"])
-    assert metadata_tables(tables) == {"d_admissions": [admission]}
+    assert EventFile(tables, {}, TableOptions()).metadata_tables == {"d_admissions": [admission]}
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,9 @@ def test_one_metadata_table_of_several_events(read):
             "icu": {"c": {**GOOD, "_metadata": {"e": {"description": "x"}, "d": {"parent_codes": "y"}}}},
         }
     )
-    by_table = {name: [e.path for e in events] for name, events in metadata_tables(tables).items()}
+    by_table = {
+        name: [e.path for e in events] for name, events in EventFile(tables, {}, TableOptions()).metadata_tables.items()
+    }
     assert by_table == {"d": ["labs.a", "icu.c"], "e": ["icu.c"]}
 
 
@@ -148,7 +152,7 @@ def test_one_metadata_table_of_several_events(read):
         ({**GOOD, "time_format": []}, ["labs.lab.time_format", "[]"]),
         ({**GOOD, "subject_id": "MRN"}, ["labs.lab.subject_id", "subject_id_col"]),
         ({**GOOD, "numeric_value": 3}, ["labs.lab.numeric_value", "3", "column"]),
-        ({**GOOD, "numeric_value": ["a"]}, ["labs.lab.numeric_value", "['a']", "column"]),
+        ({**GOOD, "numeric_value": [3]}, ["labs.lab.numeric_value", "3", "text or a mapping"]),
         ({**GOOD, "numeric_value": None}, ["labs.lab.numeric_value", "None", "column"]),
         ({**GOOD, "time_format": ["%Y", "%Y-%Q"]}, ["labs.lab.time_format", "'%Y-%Q'", "directive"]),
         ({**GOOD, "time_format": "%Y %"}, ["labs.lab.time_format", "'%Y %'"]),
@@ -206,4 +210,4 @@ def test_all_that_is_wrong_is_said_at_once(read):
 
 def test_no_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.yaml.*event_conversion_config_fp"):
-        read_event_config(tmp_path / "none.yaml")
+        read_event_file(tmp_path / "none.yaml")

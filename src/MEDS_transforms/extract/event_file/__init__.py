@@ -1,0 +1,1 @@
+"""The event conversion file: which rows of which tables become which measurements, and how the tables are read."""

@@ -1,0 +1,87 @@
+"""The keys of an event conversion file that say how tables are read, at its top or in the block of a table."""
+
+import codecs
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from functools import cache
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from ...dataset.schema import CODE, SUBJECT_ID, TIME
+from ...errors import Problems
+from ...parser import is_col_field
+from ...settings.checks import wrong_values
+from ...settings.declarations import Key, read_keys
+from ...settings.keys import flag
+from ...stages import ROOT
+from .model import SUBJECT_ID_KEY, TableOptions
+
+OPTIONS = tuple(field.name for field in fields(TableOptions))
+
+
+@cache
+def declared_options() -> dict[str, Key]:
+    """The declarations of the options."""
+    declared = read_keys(ROOT / "configs" / "_event.yaml")
+    return {name: declared[name] for name in OPTIONS}
+
+
+def is_subject_key(key: Any, value: Any) -> bool:
+    """Whether a key names the column of subject ids; `subject_id` is the older spelling."""
+    return key == SUBJECT_ID_KEY or (key == SUBJECT_ID and isinstance(value, str))
+
+
+def is_option(key: Any, value: Any) -> bool:
+    """Whether a key says how tables are read: it has the name of an option, and is no table or event of that name."""
+    return key in OPTIONS and not is_event(value) and not _is_table(value)
+
+
+def is_event(value: Any) -> bool:
+    """Whether a block is that of an event, under whatever name."""
+    if not isinstance(value, Mapping) or not {CODE, TIME} <= value.keys():
+        return False
+    time = value[TIME]
+    return time is None or isinstance(time, Mapping | list) or (isinstance(time, str) and is_col_field(time))
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(map(is_event, value.values()))
+
+
+def read_options(block: Mapping[Any, Any], where: str, default: TableOptions, problems: Problems) -> TableOptions:
+    """The options of a block, those that it does not set as in `default`; what is wrong with them is noted."""
+    given = {key: value for key, value in block.items() if is_option(key, value)}
+    wrong = wrong_values(declared_options(), given, where)
+    if "subject_ids" in given and where:
+        problems.add(f"{where}.subject_ids: must be the same for all tables; write it at the top of the file")
+    problems.found += wrong
+    if wrong:
+        return default
+    flags = {key: flag(given, key) for key in ("infer_code_dtypes", "optional") if key in given}
+    given = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()} | flags
+    options = replace(default, **given)
+    problems.found += [f"{where}.{text}".removeprefix(".") for text in _contradictions(options, given)]
+    return options
+
+
+def _contradictions(options: TableOptions, given: Mapping[str, Any]) -> list[str]:
+    found = []
+    if "encoding" in given and not _is_known(codecs.lookup, options.encoding):
+        found.append(f"encoding: there is no encoding {options.encoding!r}; known are utf-8, cp1252, utf-16, …")
+    if "time_zone" in given and options.time_zone and not _is_known(ZoneInfo, options.time_zone):
+        found.append(f"time_zone: there is no time zone {options.time_zone!r}; write it as in America/New_York")
+    if "dataset_times" in given and options.dataset_times == "local" and not options.time_zone:
+        found.append("dataset_times: local times are those of a time_zone; set it, too")
+    if options.separator and options.separator == options.quote:
+        found.append(f"separator: must not be the quote, {options.quote}")
+    if options.separator == options.decimal:
+        found.append(f"separator: must not be the decimal, {options.decimal}")
+    return found
+
+
+def _is_known(look_up: Any, name: str) -> bool:
+    try:
+        look_up(name)
+    except (LookupError, ValueError, OSError, ZoneInfoNotFoundError):
+        return False
+    return True

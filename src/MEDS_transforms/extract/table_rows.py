@@ -1,0 +1,166 @@
+"""The rows of a raw table as its chunks hold them: the columns that events need, as text, by their dtypes, or both."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ..dataset.columns import columns
+from ..errors import InputError
+from ..expressions.forms import as_written
+from ..work.raw_tables import find_parts
+from .event_file.model import Table, TableOptions
+from .raw.dialect import Dialect
+from .raw.joins import Join, Matches, columns_after, dtypes_added, joined, right_columns
+from .raw.table import RawTable
+
+_DTYPES: dict[str, pl.DataType] = {
+    "str": pl.String(),
+    "int": pl.Int64(),
+    "float": pl.Float64(),
+    "bool": pl.Boolean(),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """A table that is joined: how, its files, and the columns that are read of it."""
+
+    join: Join
+    raw: RawTable
+    schema: Mapping[str, pl.DataType]
+
+
+@dataclass(frozen=True, eq=False)
+class TableRows:
+    """The rows of a table, those of others joined to them.
+
+    `schema` are the columns that are read. Those in `typed` are read as text and are needed by their inferred dtype,
+    too: the text is then beside it, see `as_written`.
+    """
+
+    table: Table
+    raw: RawTable
+    schema: Mapping[str, pl.DataType]
+    typed: Mapping[str, pl.DataType]
+    sides: Sequence[Side] = ()
+
+    @property
+    def chunk_schema(self) -> pl.Schema:
+        """The columns of the chunks."""
+        dtypes = {**self.schema, **self.typed, **{as_written(name): pl.String() for name in self.typed}}
+        for side in self.sides:
+            dtypes |= dtypes_added(side.join, side.schema)
+        return pl.Schema({name: dtypes[name] for name in self._chunk_columns})
+
+    @property
+    def _chunk_columns(self) -> list[str]:
+        beside = [as_written(name) for name in self.typed if name in self.table.columns_as_text]
+        return [*self.table.columns, *beside]
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that are read."""
+        return [part.path for raw in (self.raw, *(side.raw for side in self.sides)) for part in raw.parts]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides what is read, beside the files."""
+        as_text = sorted(self.table.columns_as_text)
+        joins = [str(side.join) for side in self.sides]
+        return {"columns": self.table.columns, "as text": as_text, "joins": joins, **self.table.options.reading}
+
+    def frames(self, scratch: Path, matches: Sequence[Matches]) -> Iterator[pl.DataFrame]:
+        """The rows in order, some at a time.
+
+        Args:
+            scratch: a folder for temporary files.
+            matches: for each of `sides` one that counts how many rows have a match.
+
+        Raises:
+            InputError: a file cannot be read, or has a value or a row that it should not have.
+        """
+        frames = self._typed_frames()
+        for side, counts in zip(self.sides, matches, strict=True):
+            right = side.raw.frames(side.schema)
+            frames = joined(frames, side.join, right, side.schema, scratch, counts)
+        return (frame.select(columns(self._chunk_columns)) for frame in frames)
+
+    def _typed_frames(self) -> Iterator[pl.DataFrame]:
+        start = 0
+        for frame in self.raw.frames(self.schema):
+            yield self._with_typed(frame, start)
+            start += frame.height
+
+    def _with_typed(self, frame: pl.DataFrame, start: int) -> pl.DataFrame:
+        for name, dtype in self.typed.items():
+            text = frame[name]
+            typed = _typed(text, dtype, self.raw.dialect)
+            if (bad := (typed.is_null() & text.is_not_null()).arg_true()).len():
+                raise InputError(
+                    f"{self.raw.path}, column {name!r}, row {start + bad[0] + 1} after the header: {text[bad[0]]!r} "
+                    f"does not fit {dtype}, the dtype inferred from the first rows. Raise "
+                    "stage_configs.shard_events.infer_schema_length above that row (null: all rows), give the column's "
+                    "dtype in the table's block (dtypes), or correct the value."
+                )
+            frame = frame.with_columns(typed, text.alias(as_written(name)))
+        return frame
+
+
+def open_rows(table: Table, raw: RawTable, rights: Sequence[RawTable], infer_rows: int | None) -> TableRows:
+    """The rows of a table, after a look at its columns and their dtypes.
+
+    Args:
+        table: what is wanted of it.
+        raw: its files.
+        rights: the files of the tables that are joined to it.
+        infer_rows: the rows of a text file by which dtypes are told; None: all of them.
+
+    Raises:
+        InputError: a table cannot be read, lacks columns, or has a column whose files have no common dtype.
+    """
+    wanted, exact = table.file_columns, [table.subject_id_col]
+    as_text = (table.columns_as_text | table.keys) & {*wanted} - table.options.dtypes.keys()
+    schema = raw.schema(wanted, as_text, infer_rows, exact=exact)
+    twice = sorted(as_text & table.columns_as_values)
+    typed = raw.schema(twice, (), infer_rows, exact=exact) if twice else {}
+    typed = {name: dtype for name, dtype in typed.items() if dtype != schema[name]}
+    sides = [_side(join, right, table, infer_rows) for join, right in zip(table.joins, rights, strict=True)]
+    there = raw.columns
+    for side in sides:
+        there = columns_after(side.join, there)
+    return TableRows(table, raw, schema, typed, sides)
+
+
+def _side(join: Join, raw: RawTable, table: Table, infer_rows: int | None) -> Side:
+    """A table to join. Its columns are text where they are keys, or events want them as text."""
+    as_text = {taken.source for name, taken in join.columns.items() if name in table.columns_as_text}
+    subject = join.columns.get(table.subject_id_col)
+    exact = [subject.source] if subject else []
+    return Side(join, raw, raw.schema(right_columns(join), as_text | {*join.right_on}, infer_rows, exact=exact))
+
+
+def raw_table(name: str, folder: Path, options: TableOptions) -> RawTable:
+    """The files of a table below a folder.
+
+    Raises:
+        FileNotFoundError: there is no such table.
+    """
+    dialect = Dialect(options.separator, options.quote, options.encoding, options.decimal, options.null_values)
+    dtypes = {column: _DTYPES[dtype] for column, dtype in options.dtypes.items()}
+    return RawTable(name, find_parts(folder, name), dialect, dtypes)
+
+
+def _typed(text: pl.Series, dtype: pl.DataType, dialect: Dialect) -> pl.Series:
+    """Texts as values of a dtype; null where they do not fit."""
+    if dtype == pl.Boolean:
+        lower = text.str.to_lowercase()
+        return (
+            pl.select(pl.when(lower == "true").then(True).when(lower == "false").then(False))
+            .to_series()
+            .alias(text.name)
+        )
+    values = text.str.replace(",", ".", literal=True) if dialect.decimal == "," else text
+    return values.cast(dtype, strict=False)
