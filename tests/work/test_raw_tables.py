@@ -64,6 +64,15 @@ def test_a_folder_of_parts(raw, caplog, folder):
     assert "_SUCCESS" not in caplog.text
 
 
+def test_of_a_file_and_folders_of_one_name_the_file_is_read_and_the_folders_are_named(raw, caplog):
+    root = raw("x/t.csv", "x/t/a.csv", "x/t/b.csv", "x/t.parquet/c=1/a.pq", "x/t.orc/a.orc", "x/t.d/a.csv")
+    assert found(root, "x/t") == ["x/t.csv"]
+    assert caplog.messages == ["t: t.csv is read, t.parquet/, t/ skipped"]
+    (root / "x/t.csv").unlink()
+    assert found(root, "x/t") == ["x/t/a.csv", "x/t/b.csv"]
+    assert caplog.messages[1:] == ["t: t/ is read, t.parquet/ skipped"]
+
+
 def test_partitions(raw):
     root = raw(
         "v/year=2020/b.pq",

@@ -76,7 +76,12 @@ def find_parts(root: Path, name: str) -> list[Part]:
         FileNotFoundError: there is no such table; the message names the folder, and files and tables that are like it.
     """
     stem = root / name
-    if parts := _single_file(stem) or _folder(stem) or _files_that_fit(root, stem):
+    if found := [parts for parts in (_single_file(stem), *_folders(stem)) if parts]:
+        if len(found) > 1:
+            read, *skipped = (_place(parts, stem) for parts in found)
+            logger.warning("%s: %s is read, %s skipped", stem.name, read, listed(skipped))
+        return found[0]
+    if parts := _files_that_fit(root, stem):
         return parts
     there = {table for table, _ in tables_below(root)}
     unread = [path.name for path in _named(stem) if not split_suffix(path.name)[1]]
@@ -98,7 +103,8 @@ def _single_file(stem: Path) -> list[Part]:
     return [Part(path, _format(path)) for path in _preferred(found)]
 
 
-def _folder(stem: Path) -> list[Part]:
+def _folders(stem: Path) -> Iterator[list[Part]]:
+    """The parts in every folder that is called like the table."""
     folders = [p for p in _named(stem) if p.is_dir() and split_suffix(p.name)[0] == stem.name]
     for folder in ([stem] if stem.is_dir() else []) + folders:
         files = [path for path in sorted(files_below(folder)) if _is_in_partitions(path, folder)]
@@ -106,8 +112,13 @@ def _folder(stem: Path) -> list[Part]:
             unread = [p.name for p in files if not split_suffix(p.name)[1] and not p.name.startswith("_")]
             if unread:
                 logger.warning("%s: not read, for their suffixes: %s", folder, listed(unread))
-            return [Part(path, _format(path), _partition(path, folder)) for path in parts]
-    return []
+            yield [Part(path, _format(path), _partition(path, folder)) for path in parts]
+
+
+def _place(parts: Sequence[Part], stem: Path) -> str:
+    """The file or the folder beside others of which parts are."""
+    first = parts[0].path
+    return first.name if first.parent == stem.parent else f"{first.relative_to(stem.parent).parts[0]}/"
 
 
 def _files_that_fit(root: Path, stem: Path) -> list[Part]:

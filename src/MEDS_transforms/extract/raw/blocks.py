@@ -51,7 +51,7 @@ def blocks_of_rows(
     """Pieces of a text, cut anew so that each ends with the line end of a row; last a fault, if there is one."""
     quotes, rest = Quotes(dialect), b""
     for piece in pieces:
-        cut = quotes.cut(rest + piece)
+        cut = quotes.cut(rest, piece)
         if cut.rows:
             yield cut.rows
         rest = cut.rest
@@ -61,7 +61,7 @@ def blocks_of_rows(
             yield Fault(0, cut.fault)
             return
     if rest:
-        cut = quotes.cut(rest if rest.endswith(b"\n") else rest + b"\n")
+        cut = quotes.cut(rest, b"" if rest.endswith(b"\n") else b"\n")
         if cut.rows:
             yield cut.rows
         if cut.rest:
@@ -81,14 +81,20 @@ class Quotes:
         self.separator = (dialect.separator or ",").encode()
         self.quote = (dialect.quote or "").encode()
 
-    def cut(self, text: bytes) -> Cut:
-        """A text that begins with a row, cut after its last whole row, whose quotes are made regular."""
-        if not self.quote or self.quote not in text:
-            end = text.rfind(b"\n") + 1
-        else:
-            end = last_end(text, self.quote)
-            if not end or not self._are_regular(text[:end]):
-                return self._cut_exactly(text)
+    def cut(self, rest: bytes, piece: bytes) -> Cut:
+        """A text, which begins with a row, cut after its last whole row; the quotes of whole rows are made regular.
+
+        Args:
+            rest: the beginning of the text, without the end of a row.
+            piece: what follows.
+        """
+        if not self.quote or not (self.quote in piece or self.quote in rest):
+            end = piece.rfind(b"\n") + 1
+            return Cut(b"".join([rest, memoryview(piece)[:end]]), piece[end:]) if end else Cut(b"", rest + piece)
+        text = rest + piece
+        end = last_end(text, self.quote)
+        if not end or not self._are_regular(text[:end]):
+            return self._cut_exactly(text)
         return Cut(text[:end], text[end:])
 
     def _are_regular(self, rows: bytes) -> bool:

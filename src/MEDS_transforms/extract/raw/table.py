@@ -8,13 +8,16 @@ from lzma import LZMAError
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
-from ...dataset.columns import column, columns
-from ...dataset.dtypes import WIDE_INTEGERS, cast_exactly, common_dtype
+from ...dataset.columns import columns
+from ...dataset.dtypes import WIDE_INTEGERS, common_dtype
 from ...errors import InputError, UserError, listed, nearest
 from ...work.raw_tables import Format, Part
+from .casts import cast_part
 from .delimited import BLOCK, OTHER_ENCODING, DelimitedFile, wider
 from .dialect import Dialect, separator_hint
+from .feather import feather_frames, feather_schema
 
 _BATCH_ROWS = 250_000
 _DAMAGED = "The file is damaged, truncated or in another format: get a new copy."
@@ -86,14 +89,15 @@ class RawTable:
                 part, the row where that is known, and what to do.
         """
         for part in self.parts:
+            what = f"the table {self.name} ({part.path})"
             with self._reading(part):
                 for frame in self._frames_of(part, schema):
                     others = [frame[name] for name, dtype in schema.items() if frame.schema[name] != dtype]
-                    yield frame.with_columns(self._cast(values, schema[values.name], part) for values in others)
+                    yield frame.with_columns(cast_part(values, schema[values.name], what) for values in others)
 
     def _columns_of(self, part: Part) -> list[str]:
         with self._reading(part):
-            there = self._file(part).columns if part.format is Format.TEXT else [*self._scan(part).collect_schema()]
+            there = self._file(part).columns if part.format is Format.TEXT else [*self._stored(part)]
         return [*there, *(name for name in part.partition if name not in there)]
 
     def _schema_of(
@@ -108,7 +112,7 @@ class RawTable:
         partition = dict.fromkeys(part.partition, pl.String())
         with self._reading(part):
             if part.format is not Format.TEXT:
-                return dict(self._scan(part).collect_schema()) | partition
+                return self._stored(part) | partition
             given = {**self.dtypes} | dict.fromkeys(as_text, pl.String())
             file = self._file(part)
             inferred = file.inferred(infer_rows) if {*wanted} - {*given, *partition} else {}
@@ -129,37 +133,20 @@ class RawTable:
         in_file = {name: dtype for name, dtype in schema.items() if name not in part.partition}
         if part.format is Format.TEXT:
             frames = self._file(part).frames(in_file)
+        elif part.format is Format.FEATHER:
+            frames = feather_frames(part.path, [*in_file])
         else:
-            frames = (
-                self._scan(part).select(columns(in_file)).collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True)
-            )
+            scan = _scan(part).select(columns(in_file))
+            frames = scan.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True)
         yield from (frame.select(*columns(in_file), *literals).select(columns(schema)) for frame in frames)
-
-    def _cast(self, values: pl.Series, dtype: pl.DataType, part: Part) -> pl.Series:
-        """The values in the dtype that all parts have in common.
-
-        NOTE: a strict cast of times panics as it writes its message.
-        """
-        if not values.dtype.is_temporal():
-            return cast_exactly(values, dtype, f"the table {self.name}")
-        cast = values.cast(dtype, strict=False)
-        if (lost := cast.is_null() & values.is_not_null()).any():
-            raise InputError(
-                f"The table {self.name} ({part.path}): column {values.name!r}: {values.to_physical().filter(lost)[0]} "
-                f"({values.dtype}) is out of the range of {dtype}, the dtype of the other parts. Give the column the "
-                "same dtype in all parts, or correct the value."
-            )
-        return cast
 
     def _file(self, part: Part) -> DelimitedFile:
         return DelimitedFile(part.path, self.dialect, self.dtypes, self.block)
 
-    def _scan(self, part: Part) -> pl.LazyFrame:
-        """NOTE: integers of more than 64 bits, which only polars can read back, become text."""
-        scan = pl.scan_parquet if part.format is Format.PARQUET else pl.scan_ipc
-        frame = scan(part.path, glob=False)
-        too_wide = [name for name, dtype in frame.collect_schema().items() if dtype in WIDE_INTEGERS]
-        return frame.with_columns(column(name).cast(pl.String) for name in too_wide) if too_wide else frame
+    def _stored(self, part: Part) -> dict[str, pl.DataType]:
+        """The dtypes in a file that has dtypes. NOTE: of integers of more than 64 bits, which only polars has, text."""
+        found = feather_schema(part.path) if part.format is Format.FEATHER else _scan(part).collect_schema()
+        return {name: pl.String() if dtype in WIDE_INTEGERS else dtype for name, dtype in found.items()}
 
     @contextmanager
     def _reading(self, part: Part) -> Iterator[None]:
@@ -171,7 +158,7 @@ class RawTable:
             yield
         except pl.exceptions.NoDataError:
             raise InputError(self._empty(part)) from None
-        except (pl.exceptions.PolarsError, EOFError, LZMAError, OSError) as error:
+        except (pl.exceptions.PolarsError, pa.ArrowException, EOFError, LZMAError, OSError) as error:
             # NOTE: of a compressed file that is truncated or damaged, libraries raise an OSError without a number.
             if isinstance(error, UserError) or getattr(error, "errno", None) is not None:
                 raise
@@ -196,3 +183,7 @@ def empty_table(name: str, path: Path | str) -> str:
         f"The table {name} ({path}) is empty. If that is intended, remove it from the event conversion file, or set "
         "optional: true in its block."
     )
+
+
+def _scan(part: Part) -> pl.LazyFrame:
+    return pl.scan_parquet(part.path, glob=False)
