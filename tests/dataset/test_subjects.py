@@ -26,6 +26,14 @@ def test_text_that_is_integers(dtype):
     assert (ids.dtype, ids.to_list()) == (pl.Int64, [7, None, -2])
 
 
+def test_text_of_floats_that_are_whole():
+    """As a program writes a column of integers with nulls in it."""
+    assert subject_ids(pl.Series("MRN", ["7.0", None, "-2.00", "8", "9007199254740992.0"]), WHERE).to_list() == [
+        *(7, None, -2, 8),
+        2**53,
+    ]
+
+
 def test_nothing_but_nulls():
     ids = subject_ids(pl.Series("MRN", [None, None], dtype=pl.Null), WHERE)
     assert (ids.dtype, ids.to_list()) == (pl.Int64, [None, None])
@@ -35,7 +43,10 @@ def test_nothing_but_nulls():
     ("values", "dtype", "example"),
     [
         (["12", "A-7"], pl.String, "'A-7'"),
-        (["1.0"], pl.String, "'1.0'"),
+        (["1.5"], pl.String, "'1.5'"),
+        (["9007199254740993.0"], pl.String, "'9007199254740993.0'"),
+        ([2.0**53 + 2], pl.Float64, "9007199254740994.0"),
+        ([2.0**25], pl.Float32, "33554432.0"),
         ([""], pl.String, "''"),
         (["9223372036854775808"], pl.String, "'9223372036854775808'"),
         (["x"], pl.Categorical, "'x'"),

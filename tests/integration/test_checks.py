@@ -57,7 +57,7 @@ def assert_nothing_ran(x, ran, *said: str) -> None:
 METADATA = {"d_labs": {"description": "lable"}}
 WRONG = {
     "no time_format": ({**EVENT, "time_format": None}, ["labs.lab.time", "time_format"]),
-    "a column that is not a time": ({**EVENT, "time": "col(ok)", "time_format": None}, ["labs.lab.time", "Boolean"]),
+    "a column that is not a time": ({**EVENT, "time": "col(ok)", "time_format": None}, ["labs.lab.time", "'ok'"]),
     "a column of a metadata table": ({**EVENT, "_metadata": METADATA}, ["lable", "did you mean 'label'"]),
     "a name that two stages read": ({**EVENT, "_metadata": {"../d": {"description": "x"}}}, ["'../d'", "'..'"]),
     "a metadata table": ({**EVENT, "_metadata": {"d_lab": {"description": "x"}}}, ["d_lab", "did you mean 'd_labs'"]),

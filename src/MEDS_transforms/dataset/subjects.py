@@ -28,17 +28,35 @@ def subject_ids(ids: pl.Series, where: str) -> pl.Series:
         raise InputError(f"{where}: subject ids must be integers, not {dtype}.")
     if dtype in (pl.Categorical, pl.Enum):
         ids = ids.cast(pl.String)
-    numbers = ids.cast(pl.Int64, strict=False)
-    bad = numbers.is_null() & ids.is_not_null()
-    if ids.dtype.is_float() or ids.dtype.is_decimal():
-        bad |= (numbers.cast(ids.dtype, strict=False) != ids).fill_null(False)
-    if bad.any():
+    numbers = _whole_numbers(ids)
+    if (bad := numbers.is_null() & ids.is_not_null()).any():
         raise InputError(
-            f"{where}: subject ids must be whole numbers of at most 64 bits; {bad.sum()} of {ids.len()} are not, such "
-            f"as {ids.filter(bad)[0]!r}. Correct them, or name another column as subject_id_col, and run shard_events "
-            "again, with do_overwrite=True."
+            f"{where}: subject ids must be whole numbers of at most 64 bits (53 bits where they are written as floats, "
+            f"which are rounded beyond); {bad.sum()} of {ids.len()} are not, such as {ids.filter(bad)[0]!r}. Correct "
+            "them, name another column as subject_id_col, or number ids that are text (subject_ids in the event "
+            "conversion file), and run shard_events again, with do_overwrite=True."
         )
     return numbers.alias(SUBJECT_ID)
+
+
+def _whole_numbers(ids: pl.Series) -> pl.Series:
+    """Ids as Int64, null where they are no whole numbers, or floats so large that others are rounded to them."""
+    numbers = ids.cast(pl.Int64, strict=False)
+    if ids.dtype == pl.String and numbers.null_count() > ids.null_count():
+        whole = ids.str.extract(r"^([+-]?\d+)\.0*$").cast(pl.Int64, strict=False)
+        return numbers.fill_null(_small(whole, pl.Float64()))
+    if ids.dtype.is_float():
+        numbers = _small(numbers, ids.dtype)
+    if ids.dtype.is_float() or ids.dtype.is_decimal():
+        same = (numbers.cast(ids.dtype, strict=False) == ids).fill_null(False)
+        return numbers.set(~same, None)
+    return numbers
+
+
+def _small(numbers: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Numbers of which a float dtype holds all neighbours."""
+    limit = 2**24 if dtype == pl.Float32 else 2**53
+    return numbers.set((numbers.abs() > limit).fill_null(False), None)
 
 
 def shard_numbers(shards: Mapping[str, Sequence[int]], name: str) -> pl.DataFrame:

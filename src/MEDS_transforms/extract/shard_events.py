@@ -43,11 +43,7 @@ logger = logging.getLogger(__name__)
 def check(cfg: Mapping[str, Any]) -> None:
     """Raises an error where event conversion file and tables show that they cannot become measurements."""
     event_file = read_event_file(config_value(cfg, "event_conversion_config_fp"))
-    rows = open_tables(event_file, cfg)
-    problems = Problems("Tables cannot become measurements")
-    for name, table in rows.items():
-        problems.found += wrong_dtypes(event_file.tables[name], table.chunk_schema)
-    problems.raise_if_any()
+    open_tables(event_file, cfg)
 
 
 def run(cfg: Mapping[str, Any]) -> None:
@@ -72,7 +68,8 @@ def open_tables(event_file: EventFile, cfg: Mapping[str, Any]) -> dict[str, Tabl
 
     Raises:
         FileNotFoundError: a table is missing, or there is none at all.
-        ValueError: tables lack columns, are empty or cannot be read; the message lists them all.
+        ValueError: tables lack columns, are empty or cannot be read, or have columns of dtypes that do not suit their
+            use; the message lists them all.
     """
     input_dir, infer_rows = Path(cfg["stage_cfg"]["data_input_dir"]), cfg["stage_cfg"]["infer_schema_length"]
     missing = Problems("Tables of the event conversion file are missing")
@@ -97,9 +94,17 @@ def open_tables(event_file: EventFile, cfg: Mapping[str, Any]) -> dict[str, Tabl
         missing.add(f"there are no tables below {input_dir}. Check input_dir")
     missing.raise_if_any(MissingInputError)
     problems.raise_if_any()
+    _check_dtypes(found.values())
     if there:
         logger.warning("Not in the event conversion file, skipped: %s", listed(there))
     return found
+
+
+def _check_dtypes(tables: Iterable[TableRows]) -> None:
+    problems = Problems("Tables cannot become measurements")
+    for rows in tables:
+        problems.found += wrong_dtypes(rows.table, rows.chunk_schema)
+    problems.raise_if_any()
 
 
 def _found(table: Table, input_dir: Path) -> RawTable | None:

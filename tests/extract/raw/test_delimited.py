@@ -6,7 +6,7 @@ import re
 
 import polars as pl
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from MEDS_transforms.errors import InputError
@@ -193,6 +193,7 @@ VALUES = st.sampled_from(["1", "2.5", "", '""', "x", "true", "1" * 30, "2020-01-
 def test_dtypes_are_inferred_as_by_polars_whatever_the_blocks(tmp_path_factory, values, block):
     path = written(tmp_path_factory.mktemp("t"), "k,a\n" + "".join(f"k,{value}\n" for value in values))
     inferred = pl.read_csv(path, infer_schema_length=None).schema["a"]
+    assume(not {"2.5", "1e5"} & {*values} or "1" * 30 not in values)  # where polars' answer depends on their order
     expected = pl.String() if inferred == pl.Int128 else inferred
     assert DelimitedFile(path, PLAIN, block=block).inferred(None) == {"k": pl.String(), "a": expected}
 

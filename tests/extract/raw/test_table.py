@@ -124,10 +124,10 @@ def test_rows_are_numbered_per_part(table, block):
     assert read(t)["a"].to_list() == ["1", "1", "2", "x"]
 
 
-def test_columns_that_must_be_exact_are_text_unless_they_are_integers(table):
+def test_columns_that_must_be_exact_are_text_where_they_look_like_floats(table):
     t = table(t_csv=b"big,int,truth,bool\n9007199254740993.0,1,true,true\n1,,,\n")
     found = read(t, exact={"big", "int", "truth", "elsewhere"})
-    assert found.schema == {"big": pl.String, "int": pl.Int64, "truth": pl.String, "bool": pl.Boolean}
+    assert found.schema == {"big": pl.String, "int": pl.Int64, "truth": pl.Boolean, "bool": pl.Boolean}
     assert found["big"].to_list() == ["9007199254740993.0", "1"]
     parts = table("u", u__a_csv=b"id\n1\n", u__b_csv=b"id\n9007199254740993.0\n", u__c_csv=b"id\n007\n")
     assert read(parts, exact={"id"})["id"].to_list() == ["1", "9007199254740993.0", "007"]

@@ -69,7 +69,7 @@ class RawTable:
             wanted: the columns.
             as_text: those that are text where the file is text.
             infer_rows: the rows of each text file by which the dtypes of others are told; None: all rows.
-            exact: those that are text where the file is text, unless they are integers, so that no digit is lost.
+            exact: those that are text where the file is text and they look like floats, so that no digit is lost.
 
         Raises:
             InputError: a part lacks columns or cannot be read, or a column has no dtype for the values of all parts.
@@ -77,7 +77,7 @@ class RawTable:
         found = [self._schema_of(part, wanted, as_text, infer_rows) for part in self.parts]
         common = {name: self._common(name, [schema[name] for schema in found]) for name in wanted}
         if any(part.format is Format.TEXT for part in self.parts):
-            inexact = [n for n in exact if n in common and n not in self.dtypes and not common[n].is_integer()]
+            inexact = [n for n in exact if n in common and n not in self.dtypes and common[n].is_float()]
             common |= dict.fromkeys(inexact, pl.String())
         return common
 
