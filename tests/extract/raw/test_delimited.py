@@ -191,6 +191,7 @@ VALUES = st.sampled_from(["1", "2.5", "", '""', "x", "true", "1" * 30, "2020-01-
 @example(values=["", "1"], block=1)
 @example(values=["1.5", "1" * 30], block=1)
 def test_dtypes_are_inferred_as_by_polars_whatever_the_blocks(tmp_path_factory, values, block):
+    assume(not ("1" * 30 in values and {*values} & {"2.5", "1e5"} and "1" in values))
     path = written(tmp_path_factory.mktemp("t"), "k,a\n" + "".join(f"k,{value}\n" for value in values))
     inferred = pl.read_csv(path, infer_schema_length=None).schema["a"]
     assume(not {"2.5", "1e5"} & {*values} or "1" * 30 not in values)  # where polars' answer depends on their order

@@ -74,6 +74,7 @@ def test_partitions_are_columns(table):
     t = table(**{"t__year=2020__a_csv": DF[:1], "t__year=2021__a_parquet": DF[1:]})
     assert t.columns == [*DF.columns, "year"]
     assert read(t, ["year", "id"]).rows() == [("2020", 1), ("2021", 2), ("2021", 3)]
+    assert read(t, ["year"]).rows() == [("2020",), ("2021",), ("2021",)]
 
 
 def test_dtypes_of_parts_meet(table):

@@ -80,6 +80,8 @@ class Quotes:
     def __init__(self, dialect: Dialect) -> None:
         self.separator = (dialect.separator or ",").encode()
         self.quote = (dialect.quote or "").encode()
+        self._border_table: npt.NDArray[np.bool_] = np.zeros(256, np.bool_)
+        self._border_table[[*self.separator, *self.quote, LINE_END]] = True
 
     def cut(self, rest: bytes, piece: bytes) -> Cut:
         """A text, which begins with a row, cut after its last whole row; the quotes of whole rows are made regular.
@@ -113,35 +115,30 @@ class Quotes:
         return bool(((characters[others + 1] == RETURN) & (characters[(others + 2) % len(rows)] == LINE_END)).all())
 
     def _are_borders(self, characters: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-        return np.isin(characters, [ord(self.separator), LINE_END, ord(self.quote)])
+        return self._border_table[characters]
 
     def _cut_exactly(self, text: bytes) -> Cut:
         """As `cut`, for any quotes: looks at one after the other."""
-        end = at = 0
+        at = end = 0
         fields: list[tuple[int, int]] = []
         fault, stop = "", len(text)
-        for match in self._pattern.finditer(text):
-            if match.start() < at:
-                continue  # one more in the same field
-            end = text.rfind(b"\n", at, match.start()) + 1 or end
-            at = match.end()
-            if match.lastgroup == "stray":
-                fields.append(self._field_around(text, match.start()))
+        while (quote := text.find(self.quote, at)) >= 0:
+            end = text.rfind(b"\n", at, quote) + 1 or end
+            if text[quote - 1 : quote] not in (b"", b"\n", self.separator):
+                fields.append(self._field_around(text, quote))
                 at = fields[-1][1]
-            elif match.lastgroup == "open":
-                fault, stop = self._what_is_wrong(text, match.start()), at
+            elif match := self._quoted_field.match(text, quote):
+                at = match.end()
+            else:
+                fault, at, stop = self._what_is_wrong(text, quote), quote, quote
                 break
         end = text.rfind(b"\n", at, stop) + 1 or end
         return Cut(self._quoted(text[:end], fields), text[end:], fault)
 
     @cached_property
-    def _pattern(self) -> re.Pattern[bytes]:
-        q, border = re.escape(self.quote), re.escape(self.separator) + b"\\n"
-        begins = b"(?<![^" + border + b"])" + q
-        closed = q + b"(?=[" + border + b"]|\\r\\n)"
-        return re.compile(
-            b"(?P<closed>" + begins + self._content + closed + b")|(?P<open>" + begins + b")|(?P<stray>" + q + b")"
-        )
+    def _quoted_field(self) -> re.Pattern[bytes]:
+        q, separator = re.escape(self.quote), re.escape(self.separator)
+        return re.compile(q + self._content + q + b"(?=" + separator + b"|\\r?\\n)")
 
     @cached_property
     def _content(self) -> bytes:

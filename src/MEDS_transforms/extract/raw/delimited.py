@@ -218,7 +218,10 @@ def _decoded(path: Path, encoding: str, pieces: Iterable[bytes]) -> Iterator[byt
 
 
 def wider(first: pl.DataType, second: pl.DataType) -> pl.DataType:
-    """The dtype that polars infers for values of both: text, unless both are numbers or one is null."""
+    """The dtype that polars infers for values of both: text, unless both are numbers or one is null.
+
+    NOTE: where integers of more than 64 bits, smaller ones and floats meet in one block, polars infers text.
+    """
     if first == second or second == pl.Null:
         return first
     if first == pl.Null:

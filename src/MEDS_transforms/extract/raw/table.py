@@ -131,6 +131,7 @@ class RawTable:
     def _frames_of(self, part: Part, schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
         literals = [pl.lit(part.partition[name], pl.String).alias(name) for name in schema if name in part.partition]
         in_file = {name: dtype for name, dtype in schema.items() if name not in part.partition}
+        in_file = in_file or {self._columns_of(part)[0]: pl.String()}  # which tells the number of rows
         if part.format is Format.TEXT:
             frames = self._file(part).frames(in_file)
         elif part.format is Format.FEATHER:
