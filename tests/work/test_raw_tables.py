@@ -103,6 +103,9 @@ def test_patterns(raw):
     assert found(root, "icu/labs_*") == ["icu/labs_1.parquet", "icu/labs_10.csv.gz", "icu/labs_2.csv"]
     assert found(root, "*/labs_[2-9]") == ["icu/labs_2.csv"]
     assert found(root, "labs_?") == ["labs_3.csv"]
+    assert found(root, "*/labs_1*") == ["icu/labs_1.parquet", "icu/labs_10.csv.gz"]
+    with pytest.raises(MissingInputError, match="no table"):
+        find_parts(root, "*/labs_1*", [root / "icu"])
 
 
 def test_a_missing_table(raw):

@@ -9,7 +9,7 @@ A table `labs` is one of
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -69,8 +69,10 @@ def split_suffix(name: str) -> tuple[str, str]:
     return name[: len(name) - len(suffix)], name[len(name) - len(suffix) :]
 
 
-def find_parts(root: Path, name: str) -> list[Part]:
+def find_parts(root: Path, name: str, apart_from: Collection[Path] = ()) -> list[Part]:
     """The files of a table below a folder, in the order in which they are read.
+
+    Folders in `apart_from` are not looked into for files that fit a pattern.
 
     Raises:
         FileNotFoundError: there is no such table; the message names the folder, and files and tables that are like it.
@@ -81,9 +83,9 @@ def find_parts(root: Path, name: str) -> list[Part]:
             read, *skipped = (_place(parts, stem) for parts in found)
             logger.warning("%s: %s is read, %s skipped", stem.name, read, listed(skipped))
         return found[0]
-    if parts := _files_that_fit(root, stem):
+    if parts := _files_that_fit(root, stem, apart_from):
         return parts
-    there = {table for table, _ in tables_below(root)}
+    there = {table for table, _ in tables_below(root, apart_from)}
     unread = [path.name for path in _named(stem) if not split_suffix(path.name)[1]]
     hint = f" {listed(unread)} has a suffix that is not read." if unread else ""
     raise MissingInputError(
@@ -121,11 +123,11 @@ def _place(parts: Sequence[Part], stem: Path) -> str:
     return first.name if first.parent == stem.parent else f"{first.relative_to(stem.parent).parts[0]}/"
 
 
-def _files_that_fit(root: Path, stem: Path) -> list[Part]:
+def _files_that_fit(root: Path, stem: Path, apart_from: Collection[Path]) -> list[Part]:
     pattern = stem.relative_to(root).parts
     if not any(_PATTERN & set(part) for part in pattern):
         return []
-    files = [path for path in sorted(files_below(root)) if split_suffix(path.name)[1]]
+    files = [path for path in sorted(files_below(root, apart_from)) if split_suffix(path.name)[1]]
     return [Part(path, _format(path)) for path in _preferred(p for p in files if _fits(p.relative_to(root), pattern))]
 
 

@@ -244,7 +244,7 @@ def test_numbers_and_text_of_parts_meet_as_text(table):
 
 
 def test_a_dialect_that_cannot_be(table):
-    for wrong in ({"separator": ";;"}, {"quote": "\n"}, {"separator": '"'}, {"decimal": "x"}, {"encoding": "nothing"}):
+    for wrong in ({"separator": ";;"}, {"quote": "\n"}, {"separator": '"'}, {"decimal": "x"}, {"encoding": "hex"}):
         with pytest.raises(InputError):
             Dialect(**wrong)
     with pytest.raises(InputError, match="with decimal: ',' the separator must be another"):

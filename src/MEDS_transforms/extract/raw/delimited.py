@@ -5,7 +5,6 @@
 Threads check and parse the blocks.
 """
 
-import codecs
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +20,7 @@ from ...dataset.columns import column
 from ...dataset.dtypes import WIDE_INTEGERS
 from ...errors import InputError
 from .blocks import Fault, blocks_of_rows, first_end
-from .compression import pieces_of
+from .decoding import as_utf8
 from .dialect import Dialect
 from .fields import row_ends, wrong_row
 
@@ -103,7 +102,7 @@ class DelimitedFile:
 
     def _opened(self) -> tuple[bytes, Iterator[bytes | Fault]]:
         """The header, and the blocks of rows after it."""
-        items = blocks_of_rows(_as_utf8(self.path, self.dialect.encoding, self.block), self.dialect)
+        items = blocks_of_rows(as_utf8(self.path, self.dialect.encoding, self.block), self.dialect)
         for first in items:
             if isinstance(first, Fault):
                 raise InputError(f"{self.path}, in the header: {first.what}")
@@ -179,42 +178,6 @@ class DelimitedFile:
 def _numbered(name: str, seen: Counter[str]) -> str:
     seen[name] += 1
     return name if seen[name] == 1 else f"{name}_duplicated_{seen[name] - 2}"
-
-
-def _as_utf8(path: Path, encoding: str, size: int) -> Iterator[bytes]:
-    """The bytes of a text file as UTF-8, without a mark of the order of bytes.
-
-    NOTE: whether UTF-8 is valid is for polars to see, as it parses.
-    """
-    pieces = pieces_of(path, size)
-    if codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig", "ascii"):
-        pieces = _decoded(path, encoding, pieces)
-    return _without_mark(pieces)
-
-
-def _without_mark(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    start = b""
-    for piece in pieces:
-        start += piece
-        if len(start) >= len(codecs.BOM_UTF8):
-            break
-    yield start.removeprefix(codecs.BOM_UTF8)
-    yield from pieces
-
-
-def _decoded(path: Path, encoding: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    decoder, read = codecs.getincrementaldecoder(encoding)(), 0
-    try:
-        for piece in pieces:
-            yield decoder.decode(piece).encode()
-            read += len(piece)
-        yield decoder.decode(b"", final=True).encode()
-    except UnicodeError as error:
-        what, at = getattr(error, "reason", str(error)), read + getattr(error, "start", 0)
-        raise InputError(
-            f"{path} is not {encoding}: {what}, near byte {at}. Name its encoding in the table's block, or get a new "
-            "copy if it is damaged."
-        ) from None
 
 
 def wider(first: pl.DataType, second: pl.DataType) -> pl.DataType:

@@ -1,6 +1,5 @@
 """How text files are written."""
 
-import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,7 +39,7 @@ class Dialect:
         if len(signs) == 2 and signs[0] == signs[1]:
             raise InputError(f"{signs[0]!r} cannot be the separator and the quote at the same time.")
         try:
-            codecs.lookup(self.encoding)
+            "".encode(self.encoding)
         except LookupError:
             raise InputError(f"encoding: there is none called {self.encoding!r}; utf-8 and cp1252 are.") from None
 
