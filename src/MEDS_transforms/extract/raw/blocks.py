@@ -187,7 +187,7 @@ def last_end(text: bytes, quote: bytes) -> int:
         return end + 1
     before = text.count(quote, 0, end)
     while end >= 0 and before % 2:
-        previous = text.rfind(b"\n", 0, end)
-        before -= text.count(quote, max(previous, 0), end)
-        end = previous
+        opening = text.rfind(quote, 0, end)  # line ends after it are within the same quotes
+        end = text.rfind(b"\n", 0, opening)
+        before -= text.count(quote, max(end, 0), opening + 1)
     return end + 1
