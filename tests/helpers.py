@@ -47,12 +47,12 @@ def write_table(path: Path, content: pl.DataFrame | str | bytes) -> Path:
 
 
 def files_below(folder: Path, logs: bool = False) -> list[str]:
-    """The files below a folder, hidden ones too, sorted; `logs`: also those, and the records of finished stages."""
+    """The files below a folder, hidden ones too, sorted; `logs`: also logs, and what finished stages note."""
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in names if logs or (".logs/" not in name and not _RECORD.search(name)))
+    return sorted(name for name in names if logs or (".logs/" not in name and not _NOTED.search(name)))
 
 
-_RECORD = re.compile(r"(^|/)\.provenance/[^/]+\.record$")
+_NOTED = re.compile(r"(^|/)(\.provenance/[^/]+\.record|accounting/[^/]+\.json)$")
 
 
 @cache

@@ -152,6 +152,21 @@ def test_no_number_becomes_infinite(measured):
     assert found["text_value"].to_list() == [*values[:4], None, None, "x"]
 
 
+@pytest.mark.parametrize("value", ["inf", "1e400", "-1e999"])
+def test_a_column_of_numbers_with_one_beyond_all_is_text(measured, value):
+    event = {**LAB, "numeric_value": "value", "text_value": "value"}
+    found = measured({"labs.csv": f"subject_id,test,value\n1,a,1.5\n2,a,{value}\n"}, {"labs": {"lab": event}})
+    assert dict(found.select("subject_id", "text_value").rows()) == {1: None, 2: value}
+    assert found.sort("subject_id")["numeric_value"].to_list() == [1.5, None]
+
+
+def test_or_an_error_where_it_comes_too_late(x):
+    x.table("labs.csv", "subject_id,test,value\n1,a,1.5\n2,a,1e400\n")
+    x.events({"labs": {"lab": {**LAB, "numeric_value": "value"}}})
+    with pytest.raises(ValueError, match=r"labs\.csv, column 'value', row 2 after.*'1e400' does not fit.*infer_schema"):
+        x.run("shard_events", ".infer_schema_length=1")
+
+
 def test_numbers_with_signs_and_spaces_where_these_are_allowed(measured):
     values = ["<5", " 7 ", ">= 1,5", "8", "high", "<<5", ""]
     text = "subject_id;test;value\n" + "".join(f"{i};a;{v}\n" for i, v in enumerate(values))

@@ -143,7 +143,8 @@ def command(x: Extraction, stage: str, *options: str) -> list[str]:
 
 def contents(cohort: Path) -> dict[str, bytes]:
     """The bytes of every file of a cohort, but not when it was made, nor logs."""
-    files = {name: (cohort / name).read_bytes() for name in files_below(cohort)}
+    accounts = [path.relative_to(cohort).as_posix() for path in cohort.glob("metadata/accounting/*.json")]
+    files = {name: (cohort / name).read_bytes() for name in [*files_below(cohort), *accounts]}
     if dataset := files.get("metadata/dataset.json"):
         undated = {key: value for key, value in json.loads(dataset).items() if key != "created_at"}
         files["metadata/dataset.json"] = json.dumps(undated).encode()

@@ -79,6 +79,17 @@ def test_a_failure_with_nothing_missing_is_followed_by_an_attempt_that_ends_with
     assert stage.commands == ["worker=range(0,8)", "worker=range(0,1)"]
 
 
+def test_what_is_made_and_refused_is_not_tried_again(tmp_path):
+    def refused() -> int:
+        journal.note_refused("a limit is exceeded")
+        return stage.attempt(1, "abc")()
+
+    stage = Stage(tmp_path)
+    failure = stage.run(refused)
+    assert failure is not None
+    assert (failure.status, failure.retries, failure.work.missing) == (1, 0, [])
+
+
 @pytest.mark.parametrize("max_retries", [0, 1, 3])
 def test_a_stage_is_given_up_after_so_many_retries(tmp_path, max_retries):
     stage = Stage(tmp_path, max_retries)

@@ -14,7 +14,7 @@ from helpers import files_below, wait_until
 from MEDS_transforms.dataset.io import scan_parquet, scratch_path, write_lazyframe
 from MEDS_transforms.mapreduce import map_over, rwlock_wrap
 from MEDS_transforms.mapreduce.mapper import identity_fn
-from MEDS_transforms.work.claims import Unit, claim, lock_path
+from MEDS_transforms.work.claims import Staged, Unit, claim, lock_path
 from MEDS_transforms.work.environment import RUN
 
 DF = pl.DataFrame({"subject_id": [1, 2]})
@@ -147,10 +147,10 @@ def test_what_a_live_worker_holds_is_left_alone(in_fp, out_fp):
 def test_a_unit_of_several_outputs_is_done_when_all_are_there(tmp_path):
     outputs = [tmp_path / "a", tmp_path / "b"]
 
-    def make(folder: Path) -> dict[Path, Path]:
+    def make(folder: Path) -> Staged:
         for output in outputs:
             (folder / output.name).touch()
-        return {output: folder / output.name for output in outputs}
+        return Staged({output: folder / output.name for output in outputs})
 
     unit = Unit(tmp_path / "both", lambda: all(o.exists() for o in outputs), make)
     outputs[0].touch()

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from MEDS_transforms.work import journal
-from MEDS_transforms.work.claims import Unit, claim
+from MEDS_transforms.work.claims import Staged, Unit, claim
 from MEDS_transforms.work.environment import JOURNAL
 from MEDS_transforms.work.journal import Work, read_journal
 
 
 def touching(path: Path) -> Unit:
-    def make(folder: Path) -> dict[Path, Path]:
+    def make(folder: Path) -> Staged:
         (folder / path.name).touch()
-        return {path: folder / path.name}
+        return Staged({path: folder / path.name})
 
     return Unit(path, path.exists, make)
 

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from helpers import files_below, write_table
+from MEDS_transforms.work.claims import Staged
 from MEDS_transforms.work.decisions import Asked, Found, decide
 from MEDS_transforms.work.environment import RUN
 from MEDS_transforms.work.outputs import StageOutputs
@@ -80,10 +81,10 @@ def outputs(folder: Path, maker: Maker = A, **asked) -> StageOutputs:
 
 def units(made_by: StageOutputs, *names: str):
     def make_of(name):
-        def make(scratch: Path) -> dict[Path, Path]:
+        def make(scratch: Path) -> Staged:
             frame = pl.DataFrame({"cutoff": [made_by.asked.maker.settings["cutoff"]]})
             write_table(scratch / name, frame)
-            return {made_by.folder / name: scratch / name}
+            return Staged({made_by.folder / name: scratch / name})
 
         return make
 
@@ -217,10 +218,10 @@ def test_of_a_unit_with_several_outputs_what_is_kept_stays_and_what_is_missing_i
         stage = StageOutputs(tmp_path, "stage", Asked(A, **asked))
         paths = [tmp_path / name for name in names]
 
-        def make(scratch: Path) -> dict[Path, Path]:
+        def make(scratch: Path) -> Staged:
             for path in paths:
                 (scratch / path.name).write_text("made")
-            return {path: scratch / path.name for path in paths}
+            return Staged({path: scratch / path.name for path in paths})
 
         unit = stage.unit(paths[-1], make, tmp_path / "in", outputs=paths)
         with stage.being_made([unit]):

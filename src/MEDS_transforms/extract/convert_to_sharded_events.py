@@ -35,8 +35,10 @@ from ..work.claims import Staged, Unit
 from ..work.outputs import StageOutputs
 from ..work.sources import Source
 from .chunks import Chunk, complete_chunks, list_chunks
+from .event_counts import TableCounts
 from .event_file.model import Table
 from .event_file.read import event_file_content, read_event_file
+from .event_findings import find_in_events
 from .event_times import TimeCheck, check_range
 from .events import drop_duplicate_rows, event_rows, extract_event
 from .subject_numbers import TABLE, Numbering, numbering, table_path
@@ -60,7 +62,8 @@ def run(cfg: Mapping[str, Any]) -> None:
     if id_kind == TABLE:
         sources["subject ids"] = Source.of_files(table_path(cfg))
     events = {"events": event_file_content(event_config_fp)}
-    outputs = stage_outputs(cfg, sources, own_folder=output_dir, settings=events, watched=[event_config_fp])
+    watched, judge = [event_config_fp], find_in_events
+    outputs = stage_outputs(cfg, sources, own_folder=output_dir, settings=events, watched=watched, judge=judge)
     convert = ChunkConverter(shards, flag(stage_cfg, "do_dedup_text_and_numeric"), numbering(id_kind, cfg))
     units = {
         f"{table.name}/{chunk.rows}": _chunk_unit(table, chunk, convert, outputs, output_dir)
@@ -79,7 +82,7 @@ def _notes_unit(outputs: StageOutputs, output_dir: Path, event_config_fp: Path, 
     def make(scratch: Path) -> Staged:
         shutil.copyfile(event_config_fp, scratch / EVENT_CONFIG_FILE)
         list_chunks(scratch, chunks)
-        return {path: scratch / path.name for path in paths}
+        return Staged({path: scratch / path.name for path in paths})
 
     return outputs.unit(paths[-1], make, event_config_fp, outputs=paths)
 
@@ -93,8 +96,10 @@ class ChunkConverter:
         self.shard_of = shard_numbers(shards, _SHARD)
         self.ids_repeat = self.shard_of[SUBJECT_ID].is_duplicated().any()
 
-    def batches(self, table: Table, chunk: Chunk) -> Iterator[pl.DataFrame]:
+    def batches(self, table: Table, chunk: Chunk, counts: TableCounts) -> Iterator[pl.DataFrame]:
         """The measurements of a chunk's rows, a million rows at a time, with the shard and the event of each.
+
+        `counts` takes in what becomes of the rows.
 
         Raises:
             ValueError: a row or an event cannot be converted, or none of the times of an event parses.
@@ -103,20 +108,23 @@ class ChunkConverter:
         scan = scan_parquet(chunk.path)
         for start in range(0, chunk.end - chunk.start, _BATCH_ROWS):
             raw = scan.slice(start, _BATCH_ROWS).collect()
-            rows = self._assign_shards(raw, table, left_out)
+            rows = self._assign_shards(raw, table, left_out, counts)
             parts = []
             for n, event in enumerate(table.events):
                 check_range(raw, event, chunk.start + start)
-                made = event_rows(rows, event)
-                part = extract_event(made, event, [_SHARD], self.dedup_text, _ID)
+                of_event = counts.events[event.name]
+                made = event_rows(rows, event, of_event.choose)
+                part = extract_event(made, event, [_SHARD], self.dedup_text, _ID, of_event.look)
                 times.look(event, made, part)
-                parts.append(drop_duplicate_rows(part).with_columns(pl.lit(n, dtype=pl.UInt16).alias(_EVENT)))
+                distinct = drop_duplicate_rows(part)
+                of_event.repeats(part.height - distinct.height)
+                parts.append(distinct.with_columns(pl.lit(n, dtype=pl.UInt16).alias(_EVENT)))
             yield concat_with_common_dtypes(parts)
         times.raise_if_none_parsed()
         if left_out:
             logger.warning("%s %s: subjects in no shard, left out: %d", table.name, chunk.rows, len(left_out))
 
-    def _assign_shards(self, raw: pl.DataFrame, table: Table, left_out: set[int]) -> pl.DataFrame:
+    def _assign_shards(self, raw: pl.DataFrame, table: Table, left_out: set[int], counts: TableCounts) -> pl.DataFrame:
         """The rows of subjects that are in shards, once per shard, in order, with the ids as Int64.
 
         NOTE: the ids have a column of their own; a raw column `subject_id` may hold something else.
@@ -125,7 +133,9 @@ class ChunkConverter:
         ids = self.number_ids(raw[table.subject_id_col], where)
         rows = ids.to_frame().with_row_index(_ROW)
         rows = rows.join(self.shard_of, on=SUBJECT_ID, how="left", maintain_order="left_right")
-        if rows[_SHARD].null_count():
+        repeated, no_subject, shardless = rows.height - raw.height, ids.null_count(), rows[_SHARD].null_count()
+        counts.rows(raw.height, repeated, no_subject, shardless - no_subject)
+        if shardless:
             unknown = rows.filter(pl.col(_SHARD).is_null() & pl.col(SUBJECT_ID).is_not_null())
             left_out.update(unknown[SUBJECT_ID].unique())
             rows = rows.drop_nulls(_SHARD)
@@ -141,14 +151,15 @@ def _chunk_unit(table: Table, chunk: Chunk, convert: ChunkConverter, outputs: St
 
     def make(scratch: Path) -> Staged:
         finished = [scratch / "pieces" / f"{n}.parquet" for n in range(len(pieces))]
-        rows = write_pieces(convert.batches(table, chunk), finished, scratch)
+        counts = TableCounts(table)
+        rows = write_pieces(convert.batches(table, chunk, counts), finished, scratch, counts)
         logger.info("%s: %d measurements", name, rows)
-        return dict(zip(pieces, finished, strict=True))
+        return Staged(dict(zip(pieces, finished, strict=True)), counts.account())
 
     return outputs.unit(output_dir / quote(name, safe=""), make, chunk.path, outputs=pieces)
 
 
-def write_pieces(batches: Iterator[pl.DataFrame], pieces: list[Path], spill_dir: Path) -> int:
+def write_pieces(batches: Iterator[pl.DataFrame], pieces: list[Path], spill_dir: Path, counts: TableCounts) -> int:
     """Writes the measurements of a chunk as one piece per shard; returns how many there are.
 
     A chunk of one batch goes straight from memory. Of a larger one each batch is first written apart by shard to
@@ -169,8 +180,18 @@ def write_pieces(batches: Iterator[pl.DataFrame], pieces: list[Path], spill_dir:
         spilled = [spill_dir / f"{n}/{i}.parquet" for i in range(1, count + 1)]
         parts = [pl.read_parquet(fp, glob=False) for fp in spilled if fp.exists()]
         piece = pl.concat([empty, *parts]).sort(_EVENT, maintain_order=True)
-        rows += _write_piece(path, drop_duplicate_rows(piece))
+        distinct = drop_duplicate_rows(piece)
+        if distinct.height < piece.height:
+            _count_repeats(piece, distinct, counts)
+        rows += _write_piece(path, distinct)
     return rows
+
+
+def _count_repeats(piece: pl.DataFrame, distinct: pl.DataFrame, counts: TableCounts) -> None:
+    """Counts the measurements of a piece that repeat some of an earlier batch, for each event."""
+    before, after = (dict(frame[_EVENT].value_counts().iter_rows()) for frame in (piece, distinct))
+    for event, of_event in enumerate(counts.events.values()):
+        of_event.repeats(before.get(event, 0) - after.get(event, 0))
 
 
 def _by_shard(measurements: pl.DataFrame) -> dict[int, pl.DataFrame]:

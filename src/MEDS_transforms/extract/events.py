@@ -22,7 +22,12 @@ UNKNOWN = "UNK"
 
 
 def extract_event(
-    rows: pl.DataFrame, event: Event, keep: Iterable[str], dedup_text: bool, ids: str = SUBJECT_ID
+    rows: pl.DataFrame,
+    event: Event,
+    keep: Iterable[str],
+    dedup_text: bool,
+    ids: str = SUBJECT_ID,
+    look: Callable[[pl.DataFrame, pl.DataFrame], None] | None = None,
 ) -> pl.DataFrame:
     """The measurements that rows of a table give for one event, in the order of the rows.
 
@@ -32,6 +37,7 @@ def extract_event(
         keep: columns of `rows` that come along.
         dedup_text: make a `text_value` null that only repeats the `numeric_value`.
         ids: the column of subject ids; by default `subject_id`.
+        look: called with the rows and what is made of each, before those without a time or a code are left out.
 
     Returns:
         the columns `keep`, `subject_id`, `code` (String), `time` (Datetime[us]), then the event's own. Rows
@@ -41,16 +47,17 @@ def extract_event(
     Raises:
         ValueError: a column has a dtype that its use does not allow.
     """
-    wanted = pl.col(CODE).is_not_null()
-    if event.time is not None:
-        wanted &= pl.col(TIME).is_not_null()
     columns = _measurement(event, rows.schema, {**{name: column(name) for name in keep}, SUBJECT_ID: column(ids)})
-    measurements = rows.lazy().select(expr.alias(name) for name, expr in columns.items()).filter(wanted)
+    measurements = rows.lazy().select(expr.alias(name) for name, expr in columns.items())
     if dedup_text and {TEXT_VALUE, NUMERIC_VALUE} <= columns.keys():
         no_number = text_that_is_no_number(pl.col(TEXT_VALUE), pl.col(NUMERIC_VALUE), event.options)
         measurements = measurements.with_columns(no_number.alias(TEXT_VALUE))
     # NOTE: the streaming engine parses times and texts on all cores and keeps the order of these operations.
-    return measurements.collect(engine="streaming")
+    made = measurements.collect(engine="streaming")
+    if look:
+        look(rows, made)
+    needed = [CODE] if event.time is None else [CODE, TIME]
+    return made.drop_nulls(needed) if any(made[name].null_count() for name in needed) else made
 
 
 def _measurement(event: Event, schema: pl.Schema, before: dict[str, pl.Expr]) -> dict[str, pl.Expr]:
@@ -64,20 +71,26 @@ def _measurement(event: Event, schema: pl.Schema, before: dict[str, pl.Expr]) ->
     return columns
 
 
-def event_rows(rows: pl.DataFrame, event: Event) -> pl.DataFrame:
+def event_rows(rows: pl.DataFrame, event: Event, choose: Callable[[int, int], None] | None = None) -> pl.DataFrame:
     """The rows that give measurements of an event, with the columns that it computes: one row for each measurement.
+
+    `choose` is called with the rows that `each` adds, and with those that `where` leaves out.
 
     Raises:
         ValueError: a column is missing, lists of values of a row are not of one length, or an expression cannot be
             computed.
     """
     _check_columns(rows, event)
+    before = rows.height
     rows = with_floats_as_written(rows, () if event.options.infer_code_dtypes else event.columns_as_text)
     try:
         if event.each:
             rows = _several(rows, event)
+        spread = rows.height
         if event.where:
             rows = rows.filter(event.where.expr)
+        if choose:
+            choose(spread - before, spread - rows.height)
         if event.computed:
             made = [expression.expr.alias(name) for name, expression in event.computed.items()]
             rows = rows.lazy().with_columns(made).collect(engine="streaming")
@@ -96,7 +109,8 @@ def with_floats_as_written(rows: pl.DataFrame, names: Iterable[str]) -> pl.DataF
 def _several(rows: pl.DataFrame, event: Event) -> pl.DataFrame:
     """A row for each value in the columns `each`, the others repeated, in the order of the rows."""
     made = {name: pl.concat_list([one.expr for one in several]) for name, several in event.each.items()}
-    lists = rows.select(expr.alias(internal(name)) for name, expr in made.items())
+    with_lists = rows.with_columns(expr.alias(internal(name)) for name, expr in made.items())
+    lists = with_lists.select(columns(map(internal, made)))  # NOTE: of literals alone, `select` makes one row
     lengths = lists.select(pl.all().list.len())
     first, *others = lengths.get_columns()
     for other in others:
@@ -107,7 +121,7 @@ def _several(rows: pl.DataFrame, event: Event) -> pl.DataFrame:
                 f"{lists.row(row)}. Give them the same number."
             )
     names = lists.columns
-    exploded = rows.with_columns(lists.get_columns()).explode(names)
+    exploded = with_lists.explode(names)
     return exploded.with_columns(exploded[name].alias(name.removeprefix(INTERNAL)) for name in names).drop(names)
 
 

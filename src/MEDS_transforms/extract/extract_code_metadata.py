@@ -12,7 +12,7 @@ several parent codes are in one list, and if any code has several rows the other
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,10 @@ from ..mapreduce.reducer import map_and_reduce
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
 from ..settings.layout import CODES_FILE
-from ..work.claims import staged_file
+from ..work.accounts import MOST_EXAMPLES, Account
+from ..work.claims import Staged
 from ..work.sources import Source
+from .code_counts import count_described, count_matches, find_in_metadata
 from .cohort import codes_of, cohort_shards
 from .event_file.model import METADATA_KEY, Event, EventFile
 from .event_file.read import event_file_content, read_event_file
@@ -42,6 +44,8 @@ from .raw.table import RawTable
 from .table_rows import raw_table
 
 logger = logging.getLogger(__name__)
+
+Codes = Callable[[], pl.Series]
 
 
 def check(cfg: Mapping[str, Any]) -> None:
@@ -80,17 +84,21 @@ def run(cfg: Mapping[str, Any]) -> None:
         own_folder=output_dir,
         settings={"events": event_file_content(event_config_fp)},
         watched=[event_config_fp],
+        judge=find_in_metadata,
     )
     units = []
     for name, raw in tables.items():
-        describe = partial(_describe, raw=raw, events=event_file.metadata_tables[name], codes=codes)
         out_fp = output_dir / f"{name}.parquet"
-        make = staged_file(out_fp, out_fp, describe, write_parquet, _as_it_is)
+        make = partial(_make, raw, out_fp, event_file.metadata_tables[name], codes)
         units.append(outputs.unit(out_fp, make, raw.parts[0].path))
     in_order = [unit.claim_fp for unit in units]
     former = read_codes(stage_cfg["metadata_input_dir"])
     separator = stage_cfg["description_separator"]
-    map_and_reduce(cfg, outputs, units, lambda _: add_to_codes(reduce_descriptions(in_order, separator), former))
+
+    def reduce(_: list[Path]) -> pl.DataFrame:
+        return add_to_codes(reduce_descriptions(in_order, separator), former)
+
+    map_and_reduce(cfg, outputs, units, reduce, lambda merged: count_described(merged, codes()))
 
 
 def find_metadata_tables(event_file: EventFile, input_dir: Path) -> dict[str, RawTable]:
@@ -113,12 +121,11 @@ def find_metadata_tables(event_file: EventFile, input_dir: Path) -> dict[str, Ra
     return tables
 
 
-def _as_it_is(df: pl.DataFrame) -> pl.DataFrame:
-    return df
-
-
-def _describe(_: Path, raw: RawTable, events: list[Event], codes: Any) -> pl.DataFrame:
-    return describe_codes(read_metadata_table(raw, events), raw.name, events, codes)
+def _make(raw: RawTable, out_fp: Path, events: list[Event], codes: Codes, folder: Path) -> Staged:
+    counts: Account = {}
+    described = describe_codes(read_metadata_table(raw, events), raw.name, events, codes, counts)
+    write_parquet(described, folder / out_fp.name)
+    return Staged({out_fp: folder / out_fp.name}, {"metadata_tables": {raw.name: counts}})
 
 
 def read_metadata_table(raw: RawTable, events: Iterable[Event]) -> pl.DataFrame:
@@ -133,7 +140,9 @@ def read_metadata_table(raw: RawTable, events: Iterable[Event]) -> pl.DataFrame:
     return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
 
 
-def describe_codes(df: pl.DataFrame, name: str, events: list[Event], codes: Any) -> pl.DataFrame:
+def describe_codes(
+    df: pl.DataFrame, name: str, events: list[Event], codes: Codes, counts: Account | None = None
+) -> pl.DataFrame:
     """What a metadata table says about the codes of some events.
 
     Args:
@@ -141,6 +150,7 @@ def describe_codes(df: pl.DataFrame, name: str, events: list[Event], codes: Any)
         name: its name.
         events: the events whose `_metadata` names it.
         codes: gives the codes that occur in the data.
+        counts: takes in, by event, how many rows and codes match.
 
     Returns:
         `code` and the described columns; rows that describe nothing are left out, repeats too.
@@ -150,11 +160,14 @@ def describe_codes(df: pl.DataFrame, name: str, events: list[Event], codes: Any)
         parts, described = _expressions(event, name)
         as_text = set().union(*(found.as_text for found in [*parts, *described.values()]))
         rows = df if event.options.infer_code_dtypes else with_floats_as_written(df, as_text)
-        codes_and_more = rows.select(
-            code_expr(part.expr for part in parts).alias(CODE), *_named(_typed(rows, described))
-        )
+        with_codes = rows.select(code_expr(part.expr for part in parts).alias(CODE), *_named(_typed(rows, described)))
         says_something = ~pl.all_horizontal(as_column(column).is_null() for column in described)
-        frames.append(codes_and_more.filter(pl.col(CODE).is_in(codes().implode()) & says_something))
+        is_known = with_codes[CODE].is_in(codes().implode()).fill_null(False)
+        known = with_codes.filter(is_known)
+        frames.append(known.filter(says_something))
+        if counts is not None:
+            unknown = with_codes.filter(~is_known).head(MOST_EXAMPLES)
+            counts[event.path] = count_matches(event, frames[-1], known.height, rows.height, unknown, codes())
     return concat_with_common_dtypes(frames).unique(maintain_order=True)
 
 

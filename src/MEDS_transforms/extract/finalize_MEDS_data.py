@@ -26,6 +26,7 @@ from ..dataset.arrow import meds_schema, write_meds_data
 from ..dataset.io import Frame, scan_parquet
 from ..dataset.measurements import to_meds_data
 from ..dataset.schema import MANDATORY_COLUMNS
+from ..mapreduce.figures import count_data
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
@@ -43,7 +44,7 @@ def run(cfg: Mapping[str, Any]) -> None:
     output_dir = Path(stage_cfg["output_dir"])
     paths = cohort_shards(cfg, needs_map=False)
     sources = {"data": Source(Path(stage_cfg["data_input_dir"]), ".parquet")}
-    outputs = stage_outputs(cfg, sources, own_folder=output_dir)
+    outputs = stage_outputs(cfg, sources, own_folder=output_dir, count_out=count_data)
     finalize = partial(_finalize, stage_cfg=stage_cfg)
     units = []
     for shard in shuffle_shards(list(paths), cfg):

@@ -31,11 +31,13 @@ from ..dataset.columns import column as as_column
 from ..dataset.io import write_arrow
 from ..dataset.schema import CODE, CODE_METADATA_TYPES, PARENT_CODES, SPLIT, SUBJECT_ID
 from ..errors import InputError, OutputsExistError, Problems, listed
+from ..mapreduce.figures import CODES, SUBJECTS
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import read_shard_map
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value, flag
 from ..settings.layout import CODES_FILE, DATASET_FILE, METADATA_DIR, SPLITS_FILE
+from ..work.accounts import Account
 from ..work.claims import Staged
 from ..work.environment import RESUMING
 from ..work.sources import Source
@@ -73,8 +75,8 @@ def run(cfg: Mapping[str, Any]) -> None:
 
     def make(folder: Path) -> Staged:
         finished = [folder / path.name for path in outputs]
-        write_metadata(cfg, dataset, *finished)
-        return dict(zip(outputs, finished, strict=True))
+        account = write_metadata(cfg, dataset, *finished)
+        return Staged(dict(zip(outputs, finished, strict=True)), account)
 
     unit = made.unit(outputs[-1], make, codes_fp, outputs=outputs)
     with made.being_made([unit]):
@@ -88,8 +90,8 @@ def run(cfg: Mapping[str, Any]) -> None:
 
 def write_metadata(
     cfg: Mapping[str, Any], dataset: Mapping[str, str], codes_fp: Path, dataset_fp: Path, splits_fp: Path
-) -> None:
-    """Writes the three files."""
+) -> Account:
+    """Writes the three files; gives what is to be noted of them for the accounting."""
     stage_cfg = cfg["stage_cfg"]
     codes = read_codes(stage_cfg["metadata_input_dir"])
     if flag(stage_cfg, "include_all_codes"):
@@ -101,6 +103,9 @@ def write_metadata(
     dataset_fp.write_text(json.dumps(dataset), encoding="utf-8")
     write_arrow(splits, SPLITS_SCHEMA, splits_fp)
     logger.info("%d codes, %d subjects in splits", typed.height, splits.height)
+    of_split = dict(splits.group_by(SPLIT, maintain_order=True).agg(pl.col(SUBJECT_ID).n_unique()).iter_rows())
+    counted = {CODES: typed.height, SUBJECTS: splits[SUBJECT_ID].n_unique()}
+    return {"metadata": counted, "splits": {split: {SUBJECTS: n} for split, n in of_split.items()}}
 
 
 def to_meds_codes(codes: pl.DataFrame | None, do_retype: bool) -> pl.DataFrame:

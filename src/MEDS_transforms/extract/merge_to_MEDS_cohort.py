@@ -25,14 +25,19 @@ from ..dataset.dtypes import concat_with_common_dtypes
 from ..dataset.io import scan_parquet
 from ..dataset.measurements import to_meds_data
 from ..dataset.schema import SUBJECT_ID, TIME
+from ..mapreduce.accounting import IN
+from ..mapreduce.figures import ROWS, count_data
+from ..mapreduce.limits import DUPLICATES, Finding, percent
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shard_iterator_by_shard_map
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
 from ..settings.layout import CHUNKS_FILE
-from ..work.claims import staged_file
+from ..work.accounts import Account
+from ..work.claims import Staged
 from ..work.sources import Source
 from .chunks import find_pieces
+from .event_counts import DROPPED, DUPLICATE
 from .event_file.read import read_event_file
 from .events import drop_duplicate_rows
 
@@ -48,22 +53,39 @@ def run(cfg: Mapping[str, Any]) -> None:
     tables = read_event_file(event_config_fp).tables
     unique_by, additional_sort_by = stage_cfg.get("unique_by"), stage_cfg.get("additional_sort_by") or []
 
-    def merge(pieces: list[pl.DataFrame]) -> pl.DataFrame:
-        return to_meds_data(merge_pieces(pieces, unique_by, additional_sort_by))
-
     pieces_dir, output_dir = Path(stage_cfg["data_input_dir"]), Path(stage_cfg["output_dir"])
     shards, _ = shard_iterator_by_shard_map(cfg)
     needed = {name: not table.options.optional for name, table in tables.items()}
     read = partial(read_pieces, tables=needed, chunk_list=pieces_dir / CHUNKS_FILE)
     sources = {"pieces": Source(pieces_dir, ".parquet"), "shard map": Source.of_files(Path(cfg["shards_map_fp"]))}
     order = {"tables": list(tables)}
-    outputs = stage_outputs(cfg, sources, own_folder=output_dir, settings=order, watched=[event_config_fp])
-    units = [
-        outputs.unit(out_fp, staged_file(in_fp, out_fp, read, write_meds_data, merge), in_fp)
-        for in_fp, out_fp in shards
-    ]
+    outputs = stage_outputs(
+        cfg,
+        sources,
+        own_folder=output_dir,
+        settings=order,
+        watched=[event_config_fp],
+        count_out=count_data,
+        judge=too_many_duplicates,
+    )
+
+    def make(in_fp: Path, out_fp: Path, folder: Path) -> Staged:
+        pieces = read(in_fp)
+        rows, finished = sum(piece.height for piece in pieces), folder / out_fp.name
+        merged = to_meds_data(merge_pieces(pieces, unique_by, additional_sort_by))
+        write_meds_data(merged, finished)
+        return Staged({out_fp: finished}, {IN: {ROWS: rows}, DROPPED: {DUPLICATE: rows - merged.height}})
+
+    units = [outputs.unit(out_fp, partial(make, in_fp, out_fp), in_fp) for in_fp, out_fp in shards]
     with outputs.being_made(units):
         map_units(units)
+
+
+def too_many_duplicates(account: Account) -> list[Finding]:
+    """The share of rows that repeat others, to be checked against the limit."""
+    rows, repeats = account.get(IN, {}).get(ROWS, 0), account.get(DROPPED, {}).get(DUPLICATE, 0)
+    words = f"rows that repeat others: {percent(repeats, rows)}"
+    return [Finding(DUPLICATES, "merged shards", repeats / rows, words)] if repeats else []
 
 
 def read_pieces(shard_dir: Path, tables: Mapping[str, bool], chunk_list: Path) -> list[pl.DataFrame]:

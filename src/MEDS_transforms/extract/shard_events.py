@@ -21,6 +21,7 @@ from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
+from ..work.accounts import Account
 from ..work.claims import Staged, Unit
 from ..work.outputs import StageOutputs
 from ..work.raw_tables import tables_below
@@ -166,6 +167,12 @@ def _tell_of_join(table: str, joined: str, found: Matches) -> None:
     log("%s: %d of %d rows have no match in %s%s", table, found.unmatched, found.rows, joined, missing)
 
 
+def count_join(found: Matches) -> Account:
+    """The rows that have a match in a joined table, and those that have none."""
+    counts: Account = {"rows_matched": found.rows - found.unmatched, "rows_unmatched": found.unmatched}
+    return counts | ({"examples": {"rows_unmatched": found.examples}} if found.examples else {})
+
+
 def _table_unit(rows: TableRows, outputs: StageOutputs, folder: Path, row_chunksize: int) -> Unit:
     """The unit of work that cuts one table. How many chunks it gives is known only at its end."""
     table = rows.table
@@ -179,7 +186,10 @@ def _table_unit(rows: TableRows, outputs: StageOutputs, folder: Path, row_chunks
         log("%s: %d rows", table.name, count)
         for side, found in zip(rows.sides, matches, strict=True):
             _tell_of_join(table.name, side.join.table, found)
-        return {folder / chunk.path.name: chunk.path for chunk in find_chunks(scratch)}
+        chunks = {folder / chunk.path.name: chunk.path for chunk in find_chunks(scratch)}
+        joins = {side.join.table: count_join(found) for side, found in zip(rows.sides, matches, strict=True)}
+        counts = {"rows": count, "chunks": len(chunks), **({"joins": joins} if joins else {})}
+        return Staged(chunks, {"tables": {table.name: counts}})
 
     def existing() -> list[Path]:
         chunks = [chunk.path for chunk in find_chunks(folder)]

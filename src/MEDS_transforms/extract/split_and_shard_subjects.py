@@ -8,7 +8,7 @@ Input: the chunks of shard_events. Output: `shards_map_fp`, a JSON file {"<split
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
 from ..settings.names import check_names
 from ..settings.plain import plain
+from ..work.accounts import Account, added_up
 from ..work.claims import Staged
 from ..work.files import read_json
 from ..work.sources import Source
@@ -73,7 +74,7 @@ def run(cfg: Mapping[str, Any]) -> None:
         shards = shard_subjects(ids.to_numpy(), *splits)
         (folder / out_fp.name).write_text(json.dumps(shards), encoding="utf-8")
         logger.info("%s: %d subjects in %d shards", out_fp, sum(map(len, shards.values())), len(shards))
-        return {out_fp: folder / out_fp.name}
+        return Staged({out_fp: folder / out_fp.name}, {"splits": count_splits(shards)})
 
     chunks_dir = Path(stage_cfg["data_input_dir"])
     sources = {"chunks": Source(chunks_dir, ".parquet")}
@@ -85,6 +86,15 @@ def run(cfg: Mapping[str, Any]) -> None:
     units = [outputs.unit(out_fp, make, chunks_dir)]
     with outputs.being_made(units):
         map_units(units)
+
+
+def count_splits(shards: Mapping[str, Sequence[int]]) -> Account:
+    """The shards and the subjects of every split.
+
+    >>> count_splits({"train/0": [1, 2], "train/1": [3], "tuning/0": [4]})
+    {'train': {'shards': 2, 'subjects': 3}, 'tuning': {'shards': 1, 'subjects': 1}}
+    """
+    return added_up({shard.rpartition("/")[0]: {"shards": 1, "subjects": len(ids)}} for shard, ids in shards.items())
 
 
 def distinct_ids(tables: Mapping[str, Table], chunks_dir: Path) -> pl.Series:

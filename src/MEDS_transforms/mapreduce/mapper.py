@@ -17,7 +17,9 @@ from ..work.claims import Unit, rwlock_wrap, staged_file
 from ..work.journal import note_plan
 from ..work.outputs import StageOutputs
 from ..work.sources import Source
+from .accounting import CountFn
 from .compute import CODE_METADATA, ComputeFn, bind_compute_fn, compute_fn_type, identity_fn, wants
+from .figures import count_data
 from .match_revise import is_match_revise, match_revise_fntr, validate_match_revise
 from .shards import ShardPaths, shard_iterator
 from .stage_outputs import code_of, stage_outputs
@@ -52,6 +54,7 @@ def map_over(
     read_fn: ReadFn = scan_parquet,
     write_fn: WriteFn | None = None,
     shard_iterator_fntr: ShardIteratorFntr = shard_iterator,
+    count_out: CountFn = count_data,
 ) -> list[Path]:
     """Applies `compute_fn` to every input shard and writes each result to its output path.
 
@@ -68,6 +71,8 @@ def map_over(
         write_fn: writes a result to a path; by default a lazy or eager frame as parquet, see `shard_writer`.
         shard_iterator_fntr: from `cfg`, the pairs of input and output paths, and whether they are narrowed down
             to the train split.
+        count_out: counts what is in the outputs, at the end, for the accounting; by default the rows, subjects and
+            codes of parquet files.
 
     Returns:
         the output paths, in the order in which this worker visits them.
@@ -82,7 +87,8 @@ def map_over(
         >>> map_over(cfg, compute_fn=drop_static)  # doctest: +SKIP
     """
     shards, own_folder = Shards(cfg, shard_iterator_fntr), Path(cfg["stage_cfg"]["output_dir"])
-    outputs = stage_outputs(cfg, shards.sources(compute_fn), own_folder=own_folder, settings=code_of(compute_fn))
+    code, sources = code_of(compute_fn), shards.sources(compute_fn)
+    outputs = stage_outputs(cfg, sources, own_folder=own_folder, settings=code, count_out=count_out)
     units = shards.units(outputs, compute_fn, read_fn, write_fn or shard_writer(own_folder))
     with outputs.being_made(units):
         map_units(units)

@@ -11,9 +11,12 @@ import polars as pl
 from ..dataset.io import codes_writer
 from ..errors import listed
 from ..settings.layout import CODES_FILE
+from ..work.accounts import Account
 from ..work.claims import Staged, Unit
 from ..work.journal import note_plan
 from ..work.outputs import StageOutputs
+from .accounting import OUT
+from .figures import count_codes
 from .mapper import map_units
 
 logger = logging.getLogger(__name__)
@@ -28,11 +31,13 @@ def map_and_reduce(
     outputs: StageOutputs,
     units: Sequence[Unit],
     reduce_fn: Callable[[list[Path]], pl.DataFrame],
+    account_fn: Callable[[pl.DataFrame], Account] = lambda merged: {OUT: count_codes(merged)},
 ) -> None:
     """Does the units' work and, as worker 0, merges their outputs into `<reducer_output_dir>/codes.parquet`.
 
     The other workers end after mapping. Worker 0 waits for what they still hold, and itself does what nobody
-    holds, so that it finishes even if all the others die.
+    holds, so that it finishes even if all the others die. `account_fn` says of the merged table what is to be noted
+    of it for the accounting.
     """
     out_fp = Path(cfg["stage_cfg"]["reducer_output_dir"]) / CODES_FILE
 
@@ -41,7 +46,7 @@ def map_and_reduce(
         merged = reduce_fn(sorted(unit.claim_fp for unit in units))
         codes_writer(out_fp.parent)(merged, folder / CODES_FILE)
         logger.info("%d codes from %d shards", merged.height, len(units))
-        return {out_fp: folder / CODES_FILE}
+        return Staged({out_fp: folder / CODES_FILE}, account_fn(merged))
 
     reduction = outputs.unit(out_fp, merge, "what was computed for each shard")
     with outputs.being_made([*units, reduction]):

@@ -25,6 +25,7 @@ from ..work.fingerprints import fingerprint_or_none
 from ..work.outputs import StageOutputs
 from ..work.provenance import Maker, salt_of
 from ..work.sources import Source, describe_source
+from .accounting import Accounting, CountFn, Judge, nothing_found
 
 _CODE_MODIFIER_KEYS = ("code_modifiers", *FORMER_CODE_MODIFIER_KEYS)
 _NO_SETTINGS = (INFERRED_STAGE_KEYS - {"train_only"}) | {"description"}
@@ -38,6 +39,8 @@ def stage_outputs(
     own_folder: Path | None = None,
     settings: Mapping[str, Any] | None = None,
     watched: Sequence[Path] = (),
+    count_out: CountFn | None = None,
+    judge: Judge = nothing_found,
 ) -> StageOutputs:
     """The outputs of the running stage.
 
@@ -49,6 +52,8 @@ def stage_outputs(
         own_folder: a folder of which later stages read all files; see `StageOutputs`.
         settings: what else decides what the outputs are.
         watched: files whose content is among the settings.
+        count_out: counts what is in the outputs; see `Accounting`.
+        judge: finds what may be a mistake; see `Accounting`.
 
     Raises:
         FileNotFoundError, ValueError: inputs are not as the stage that made them left them.
@@ -62,7 +67,8 @@ def stage_outputs(
     maker = Maker(f"{PACKAGE} {get_package_version()}", _settings(cfg, settings or {}, folder), found)
     asked = Asked(maker, flag(cfg, "do_overwrite"), flag(cfg, "keep_existing"))
     stage = str(cfg.get("stage") or "map_over")
-    return StageOutputs(folder, stage, asked, own_folder, watched, count_rows, _other_stages(cfg, stage))
+    others, accounting = _other_stages(cfg, stage), Accounting(cfg, stage, count_out, judge)
+    return StageOutputs(folder, stage, asked, own_folder, watched, count_rows, others, accounting.settle)
 
 
 def _other_stages(cfg: Mapping[str, Any], stage: str) -> dict[str, list[Path]]:

@@ -19,6 +19,8 @@ from ..dataset.code_metadata import check_unique, code_key, read_codes, to_small
 from ..dataset.columns import columns
 from ..dataset.schema import VOCAB_INDEX
 from ..errors import MissingColumnError, MissingInputError, listed, nearest
+from ..mapreduce.accounting import IN, OUT
+from ..mapreduce.figures import count_codes
 from ..mapreduce.reducer import map_and_reduce
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import code_modifiers
@@ -43,7 +45,7 @@ def run(cfg: Mapping[str, Any]) -> None:
 
     sources = {"code metadata": Source.of_files(folder / CODES_FILE)}
     outputs = stage_outputs(cfg, sources, folder=Path(stage_cfg["reducer_output_dir"]))
-    map_and_reduce(cfg, outputs, [], fit)
+    map_and_reduce(cfg, outputs, [], fit, lambda codes: {IN: count_codes(codes), OUT: count_codes(codes)})
 
 
 def with_vocabulary_indices(codes: pl.DataFrame, code_modifiers: Sequence[str] | None) -> pl.DataFrame:

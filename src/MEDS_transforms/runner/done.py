@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import OutputsExistError
 from ..settings.folders import INFERRED_STAGE_KEYS, populate_stage
+from ..settings.layout import ACCOUNTING_DIR
 from ..settings.plain import item_where_known
 from ..work.files import files_below, publish
 from ..work.fingerprints import Fingerprint, fingerprint_or_none
@@ -23,7 +24,7 @@ ALL_DONE = "_all_stages.done"
 OVERWRITING = ".overwriting"
 
 _NO_SETTINGS = {"stage_configs", "log_dir", "worker", "stage", "stage_cfg", "polling_time", "do_overwrite", "strict"}
-_NO_SETTINGS |= {"keep_existing", "description", "hydra", "stages"}
+_NO_SETTINGS |= {"keep_existing", "description", "hydra", "stages", "limits"}
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ class DoneMark:
             folders: the folders, without the cohort, or others that the stage writes to, where these lie in them.
             recorded: whether files count that a stage has recorded, another one then.
         """
-        apart = {*map(absolute, [*self.folders, self.cohort_dir])}
+        accounts = (folder / ACCOUNTING_DIR for folder in folders)  # which other stages add to
+        apart = {*map(absolute, [*self.folders, self.cohort_dir, *accounts])}
         copies = copies_noted(self.path.parent)
         left_out = set() if recorded else {path for folder in folders for path in recorded_files(folder)}
         files = {}

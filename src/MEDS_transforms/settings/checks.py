@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, WrongTypeError, nearest, not_set
+from ..errors import InputError, WrongTypeError, listed, nearest, not_set
 from .declarations import (
     MATCH_REVISE,
     Key,
@@ -96,6 +96,11 @@ def _mistakes(schema: Schema, values: Mapping[str, Any], where: Path, cfg: Mappi
 
 
 def _message(path: Path, error: Any, cfg: Mapping[str, Any]) -> str:
+    if error.validator == "additionalProperties":
+        known = error.schema["properties"]
+        unknown = next(key for key in error.instance if key not in known)
+        where, near = _shown_path((*path, unknown)), nearest(unknown, known)
+        return f"{where}: there is no such key{near}; known are {listed(known)}"
     must_be = f"{_shown_path(path)} must be {allowed(error.schema)}, not"
     written = as_written(cfg, path)
     if "${" not in str(written):

@@ -36,6 +36,7 @@ from ..dataset.schema import SPLIT, SUBJECT_ID, TIME
 from ..dataset.splits import shard_subjects
 from ..dataset.subjects import shard_numbers
 from ..errors import InputError, MissingInputError, listed
+from ..mapreduce.figures import count_data
 from ..mapreduce.mapper import Shards, map_units
 from ..mapreduce.reducer import finish
 from ..mapreduce.shards import shuffle_shards
@@ -92,7 +93,7 @@ class Resharding:
         old_shards = Shards(cfg)
         sources = {**old_shards.sources(None), "splits": Source.of_files(splits_fp)}
         own_folder = Path(stage_cfg["output_dir"])
-        outputs = stage_outputs(cfg, sources, own_folder=own_folder, settings={"seed": seed})
+        outputs = stage_outputs(cfg, sources, own_folder=own_folder, settings={"seed": seed}, count_out=count_data)
         return cls(cfg, shards, [in_fp for in_fp, _ in old_shards.paths], outputs)
 
     def __init__(self, cfg: Mapping[str, Any], shards: ShardMap, old_shards: list[Path], outputs: StageOutputs) -> None:
@@ -147,7 +148,7 @@ class Resharding:
 
         def make(scratch: Path) -> Staged:
             (scratch / SHARD_MAP_FILE).write_text(json.dumps(shards), encoding="utf-8")
-            return {path: scratch / SHARD_MAP_FILE}
+            return Staged({path: scratch / SHARD_MAP_FILE})
 
         return self.outputs.unit(path, make, "the splits")
 

@@ -17,7 +17,8 @@ nested_ragged_tensors loads. In it, as safetensors:
 A shard without events gives a file without tensors.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,10 @@ from ..cli.script import stage_script
 from ..dataset.io import Frame
 from ..dataset.schema import CODE, NUMERIC_VALUE
 from ..errors import InputError, Problems, counted, listed
+from ..mapreduce.figures import CODES, FILES, ROWS, SUBJECTS
 from ..mapreduce.mapper import map_over
 from ..mapreduce.shards import ShardPaths, shard_iterator
+from ..work.accounts import Account
 
 IN_PREFIX = "event_seqs/"
 SUFFIX = ".nrt"
@@ -45,7 +48,7 @@ Tensors = dict[str, Tensor]
 
 def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
-    map_over(cfg, tensorize, write_fn=write_tensors, shard_iterator_fntr=event_seqs)
+    map_over(cfg, tensorize, write_fn=write_tensors, shard_iterator_fntr=event_seqs, count_out=count_tensors)
 
 
 def event_seqs(cfg: Mapping[str, Any]) -> tuple[ShardPaths, bool]:
@@ -155,6 +158,31 @@ def write_tensors(tensors: Tensors, path: Path) -> None:
     schema = {name.partition("/")[2]: t.dtype.type for name, t in tensors.items() if not name.endswith("/bounds")}
     JointNestedRaggedTensorDict(processed_tensors=tensors, schema=schema).save(path)
     path.chmod(mode)
+
+
+def count_tensors(paths: Sequence[Path]) -> Account:
+    """The files, measurements, subjects and distinct codes in files of tensors; a subject counts in each of them."""
+    rows, subjects, codes = 0, 0, set[int]()
+    for path in paths:
+        found = _stored(path, f"dim2/{CODE}")
+        rows, subjects = rows + len(found), subjects + len(_stored(path, "dim1/bounds"))
+        codes.update(np.flatnonzero(np.bincount(found)) if found.itemsize < 4 else pl.Series(found).unique())
+    return {FILES: len(paths), ROWS: rows, SUBJECTS: subjects, CODES: len(codes)}
+
+
+def _stored(path: Path, name: str) -> Tensor:
+    """One of the tensors of a file, in place; an empty one if it has no such tensor.
+
+    The file begins with the length of a JSON text, which says where the tensors are.
+    """
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        tensor = json.loads(file.read(size)).get(name)
+    if tensor is None or 0 in tensor["shape"]:
+        return np.empty(0, np.uint8)
+    kind, bits = tensor["dtype"][0].lower(), int(tensor["dtype"][1:])
+    offset = 8 + size + tensor["data_offsets"][0]
+    return np.memmap(path, np.dtype(f"<{kind}{bits // 8}"), "r", offset, tuple(tensor["shape"]))
 
 
 main = stage_script(__spec__.name)

@@ -35,6 +35,8 @@ from ..dataset.io import Frame, scan_parquet, shard_writer
 from ..dataset.measurements import Bools, Ints, begins_event, checked, in_order
 from ..dataset.schema import CODE, MANDATORY_TYPES, NUMERIC_VALUE, START_TIME, SUBJECT_ID, TIME, TIME_DELTA_DAYS
 from ..errors import InputError, listed, nearest
+from ..mapreduce.accounting import OUT
+from ..mapreduce.figures import ROWS, count_data
 from ..mapreduce.mapper import Shards, map_units
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.layout import EVENT_SEQS_DIR, SCHEMAS_DIR
@@ -51,7 +53,7 @@ def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
     output_dir = Path(cfg["stage_cfg"]["output_dir"])
     shards = Shards(cfg)
-    outputs = stage_outputs(cfg, shards.sources(None), own_folder=output_dir)
+    outputs = stage_outputs(cfg, shards.sources(None), own_folder=output_dir, count_out=count_data)
     units = [_shard_unit(in_fp, output_dir, out_fp.relative_to(output_dir), outputs) for in_fp, out_fp in shards.paths]
     with outputs.being_made(units):
         map_units(units)
@@ -64,11 +66,20 @@ def _shard_unit(in_fp: Path, output_dir: Path, name: Path, outputs: StageOutputs
 
     def make(scratch: Path) -> Staged:
         finished = {schemas_fp: scratch / "schemas.parquet", event_seqs_fp: scratch / "event_seqs.parquet"}
-        for path, frame in zip(finished.values(), tokenize(scan_parquet(in_fp)), strict=True):
+        frames = tokenize(scan_parquet(in_fp))
+        for path, frame in zip(finished.values(), frames, strict=True):
             write(frame, path)
-        return finished
+        return Staged(finished, {OUT: {ROWS: sum(map(count_measurements, frames))}})
 
     return outputs.unit(event_seqs_fp, make, in_fp, outputs=[schemas_fp, event_seqs_fp])
+
+
+def count_measurements(frame: pl.DataFrame) -> int:
+    """The measurements in a table of static data, or of event sequences."""
+    codes = frame[CODE]
+    while isinstance(codes.dtype.inner, pl.List):  # type: ignore[attr-defined]
+        codes = codes.explode(empty_as_null=False)
+    return int(codes.list.len().sum())
 
 
 def tokenize(df: Frame) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -10,11 +10,12 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import explain
+from .accounts import Account
 from .faults import log_fault
 from .files import clear_scratch, is_complete, lock_path, scratch_folder, scratch_path, try_lock
 from .journal import note_begun, note_done, note_failed
@@ -37,8 +38,15 @@ def claim(out_fp: Path) -> Iterator[bool]:
         yield ours
 
 
-Staged = Mapping[Path, Path]
-"""Outputs by the paths that they are to have, with where they lie finished in the scratch folder of a unit."""
+@dataclass(frozen=True)
+class Staged:
+    """The outputs of a unit by the paths that they are to have, with where they lie finished in its scratch folder.
+
+    `account` says what became of the rows that they were made from; see `accounts`.
+    """
+
+    files: Mapping[Path, Path]
+    account: Account = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ class Unit:
                 staged = self.make(folder)
                 if self.note:
                     self.note(staged)
-                for output, finished in staged.items():
+                for output, finished in staged.files.items():
                     output.parent.mkdir(parents=True, exist_ok=True)
                     finished.replace(output)
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
@@ -124,7 +132,7 @@ def staged_file(
     def make(folder: Path) -> Staged:
         finished = folder / out_fp.name
         write_fn(compute_fn(read_fn(in_fp)), finished)
-        return {out_fp: finished}
+        return Staged({out_fp: finished})
 
     return make
 

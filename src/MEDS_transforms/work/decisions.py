@@ -60,15 +60,16 @@ def decide(asked: Asked, found: Found) -> Generation:
     if not found.made and not running.kept:  # it failed before it made anything
         return replace(_first_generation(asked, found), number=running.number + 1)
     kept = running.kept | {unit: noted.files for unit, noted in found.made.items()}
+    accounts = running.accounts | {unit: noted.account for unit, noted in found.made.items() if noted.account}
     origins = still_kept(running.origins, running.kept, kept)
     sources = [noted.source for noted in found.made.values()]
     if (running.overwrites or not asked.overwrite) and is_same_for(running.made_by, asked.maker, sources):
-        return Generation(asked.maker, running.overwrites, kept, origins, running.number + 1)
+        return Generation(asked.maker, running.overwrites, kept, origins, accounts, running.number + 1)
     if asked.overwrite:
         return Generation(asked.maker, overwrites=True, number=running.number + 1)
     if asked.keep:
         origins = _origins(asked.maker, origins, (kept, running.made_by), (found.unknown, None))
-        return Generation(asked.maker, False, found.unknown | kept, origins, running.number + 1)
+        return Generation(asked.maker, False, found.unknown | kept, origins, accounts, running.number + 1)
     raise OutputsExistError(
         "An interrupted run left outputs here that were made with other settings or inputs:\n"
         f"{_lines(running.made_by, asked.maker)}\n"
@@ -82,7 +83,8 @@ def _first_generation(asked: Asked, found: Found) -> Generation:
         return Generation(asked.maker, overwrites=True)
     if record and (asked.keep or record.made_by.digest == asked.maker.digest):
         origins = _origins(asked.maker, record.kept, (record.outputs, record.made_by), (found.unknown, None))
-        return Generation(asked.maker, kept=found.unknown | record.outputs, origins=origins)
+        kept = found.unknown | record.outputs
+        return Generation(asked.maker, kept=kept, origins=origins, accounts=record.accounts)
     if record:
         raise OutputsExistError(
             "The existing outputs were made with other settings or inputs:\n"

@@ -20,7 +20,7 @@ from ..errors import first_line
 from .environment import JOURNAL
 from .files import is_claimed
 
-PLANNED, BEGUN, DONE, FAILED, ERROR = "planned", "begun", "done", "failed", "error"
+PLANNED, BEGUN, DONE, FAILED, ERROR, REFUSED = "planned", "begun", "done", "failed", "error", "refused"
 
 
 def note_plan(out_fps: Iterable[Path]) -> None:
@@ -41,6 +41,11 @@ def note_done(out_fp: Path) -> None:
 def note_failed(out_fp: Path, why: str) -> None:
     """Notes that a unit has failed in this worker."""
     _note(FAILED, [str(out_fp), why])
+
+
+def note_refused(why: str) -> None:
+    """Notes that all units are done, and the stage fails all the same, as it would another time."""
+    _note(REFUSED, why)
 
 
 def note_error(why: str) -> None:
@@ -70,6 +75,8 @@ class Work:
     """The unit and why it failed, each time."""
     errors: list[str] = field(default_factory=list)
     """With which errors workers ended."""
+    refused: list[str] = field(default_factory=list)
+    """Why what was made is not good enough."""
 
     @property
     def missing(self) -> list[str]:
@@ -85,11 +92,11 @@ class Work:
     def would_fail_again(self) -> bool:
         """Whether it would be the same another time.
 
-        Workers ended with an error before there was any work, or a missing unit has failed more than once, in different
-        workers as a rule.
+        Workers ended with an error before there was any work, or what they made was refused, or a missing unit has
+        failed more than once, in different workers as a rule.
         """
         before_work = bool(self.errors) and not self.planned
-        return before_work or any(len(self.failed.get(unit, ())) > 1 for unit in self.missing)
+        return before_work or bool(self.refused) or any(len(self.failed.get(unit, ())) > 1 for unit in self.missing)
 
     def why(self, unit: str) -> str:
         """Why a unit is missing, in a line."""
@@ -116,6 +123,8 @@ def read_journal(folder: Path) -> Work:
                 work.failed.setdefault(content[0], []).append(content[1])
             elif what == ERROR:
                 work.errors.append(content)
+            elif what == REFUSED:
+                work.refused.append(content)
     return work
 
 

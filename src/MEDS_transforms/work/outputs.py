@@ -9,9 +9,11 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import OutputsExistError
+from .accounts import Account, added_up, in_order
 from .claims import Staged, Unit
 from .decisions import Asked, Found, decide, what_is_kept
 from .environment import RUN
@@ -19,6 +21,7 @@ from .files import clear_scratch, is_complete, lock_path, publish, try_lock
 from .fingerprints import fingerprint
 from .output_folder import OutputFolder
 from .provenance import (
+    Maker,
     OutputFile,
     Record,
     Units,
@@ -30,6 +33,23 @@ from .provenance import (
 from .runs import Generation, Noted, Notes, Run
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A stage all of whose units are done: what it has made, from what, and what became of the rows of all units."""
+
+    maker: Maker
+    folder: Path
+    outputs: Units
+    account: Account = field(default_factory=dict)
+    uncounted: int = 0
+    """The outputs that are kept though nothing is known of how they were made."""
+
+    @property
+    def files(self) -> list[Path]:
+        """The outputs, sorted."""
+        return sorted(self.folder / name for files in self.outputs.values() for name in files)
 
 
 class StageOutputs:
@@ -45,6 +65,8 @@ class StageOutputs:
         count_rows: the rows of each of some parquet files.
         others: the folders that the other stages of the pipeline write to. What one of them made elsewhere, before the
             pipeline was changed, may be overwritten.
+        settle: called by the worker that is to write the record, just before it does. What it raises leaves the stage
+            unfinished and its outputs as they are, so that another attempt begins with it.
     """
 
     def __init__(
@@ -56,7 +78,9 @@ class StageOutputs:
         watched: Sequence[Path] = (),
         count_rows: Callable[[Sequence[Path]], Sequence[int]] | None = None,
         others: Mapping[str, Sequence[Path]] | None = None,
+        settle: Callable[[Ended], object] = lambda _: None,
     ) -> None:
+        self.settle = settle
         self.folder, self.stage, self.asked = folder, stage, asked
         self.files = OutputFolder(folder, stage, own_folder, others, count_rows)
         here = folder.resolve()
@@ -64,6 +88,7 @@ class StageOutputs:
         self.run = Run(folder, stage)
         self.generation: Generation | None = None
         self._done: Units = {}
+        self._accounts: dict[str, Account] = {}
         self._notes = Notes(self.run.path, "")
         self._outputs: dict[str, Sequence[Path]] = {}
 
@@ -88,7 +113,8 @@ class StageOutputs:
 
         def make_missing(folder: Path) -> Staged:
             staged, kept = make(folder), self._kept(name)
-            return {path: finished for path, finished in staged.items() if self.files.name(path) not in kept}
+            files = {path: finished for path, finished in staged.files.items() if self.files.name(path) not in kept}
+            return Staged(files, staged.account)
 
         def note(staged: Staged) -> None:
             path = os.path.relpath(source.resolve(), self.folder.resolve()) if isinstance(source, Path) else ""
@@ -106,9 +132,9 @@ class StageOutputs:
     def is_done(self, unit: str) -> bool:
         """Whether the outputs of a unit are there as they were noted."""
         if unit not in self._done:
-            for files in self._noted(unit):
+            for files, _, account in self._noted(unit):
                 if self._are_all(unit, files) and self.files.has_all(files):
-                    self._done[unit] = files
+                    self._done[unit], self._accounts[unit] = files, account
         return unit in self._done
 
     def _are_all(self, unit: str, files: Mapping[str, OutputFile]) -> bool:
@@ -186,6 +212,7 @@ class StageOutputs:
             if generation.origins:
                 logger.warning("%s, %s: %s", self.stage, self.folder, what_is_kept(generation))
         self.generation, self._done, self._notes = generation, {}, self.run.notes(generation)
+        self._accounts = {}
         return self.run.takes_part
 
     def _made(self, generation: Generation) -> dict[str, Noted]:
@@ -197,17 +224,17 @@ class StageOutputs:
             if self.files.has_all(noted.files)
         }
 
-    def _noted(self, unit: str) -> Iterator[dict[str, OutputFile]]:
+    def _noted(self, unit: str) -> Iterator[Noted]:
         if self.generation is None:
             return
         if unit in self.generation.kept:
-            yield self.generation.kept[unit]
+            yield Noted(self.generation.kept[unit], account=self.generation.accounts.get(unit, {}))
         self._notes.read_on()
-        yield from (noted.files for noted in self._notes.units.get(unit, []))
+        yield from self._notes.units.get(unit, [])
         if not self.run.path.is_dir():  # another worker has ended the run, so that all is in the record
             record = read_record(self.folder, self.stage)
             if record and record.made_by.digest == self.asked.maker.digest and unit in record.outputs:
-                yield record.outputs[unit]
+                yield Noted(record.outputs[unit], account=record.accounts.get(unit, {}))
 
     def _unknown(self, units: Sequence[Unit]) -> Units:
         """The outputs of units that are there and were never noted.
@@ -250,8 +277,8 @@ class StageOutputs:
             raise OutputsExistError(
                 f"{self.stage}, {self.folder}: a newer run has started; this worker's output was discarded."
             )
-        files = self.files.described({self.files.name(final): path for final, path in staged.items()})
-        self.run.note(self.generation, unit, self._kept(unit) | files, source)
+        files = self.files.described({self.files.name(final): path for final, path in staged.files.items()})
+        self.run.note(self.generation, unit, Noted(self._kept(unit) | files, source, staged.account))
 
     def _finish(self, names: Sequence[str]) -> None:
         """Writes the record, if all is done. It is the last worker's to do; several may find that they are the last."""
@@ -279,13 +306,16 @@ class StageOutputs:
         own_folder = self.files.name(self.files.own) if self.files.own else None
         assert self.generation is not None
         kept = still_kept(self.generation.origins, self.generation.kept, outputs)
-        record = Record(self.asked.maker, outputs, self.watched, own_folder, kept)
+        accounts = {unit: self._accounts[unit] for unit in in_order(outputs) if self._accounts.get(unit)}
+        record = Record(self.asked.maker, outputs, self.watched, own_folder, kept, accounts)
         former = read_record(self.folder, self.stage)
         ours = set(record.files)
         self.files.remove((self.run.all_files() | set(former.files if former else ())) - ours)
         if self.generation.overwrites:
             self.files.remove_superseded(ours)
         self.files.refuse(self.files.there() - ours)
+        uncounted = sum(len(files.files) for files in kept if files.made_by is None)
+        self.settle(Ended(self.asked.maker, self.folder, outputs, added_up(accounts.values()), uncounted))
         write_record(self.folder, self.stage, record)
         if self.asked.overwrite and RUN in os.environ:
             mark = self._launch_mark()

@@ -5,6 +5,7 @@ A finished stage has a record, `<folder>/.provenance/<stage>.record` (JSON):
 - `made_by`: `version` of the package, `settings` of the stage, and `inputs`, by what they are to the stage: their
   files with sizes and checksums, and the `made_by` of the stage that made them, as a digest, where that is known;
 - `outputs`: the files of every unit of work, with size, checksum and, for parquet, rows; paths are from the folder;
+- `accounts`: what became of the rows of every unit of work, where that was counted (see `accounts`);
 - `watched`: files whose content is among the settings, with their checksums;
 - `own_folder`: the folder that holds nothing but these outputs, if there is one;
 - `kept`, only where outputs were kept that something else had made: these files, with the `made_by` of what made them,
@@ -25,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .accounts import Account
 from .files import publish
 from .fingerprints import Fingerprint, fingerprint_or_none
 
@@ -116,6 +118,7 @@ class Record:
     watched: dict[str, str] = field(default_factory=dict)
     own_folder: str | None = None
     kept: tuple[Kept, ...] = ()
+    accounts: dict[str, Account] = field(default_factory=dict)
 
     @property
     def files(self) -> dict[str, OutputFile]:
@@ -163,7 +166,8 @@ def read_record(folder: Path, stage: str) -> Record | None:
         content = json.loads(record_path(folder, stage).read_text(encoding="utf-8"))
         made_by, outputs = Maker.from_json(content["made_by"]), units_from_json(content["outputs"])
         kept = tuple(map(Kept.from_json, content.get("kept", ())))
-        return Record(made_by, outputs, content["watched"], content["own_folder"], kept)
+        accounts = content.get("accounts", {})
+        return Record(made_by, outputs, content["watched"], content["own_folder"], kept, accounts)
     return None
 
 
@@ -185,6 +189,7 @@ def write_record(folder: Path, stage: str, record: Record) -> None:
         "watched": record.watched,
         "own_folder": record.own_folder,
         **({"kept": [kept.as_json() for kept in record.kept]} if record.kept else {}),
+        **({"accounts": dict(sorted(record.accounts.items()))} if record.accounts else {}),
         "outputs": {unit: dict(sorted(files.items())) for unit, files in sorted(record.outputs.items())},
     }
     text = json.dumps(content, indent=1)

@@ -17,12 +17,13 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .accounts import Account
 from .files import try_lock
 from .provenance import Kept, Maker, OutputFile, Units, has_begun, run_path, units_from_json
 
@@ -41,6 +42,8 @@ class Generation:
     """Outputs that were there before the run and count."""
     origins: tuple[Kept, ...] = ()
     """Which of these something else made."""
+    accounts: dict[str, Account] = field(default_factory=dict)
+    """What became of the rows of units that are kept."""
     number: int = 1
     token: str = field(default_factory=lambda: secrets.token_hex(4))
 
@@ -51,6 +54,7 @@ class Generation:
             "overwrites": self.overwrites,
             "kept": self.kept,
             "origins": [kept.as_json() for kept in self.origins],
+            "accounts": self.accounts,
             "token": self.token,
         }
 
@@ -59,7 +63,8 @@ class Generation:
         """The generation that a file holds."""
         made_by, kept = Maker.from_json(content["made_by"]), units_from_json(content["kept"])
         origins = tuple(map(Kept.from_json, content.get("origins", ())))
-        return cls(made_by, content["overwrites"], kept, origins, number, content["token"])
+        accounts = content.get("accounts", {})
+        return cls(made_by, content["overwrites"], kept, origins, accounts, number, content["token"])
 
 
 class Run:
@@ -150,13 +155,13 @@ class Run:
             time.sleep(_CLEARING)
         return [path.name.removeprefix(_WORKER) for path in held if path.exists() and not _removed(path)]
 
-    def note(self, generation: Generation, unit: str, files: Mapping[str, OutputFile], source: str) -> None:
-        """Notes what this worker is about to publish for a unit, and what that was made from.
+    def note(self, generation: Generation, unit: str, noted: "Noted") -> None:
+        """Notes what this worker is about to publish for a unit.
 
         NOTE: the line begins with a line break, should a killed worker with the same number have left half a line.
         """
         with (self.path / f"{generation.token}.{self.me}.jsonl").open("a", encoding="utf-8") as file:
-            file.write("\n" + json.dumps([unit, files, source]) + "\n")
+            file.write("\n" + json.dumps([unit, *noted]) + "\n")
 
     def notes(self, generation: Generation) -> "Notes":
         """What all workers have noted in a generation so far."""
@@ -177,10 +182,14 @@ class Run:
 
 
 class Noted(NamedTuple):
-    """What a worker noted of a unit: its files, and the file or folder that they were made from; empty for several."""
+    """What a worker noted of a unit: its files, what they were made from, and what became of the rows of that.
+
+    `source` is one file or folder; empty for several.
+    """
 
     files: dict[str, OutputFile]
-    source: str
+    source: str = ""
+    account: Account = {}  # noqa: RUF012 - never changed
 
 
 class Notes:
@@ -207,8 +216,8 @@ class Notes:
             self._read_to[name] = start + len(lines) + bool(lines)
         for line in lines.splitlines():
             with suppress(ValueError, TypeError):
-                unit, files, source = json.loads(line)
-                self.units.setdefault(unit, []).append(Noted(units_from_json({unit: files})[unit], source))
+                unit, files, source, account = json.loads(line)
+                self.units.setdefault(unit, []).append(Noted(units_from_json({unit: files})[unit], source, account))
 
 
 def _removed(mark: Path) -> bool:

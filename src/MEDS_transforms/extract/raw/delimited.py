@@ -120,7 +120,7 @@ class DelimitedFile:
         """The dtypes that polars infers; Null for a column of nulls."""
         options = {"infer_schema_length": None, "truncate_ragged_lines": True, "encoding": "utf8-lossy"}
         frame = pl.read_csv(self._header_line + block, **options | self.dialect.options)
-        return [pl.Null() if values.null_count() == frame.height else values.dtype for values in frame]
+        return [_dtype_of(values) for values in frame]
 
     def _first_rows(self, blocks: Iterable[bytes], n_rows: int) -> Iterator[bytes]:
         for block in blocks:
@@ -145,6 +145,11 @@ class DelimitedFile:
                 return fault
             texts, parsed = read(infer_schema=False), read(schema=dtypes, ignore_errors=True)
             return self._first_misfit(texts, parsed, wanted) or Fault(0, str(error).split("\n")[0])
+        if any(_is_infinite(values) for values in frame):
+            finite = [pl.when(values.is_finite()).then(values) if _is_infinite(values) else values for values in frame]
+            fault = self._first_misfit(read(infer_schema=False), frame.select(finite), wanted)
+            if fault:
+                return fault
         return frame.select(column(number).alias(name) for number, name in wanted.items())
 
     def _not_utf8(self, block: bytes) -> Fault | None:
@@ -173,6 +178,18 @@ class DelimitedFile:
             "the dtype inferred from the preceding rows. Raise stage_configs.shard_events.infer_schema_length above "
             "that row (null: all rows), give the column's dtype in the table's block (dtypes), or correct the value."
         )
+
+
+def _dtype_of(values: pl.Series) -> pl.DataType:
+    """The dtype that values were inferred to have; text where one would be infinite, Null where all are null."""
+    if values.null_count() == values.len():
+        return pl.Null()
+    return pl.String() if _is_infinite(values) else values.dtype
+
+
+def _is_infinite(values: pl.Series) -> bool:
+    """Whether some value of a column of floats is infinite: `inf`, or a number beyond the range, such as `1e400`."""
+    return values.dtype.is_float() and bool(values.is_infinite().any())
 
 
 def _numbered(name: str, seen: Counter[str]) -> str:

@@ -1,0 +1,184 @@
+"""What became of every row, at a stage's end: checked against limits, written to a file, logged as a table.
+
+The file is `<cohort_dir>/metadata/accounting/<stage>.json`; see the guide on accounting for what it holds. The same
+outputs give the same bytes, whatever the number of workers.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ..settings.layout import accounting_path
+from ..work.accounts import Account, added_up
+from ..work.files import publish
+from ..work.journal import note_refused
+from ..work.outputs import Ended
+from ..work.provenance import OutputFile
+from .figures import count_data, in_order
+from .limits import Finding, check_limits, limits_of, warnings_of
+
+logger = logging.getLogger(__name__)
+
+Judge = Callable[[Account], Sequence[Finding]]
+CountFn = Callable[[Sequence[Path]], Account]
+
+DATA = "data"
+"""What a stage's shards of measurements are called among its sources."""
+IN, OUT, OUTPUTS, WARNINGS, EXAMPLES = "in", "out", "outputs", "warnings", "examples"
+SEEN = "seen"
+"""What is in accounts for `Judge` alone."""
+_WIDTH = 160
+
+
+def nothing_found(_: Account) -> Sequence[Finding]:
+    """Finds no mistake in an account."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Accounting:
+    """The accounting of the running stage.
+
+    Args:
+        cfg: its configuration.
+        stage: its name.
+        count_out: counts what is in its outputs; None: that is in the accounts of its units, or does not matter.
+        judge: finds in its account what may be a mistake.
+    """
+
+    cfg: Mapping[str, Any]
+    stage: str
+    count_out: CountFn | None = None
+    judge: Judge = nothing_found
+
+    def settle(self, ended: Ended) -> None:
+        """Accounts for a stage that has made all of its outputs.
+
+        Raises:
+            ValueError: limits of the pipeline are exceeded; then no file is written.
+        """
+        account = added_up([self._figures(ended), ended.account])
+        findings = self.judge(account)
+        try:
+            check_limits(findings, limits_of(self.cfg))
+        except ValueError as error:
+            note_refused(str(error))
+            raise
+        content = self._content(ended, _without_seen(account), warnings_of(findings))
+        if path := self._path():
+            publish(path, lambda scratch: scratch.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8"))
+        logger.info("%s", "\n\n".join([f"What {self.stage} made of its input:", *tables_of(content)]))
+        for finding in warnings_of(findings):
+            logger.warning(finding.message)
+
+    def _path(self, root: str = "cohort_dir") -> Path | None:
+        with suppress(Exception):  # a configuration of the user's own may have no such folder
+            return accounting_path(Path(self.cfg[root]), self.stage) if self.cfg.get(root) else None
+        return None
+
+    def _content(self, ended: Ended, account: Account, warnings: Sequence[Finding]) -> Account:
+        head = {"stage": self.stage, "version": ended.maker.version, OUTPUTS: digest_of(_made(ended))}
+        uncounted = {"uncounted_files": ended.uncounted} if ended.uncounted else {}
+        found = [{"kind": f.kind, "where": f.where, "figure": f.figure, "message": f.words} for f in warnings]
+        data = {key: dict(in_order(account[key])) for key in (IN, OUT) if key in account}
+        return (
+            head
+            | data
+            | {key: value for key, value in account.items() if key not in data}
+            | uncounted
+            | {WARNINGS: found}
+        )
+
+    def _figures(self, ended: Ended) -> Account:
+        """What is in the shards that the stage has read, and in those that it has made."""
+        figures: Account = {}
+        source = ended.maker.inputs.get(DATA)
+        if source is not None:
+            figures[IN] = self._noted_by_producer(source) or count_data(
+                [ended.folder / source["folder"] / name for name in source["files"]]
+            )
+        if self.count_out is not None:
+            passed_on = source is not None and digest_of(_made(ended)) == digest_of(source["files"].values())
+            figures[OUT] = figures[IN] if passed_on else self.count_out(ended.files)
+        return figures
+
+    def _noted_by_producer(self, source: Mapping[str, Any]) -> Account | None:
+        """What the stage that made these files has noted of them, if that is about just them, as they are."""
+        for stage in source.get("made_by", ()):
+            for root in ("cohort_dir", "input_dir"):
+                with suppress(Exception):  # no such file, or not one of ours
+                    noted = json.loads(accounting_path(Path(self.cfg[root]), stage).read_text(encoding="utf-8"))
+                    if noted[OUTPUTS] == digest_of(source["files"].values()):
+                        return dict(noted[OUT])
+        return None
+
+
+def digest_of(files: Iterable[Sequence[Any] | None]) -> str:
+    """A short text that differs where files do, by their sizes and checksums; their names and order do not matter."""
+    known = sorted((size, check) for size, check, *_ in filter(None, files))
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
+
+
+def _made(ended: Ended) -> Iterator[OutputFile]:
+    """The tables among the outputs, or all of these where there is none."""
+    files = {name: file for of_unit in ended.outputs.values() for name, file in of_unit.items()}
+    tables = [file for name, file in files.items() if name.endswith(".parquet")]
+    yield from tables or files.values()
+
+
+def _without_seen(account: Mapping[str, Any]) -> Account:
+    return {
+        key: _without_seen(value) if isinstance(value, Mapping) else value
+        for key, value in account.items()
+        if key != SEEN
+    }
+
+
+def tables_of(content: Mapping[str, Any]) -> Iterator[str]:
+    """The figures of an accounting file as tables of plain text, one for each of its parts."""
+    data = {key: content[key] for key in (IN, OUT) if key in content}
+    parts = {DATA: data} | {k: v for k, v in content.items() if isinstance(v, Mapping) and k not in data}
+    for title, part in parts.items():
+        if rows := dict(_rows(part, title)):
+            yield _table(title, rows)
+
+
+def _rows(part: Mapping[str, Any], name: str, above: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The innermost mappings that have figures, with their names from the top of the part."""
+    if any(not isinstance(value, Mapping) for value in part.values()):
+        yield above or name, part
+        return
+    for key, value in part.items():
+        yield from _rows(value, key, f"{above}.{key}" if above else key)
+
+
+def _table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
+    from rich.console import Console  # not above: only one worker needs it, at its end
+    from rich.table import Table
+
+    longest_first = sorted(rows.values(), key=len, reverse=True)  # which has most columns in their order
+    columns = dict.fromkeys(key for row in longest_first for key in row)
+    table = Table(title, box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column.replace("_", " "), justify="left" if column in (EXAMPLES, "dropped") else "right")
+    for name, row in rows.items():
+        table.add_row(name, *(_shown(row.get(column)) for column in columns))
+    console = Console(file=StringIO(), width=_WIDTH, color_system=None, markup=False, highlight=False, emoji=False)
+    console.print(table)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
+
+
+def _shown(value: Any) -> str:
+    """A figure in a cell; of several, those that are not 0, a line each."""
+    if isinstance(value, Mapping):
+        shown = {key.replace("_", " "): _shown(one) for key, one in value.items() if one}
+        return "\n".join(f"{key}: {text}" for key, text in shown.items() if text)
+    if isinstance(value, list):
+        return ", ".join(map(repr, value))
+    return f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)

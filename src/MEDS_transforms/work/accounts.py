@@ -1,0 +1,59 @@
+"""What became of the rows of a unit of work, and sums of that over units.
+
+An account is a nested mapping, as JSON has it, of
+
+- numbers, which add up;
+- lists of examples, of which the first few distinct ones stay;
+- mappings of these.
+
+Whoever adds up accounts in the same order gets the same text, whatever the number of workers that made them.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Account = dict[str, Any]
+
+MOST_EXAMPLES = 3
+
+
+def added_up(accounts: Iterable[Mapping[str, Any]]) -> Account:
+    """The sum of accounts; examples come from the first of them.
+
+    >>> added_up([{"rows": 2, "examples": ["x"]}, {"rows": 3, "examples": ["y", "x"]}])
+    {'rows': 5, 'examples': ['x', 'y']}
+    """
+    total: Account = {}
+    for account in accounts:
+        _add(total, account)
+    return total
+
+
+def _add(total: Account, more: Mapping[str, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(value, Mapping):
+            _add(total.setdefault(key, {}), value)
+        elif isinstance(value, list):
+            total[key] = some_examples([*total.get(key, ()), *value])
+        else:
+            total[key] = total.get(key, 0) + value
+
+
+def some_examples(values: Iterable[Any]) -> list[Any]:
+    """The first few distinct values."""
+    return [*dict.fromkeys(values)][:MOST_EXAMPLES]
+
+
+def in_order(units: Iterable[str]) -> list[str]:
+    """The names of units, numbers in them by size, so that examples come from the earliest rows.
+
+    >>> in_order(["labs/[10-20)", "labs/[0-10)", "labs/[9-10)"])
+    ['labs/[0-10)', 'labs/[9-10)', 'labs/[10-20)']
+    """
+    return sorted(units, key=lambda name: [int(part) if part.isdecimal() else part for part in _parts(name)])
+
+
+def _parts(name: str) -> list[str]:
+    """Text and numbers by turns, text first; NOTE: those of ASCII alone, which `int` reads for sure."""
+    return re.split(r"([0-9]+)", name)

@@ -1,0 +1,115 @@
+"""The accounting of pre-processing: rows, subjects and codes that go into a stage and come out."""
+
+import json
+
+import polars as pl
+import pytest
+
+from helpers import Preprocessing, measurements, write_table
+from MEDS_transforms.mapreduce import map_over
+
+SHARDS = {
+    "train/0": measurements((1, None, "A"), (1, None, "B"), (2, None, "A", 2.0)),
+    "train/1": measurements((3, None, "A")),
+    "tuning/0": measurements((4, None, "C"), (2, None, "A")),
+}
+WHOLE = {"files": 3, "rows": 6, "subjects": 4, "codes": 3}
+STAGES = ("filter_measurements", "reorder_measurements")
+ORDER = {"ordered_code_patterns": ["B"]}
+
+
+@pytest.fixture
+def x(tmp_path) -> Preprocessing:
+    x = Preprocessing(tmp_path)
+    codes = pl.DataFrame({"code": ["A", "B", "C"], "code/n_subjects": [3, 1, 1], "code/n_occurrences": [4, 1, 1]})
+    x.write(SHARDS, codes, {"train": [1, 2, 3], "tuning": [4]})
+    return x
+
+
+def account(x: Preprocessing, stage: str) -> dict:
+    return json.loads((x.cohort / "metadata" / "accounting" / f"{stage}.json").read_text())
+
+
+def test_what_goes_in_and_comes_out(x):
+    x.run("filter_measurements", *STAGES, min_subjects_per_code=2)
+    filtered = account(x, "filter_measurements")
+    assert (filtered["in"], filtered["out"]) == (WHOLE, {"files": 3, "rows": 4, "subjects": 3, "codes": 1})
+    assert list(filtered) == ["stage", "version", "outputs", "in", "out", "warnings"]
+
+
+def test_a_stage_takes_the_figures_of_the_one_before_where_they_are_about_its_input(x):
+    x.run("filter_measurements", *STAGES, min_subjects_per_code=2)
+    path = x.cohort / "metadata" / "accounting" / "filter_measurements.json"
+    noted = json.loads(path.read_text())
+    path.write_text(json.dumps(noted | {"out": {"files": 3, "rows": 77}}))
+    x.run("reorder_measurements", *STAGES, **ORDER)
+    assert account(x, "reorder_measurements")["in"] == {"files": 3, "rows": 77}
+    path.write_text(json.dumps(noted | {"outputs": "of others"}))
+    x.run("reorder_measurements", *STAGES, **ORDER, cfg_do_overwrite=True)
+    assert account(x, "reorder_measurements")["in"] == noted["out"]
+    path.unlink()
+    x.run("reorder_measurements", *STAGES, **ORDER, cfg_do_overwrite=True)
+    assert account(x, "reorder_measurements")["in"] == noted["out"]
+
+
+def test_metadata_stages_count_what_they_read_and_the_codes_that_they_write(x):
+    x.run("aggregate_code_metadata", aggregations=["code/n_subjects"])
+    counted = account(x, "aggregate_code_metadata")
+    assert counted["in"] == {"files": 2, "rows": 4, "subjects": 3, "codes": 2}
+    assert counted["out"] == {"rows": 2, "codes": 2}
+
+
+def test_codes_become_a_vocabulary(x):
+    x.run("fit_vocabulary_indices")
+    assert account(x, "fit_vocabulary_indices")["in"] == account(x, "fit_vocabulary_indices")["out"]
+    assert account(x, "fit_vocabulary_indices")["out"] == {"rows": 3, "codes": 3}
+
+
+def test_resharding_leaves_out_subjects_in_no_split(x):
+    write_table(
+        x.dataset / "metadata" / "subject_splits.parquet",
+        pl.DataFrame({"subject_id": [1, 2], "split": ["train", "held_out"]}),
+    )
+    x.run("reshard_to_split", n_subjects_per_shard=1)
+    assert account(x, "reshard_to_split")["in"] == WHOLE
+    assert account(x, "reshard_to_split")["out"] == {"files": 2, "rows": 4, "subjects": 2, "codes": 2}
+
+
+def test_match_and_revise(x):
+    entries = [{"_matcher": {"code": "A"}, "min_subjects_per_code": 9}]
+    x.run("filter_measurements", _match_revise=entries)
+    assert account(x, "filter_measurements")["out"] == {"files": 3, "rows": 2, "subjects": 2, "codes": 2}
+
+
+def test_tokens_and_tensors(x):
+    day = pl.lit("2020-01-01").str.to_datetime(time_unit="us")
+    shards = {
+        name: shard.with_columns(
+            time=pl.when(pl.col("code") != "B").then(day),
+            code=pl.col("code").replace_strict({"A": 1, "B": 2, "C": 300}),
+        )
+        for name, shard in SHARDS.items()
+    }
+    x.write(shards)
+    x.run("tokenization", "tokenization", "tensorization")
+    tokens = account(x, "tokenization")
+    assert (tokens["in"], tokens["out"]) == (WHOLE, {"files": 6, "rows": 6, "subjects": 4})
+    x.run("tensorization", "tokenization", "tensorization")
+    tensors = account(x, "tensorization")
+    assert tensors["in"] == {"files": 3, "subjects": 4}
+    assert tensors["out"] == {"files": 3, "rows": 5, "subjects": 5, "codes": 2}, "subject 2 is in two shards"
+
+
+def test_a_shard_without_events_has_no_tensors(x):
+    x.write({"train/0": measurements((1, None, "A")).with_columns(code=pl.lit(1))})
+    (x.dataset / "data/train/1.parquet").unlink()
+    (x.dataset / "data/tuning/0.parquet").unlink()
+    x.run("tokenization", "tokenization", "tensorization")
+    x.run("tensorization", "tokenization", "tensorization")
+    assert account(x, "tensorization")["out"] == {"files": 1, "rows": 0, "subjects": 0, "codes": 0}
+
+
+def test_without_a_cohort_nothing_is_written(tmp_path):
+    write_table(tmp_path / "in" / "0.parquet", SHARDS["train/0"])
+    map_over({"stage_cfg": {"data_input_dir": str(tmp_path / "in"), "output_dir": str(tmp_path / "out")}})
+    assert not list(tmp_path.rglob("accounting"))

@@ -1,0 +1,41 @@
+"""How many rows, subjects and codes there are in shards."""
+
+import polars as pl
+import pytest
+
+from helpers import write_table
+from MEDS_transforms.mapreduce.figures import count_codes, count_data
+
+SHARD = pl.DataFrame({"subject_id": [1, 1, 2], "code": ["a", None, "b"]})
+
+
+@pytest.mark.parametrize(
+    ("shards", "figures"),
+    [
+        ([], {"files": 0, "rows": 0}),
+        ([SHARD], {"files": 1, "rows": 3, "subjects": 2, "codes": 2}),
+        ([SHARD, SHARD.head(1)], {"files": 2, "rows": 4, "subjects": 2, "codes": 2}),
+        ([SHARD, SHARD.drop("code")], {"files": 2, "rows": 6, "subjects": 2}),
+        ([SHARD, SHARD.with_columns(pl.col("code").cast(pl.Categorical))], {"files": 2, "rows": 6, "codes": 2}),
+        (
+            [
+                pl.DataFrame({"subject_id": [1], "code": pl.Series([n], dtype=t)})
+                for n, t in ((7, pl.UInt8), (300, pl.UInt16))
+            ],
+            {"files": 2, "rows": 2, "subjects": 1, "codes": 2},
+        ),
+        ([pl.DataFrame({"subject_id": [1, 2], "code": [[1], None]})], {"files": 1, "subjects": 2}),
+        ([SHARD.clear()], {"files": 1, "rows": 0, "subjects": 0, "codes": 0}),
+        ([pl.DataFrame({"x": [1]})], {"files": 1, "rows": 1}),
+    ],
+)
+def test_what_is_in_shards(tmp_path, shards, figures):
+    paths = [write_table(tmp_path / f"{number}.parquet", shard) for number, shard in enumerate(shards)]
+    got = count_data([*paths, tmp_path / "shards.json"])
+    assert got | figures == got
+    assert list(got) == [name for name in ("files", "rows", "subjects", "codes") if name in got]
+    assert len(shards) > 1 or got == figures
+
+
+def test_codes_of_code_metadata():
+    assert count_codes(pl.DataFrame({"code": ["a", None, "a", "b"]})) == {"rows": 4, "codes": 2}
