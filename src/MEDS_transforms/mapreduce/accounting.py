@@ -84,7 +84,8 @@ class Accounting:
 
     def _content(self, ended: Ended, account: Account, warnings: Sequence[Finding]) -> Account:
         head = {"stage": self.stage, "version": ended.maker.version, OUTPUTS: digest_of(_made(ended))}
-        uncounted = {"uncounted_files": ended.uncounted} if ended.uncounted else {}
+        by_unit = self.count_out is None or ended.account
+        uncounted = {"uncounted_files": ended.uncounted} if ended.uncounted and by_unit else {}
         found = [{"kind": f.kind, "where": f.where, "figure": f.figure, "message": f.words} for f in warnings]
         data = {key: dict(in_order(account[key])) for key in (IN, OUT) if key in account}
         return (

@@ -44,7 +44,7 @@ class Ended:
     outputs: Units
     account: Account = field(default_factory=dict)
     uncounted: int = 0
-    """The outputs that are kept though nothing is known of how they were made."""
+    """The outputs that are kept, and have no account."""
 
     @property
     def files(self) -> list[Path]:
@@ -314,7 +314,8 @@ class StageOutputs:
         if self.generation.overwrites:
             self.files.remove_superseded(ours)
         self.files.refuse(self.files.there() - ours)
-        uncounted = sum(len(files.files) for files in kept if files.made_by is None)
+        of_others = {name for files in kept for name in files.files}
+        uncounted = sum(len(of_others & files.keys()) for unit, files in outputs.items() if unit not in accounts)
         self.settle(Ended(self.asked.maker, self.folder, outputs, added_up(accounts.values()), uncounted))
         write_record(self.folder, self.stage, record)
         if self.asked.overwrite and RUN in os.environ:
