@@ -10,7 +10,7 @@ import polars as pl
 import polars.selectors as cs
 
 from ..errors import nearest
-from .columns import KINDS, combined, expression, keys_of, text_source
+from .columns import KINDS, combined, expression, keys_of, text_source, whole_column
 from .forms import Expression, below, malformed
 from .times import parsed, wrong_formats
 
@@ -40,8 +40,8 @@ def _cast(spec: Any, where: str) -> Expression:
     source = number(spec["from"], below(where, "from"))
     if to == "int":
         # Integers beyond 2^53 are exact as text, but not as floats.
-        written = text_source(spec["from"], below(where, "from")).expr.cast(pl.Int64, strict=False)
-        return source._replace(expr=pl.coalesce(written, source.expr.cast(pl.Int64, strict=False)))
+        written = text_source(spec["from"], below(where, "from"))
+        return combined([written, source], lambda *es: pl.coalesce(e.cast(pl.Int64, strict=False) for e in es))
     return source._replace(expr=source.expr.cast(_DTYPES[to], strict=False))
 
 
@@ -54,7 +54,7 @@ def number(cfg: Any, where: str) -> Expression:
     column = cs.by_name(cfg)
     texts = column & (cs.string() | cs.categorical() | cs.enum())
     read = texts.as_expr().cast(pl.String).cast(pl.Float64, strict=False).replace([inf, -inf], None)
-    return Expression(pl.coalesce(read, (column - texts).as_expr()), frozenset([cfg]))
+    return whole_column(cfg)._replace(expr=pl.coalesce(read, (column - texts).as_expr()))
 
 
 def _arithmetic(operator: Callable[[Any, Any], Any], operands: Any, where: str) -> Expression:

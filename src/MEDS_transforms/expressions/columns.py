@@ -42,7 +42,7 @@ def text(cfg: Any, where: str) -> Expression:
 
 def whole_column(name: str) -> Expression:
     """A column as it is."""
-    return Expression(as_column(name), frozenset([name]))
+    return Expression(as_column(name), frozenset([name]), as_value=frozenset([name]))
 
 
 def text_column(name: str) -> Expression:
@@ -52,8 +52,8 @@ def text_column(name: str) -> Expression:
 
 def combined(parts: Iterable[Expression], how: Callable[..., pl.Expr]) -> Expression:
     """One expression of several."""
-    exprs, columns, as_text = zip(*parts, strict=True)
-    return Expression(how(*exprs), frozenset().union(*columns), frozenset().union(*as_text))
+    exprs, *columns = zip(*parts, strict=True)
+    return Expression(how(*exprs), *(frozenset().union(*of_each) for of_each in columns))
 
 
 def template(cfg: str) -> Expression:

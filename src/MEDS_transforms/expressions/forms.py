@@ -1,6 +1,7 @@
 """What all parts of the language have in common: parsed expressions, and errors that show what is allowed where."""
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 import polars.selectors as cs
@@ -12,11 +13,22 @@ from ..errors import InputError
 
 
 class Expression(NamedTuple):
-    """A polars expression, the columns that it reads, and those of them that it reads as text."""
+    """A polars expression, and the columns that it reads: all, those that it reads as text, those in their own dtype.
+
+    A column may be in both of the latter: `{from: "{a}", …}` beside a matcher of `a`.
+    """
 
     expr: pl.Expr
     columns: frozenset[str] = frozenset()
     as_text: frozenset[str] = frozenset()
+    as_value: frozenset[str] = frozenset()
+
+
+class Formula(Protocol):
+    """What an expression was made of, where that can tell why it fails."""
+
+    def misfits(self, rows: pl.DataFrame) -> Iterator[str]:
+        """Why it fails on rows."""
 
 
 def as_written(name: str) -> str:

@@ -27,7 +27,8 @@ def matcher(cfg: Any, where: str) -> Expression:
         raise malformed(_MATCHER, where, cfg, f"names of columns as keys; {not_text[0]!r} is not text")
     masks = [_mask(column, wanted, below(where, column)) for column, wanted in cfg.items()]
     as_text = frozenset(column for column, wanted in cfg.items() if isinstance(wanted, str | dict))
-    return Expression(reduce(and_, masks) if masks else pl.lit(True), frozenset(cfg), as_text)
+    mask = reduce(and_, masks) if masks else pl.lit(True)
+    return Expression(mask, frozenset(cfg), as_text, frozenset(cfg) - as_text)
 
 
 def _mask(column: str, wanted: Any, where: str) -> pl.Expr:

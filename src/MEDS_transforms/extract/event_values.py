@@ -37,6 +37,8 @@ def value_expr(event: Event, out: str, source: str, dtype: pl.DataType) -> pl.Ex
         return value.cast(pl.Boolean)
     if dtype.is_numeric() or dtype in TEXT_DTYPES or dtype in (pl.Boolean, pl.Null):
         return value
+    if dtype.is_temporal() and event.is_newer:
+        return value
     raise InputError(
         f"{event.path}.{out}: the column {source!r} has the dtype {dtype}; a value must be a number, text, "
         "categorical or boolean."

@@ -82,7 +82,8 @@ def event_rows(rows: pl.DataFrame, event: Event, choose: Callable[[int, int], No
     """
     _check_columns(rows, event)
     before = rows.height
-    rows = with_floats_as_written(rows, () if event.options.infer_code_dtypes else event.columns_as_text)
+    as_read = event.options.infer_code_dtypes or event.is_newer
+    rows = with_floats_as_written(rows, () if as_read else event.columns_as_text)
     try:
         if event.each:
             rows = _several(rows, event)
@@ -95,7 +96,9 @@ def event_rows(rows: pl.DataFrame, event: Event, choose: Callable[[int, int], No
             made = [expression.expr.alias(name) for name, expression in event.computed.items()]
             rows = rows.lazy().with_columns(made).collect(engine="streaming")
     except pl.exceptions.PolarsError as error:
-        raise InputError(f"{event.path}: its expressions cannot be computed: {str(error).splitlines()[0]}") from None
+        misfits = [why for formula in event.formulas.values() for why in formula.misfits(rows)]
+        why = "; ".join(misfits) or str(error).splitlines()[0]
+        raise InputError(f"{event.path}: its expressions cannot be computed: {why}") from None
     return rows
 
 

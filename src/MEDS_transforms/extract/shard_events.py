@@ -131,7 +131,7 @@ def _unused(
 
 def _wrong_columns(table: Table, raw: RawTable) -> list[str]:
     """What is wrong with the columns that a table has, for what its events need."""
-    there, problems = [*raw.columns, *table.joined_columns], []
+    there, problems = [*raw.columns, *table.joined_columns, *table.made_columns], []
     for event in table.events:
         _warn_of_literals(event, raw)
         problems += [
@@ -140,8 +140,9 @@ def _wrong_columns(table: Table, raw: RawTable) -> list[str]:
             if name in there
         ]
     wanted = [(f"{e.path}.{key}", name) for e in table.events for name, key in e.columns.items()]
-    for key, name in [(f"{table.name}.subject_id_col", table.subject_id_col), *wanted]:
-        if name.startswith(INTERNAL):
+    made = [(f"{table.name}: {table.made_by[m]}", name) for m, e in table.made_columns.items() for name in e.columns]
+    for key, name in [(f"{table.name}.subject_id_col", table.subject_id_col), *wanted, *made]:
+        if name.startswith(INTERNAL) and name not in table.made_columns:
             problems.append(f"{key}: the column {name!r} starts with U+E000, which this package reserves; rename it")
         if name not in there:
             problems.append(

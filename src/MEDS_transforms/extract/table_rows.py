@@ -9,7 +9,7 @@ import polars as pl
 
 from ..dataset.columns import columns
 from ..errors import InputError
-from ..expressions.forms import as_written
+from ..expressions.forms import Expression, as_written
 from ..work.raw_tables import find_parts
 from .event_file.model import Table, TableOptions
 from .raw.dialect import Dialect
@@ -50,9 +50,11 @@ class TableRows:
     @property
     def chunk_schema(self) -> pl.Schema:
         """The columns of the chunks."""
-        dtypes = {**self.schema, **self.typed, **{as_written(name): pl.String() for name in self.typed}}
+        read = {**self.schema, **self.typed, **{as_written(name): pl.String() for name in self.typed}}
+        dtypes = _schema_with(read, self.table, self.table.before_join)
         for side in self.sides:
             dtypes |= dtypes_added(side.join, side.schema)
+        dtypes = _schema_with(dtypes, self.table, self.table.after_join)
         return pl.Schema({name: dtypes[name] for name in self._chunk_columns})
 
     @property
@@ -70,7 +72,8 @@ class TableRows:
         """What decides what is read, beside the files."""
         as_text = sorted(self.table.columns_as_text)
         joins = [str(side.join) for side in self.sides]
-        return {"columns": self.table.columns, "as text": as_text, "joins": joins, **self.table.options.reading}
+        settings = {"columns": self.table.columns, "as text": as_text, "joins": joins, **self.table.options.reading}
+        return {**settings, "made": dict(self.table.made_by)} if self.table.made_by else settings
 
     def frames(self, scratch: Path, matches: Sequence[Matches]) -> Iterator[pl.DataFrame]:
         """The rows in order, some at a time.
@@ -82,11 +85,13 @@ class TableRows:
         Raises:
             InputError: a file cannot be read, or has a value or a row that it should not have.
         """
-        frames = self._typed_frames()
+        table = self.table
+        frames: Iterator[pl.DataFrame] = (with_made(f, table, table.before_join) for f in self._typed_frames())
         for side, counts in zip(self.sides, matches, strict=True):
             right = side.raw.frames(side.schema)
             frames = joined(frames, side.join, right, side.schema, scratch, counts)
-        return (frame.select(columns(self._chunk_columns)) for frame in frames)
+        made = (with_made(frame, table, table.after_join) for frame in frames)
+        return (frame.select(columns(self._chunk_columns)) for frame in made)
 
     def _typed_frames(self) -> Iterator[pl.DataFrame]:
         start = 0
@@ -128,10 +133,31 @@ def open_rows(table: Table, raw: RawTable, rights: Sequence[RawTable], infer_row
     typed = raw.schema(twice, (), infer_rows, exact=exact) if twice else {}
     typed = {name: dtype for name, dtype in typed.items() if dtype != schema[name]}
     sides = [_side(join, right, table, infer_rows) for join, right in zip(table.joins, rights, strict=True)]
-    there = raw.columns
+    there = [*raw.columns, *table.before_join]
     for side in sides:
         there = columns_after(side.join, there)
     return TableRows(table, raw, schema, typed, sides)
+
+
+def with_made(frame: pl.DataFrame, table: Table, made: Mapping[str, Expression]) -> pl.DataFrame:
+    """The frame with columns that are made of others, one after the other.
+
+    Raises:
+        InputError: one of them cannot be made.
+    """
+    for name, found in made.items():
+        try:
+            frame = frame.with_columns(found.expr.alias(name))
+        except pl.exceptions.PolarsError as error:
+            why = str(error).splitlines()[0]
+            raise InputError(f"{table.name}: {table.made_by.get(name, name)} cannot be computed: {why}") from None
+    return frame
+
+
+def _schema_with(
+    dtypes: Mapping[str, pl.DataType], table: Table, made: Mapping[str, Expression]
+) -> dict[str, pl.DataType]:
+    return dict(with_made(pl.DataFrame(schema=dict(dtypes)), table, made).schema)
 
 
 def _side(join: Join, raw: RawTable, table: Table, infer_rows: int | None) -> Side:

@@ -1,5 +1,6 @@
 """Joins of raw tables, whether the right side is held in memory or in parts on disk."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -11,7 +12,7 @@ from polars.testing import assert_frame_equal
 
 from MEDS_transforms.errors import InputError
 from MEDS_transforms.expressions.forms import as_written
-from MEDS_transforms.extract.raw.aggregates import Column
+from MEDS_transforms.extract.raw.aggregates import TOTAL, Column
 from MEDS_transforms.extract.raw.joins import (
     Join,
     Matches,
@@ -164,6 +165,35 @@ def test_rows_that_repeat_are_one(tmp_path, cells):
     right = pl.concat([ADMISSIONS.with_columns(y=pl.lit(None, pl.Float64))] * 5)
     got = join(tmp_path, LABS, right, a_join(["subject_id", "y"]), cells)
     assert got["subject_id"].to_list() == [20, 10, None, None, 20]
+
+
+def test_a_row_may_become_one_for_each_match_that_differs(tmp_path, cells):
+    right = pl.DataFrame({"hadm_id": ["1", "2", "2", "2"], "subject_id": [10, 21, 20, 21], "*": ["a", None, "b", None]})
+    spec = replace(a_join(["subject_id", "*"]), fans_out=True)
+    got = join(tmp_path, LABS, right, spec, cells)
+    assert got.rows() == [
+        ("2", 1, 21, None),
+        ("2", 1, 20, "b"),
+        ("1", 2, 10, "a"),
+        (None, 3, None, None),
+        ("3", 4, None, None),
+        ("2", 5, 21, None),
+        ("2", 5, 20, "b"),
+    ]
+    assert dtypes_added(spec, right.schema) == {"subject_id": pl.Int64, "*": pl.String}
+
+
+def test_columns_of_the_right_may_replace_those_of_the_left(tmp_path, cells):
+    right = pl.DataFrame({"hadm_id": ["1"], "value": ["x"]})
+    spec = replace(a_join(["value"]), replaces=True)
+    assert columns_after(spec, LABS.columns) == ["hadm_id", "value"]
+    assert join(tmp_path, LABS, right, spec, cells)["value"].to_list() == [None, "x", None, None, None]
+
+
+def test_a_total_of_nothing_is_zero(tmp_path, cells):
+    right = pl.DataFrame({"hadm_id": ["1", "2", "2"], "n": [None, 2, 3]})
+    got = join(tmp_path, LABS, right, a_join({"n": Column("n", TOTAL)}), cells)
+    assert got["n"].to_list() == [5, 0, None, None, 5]
 
 
 def test_rows_that_differ_are_an_error_with_the_remedy(tmp_path, cells):

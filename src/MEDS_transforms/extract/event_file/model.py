@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ...dataset.schema import CATEGORICAL_VALUE, CODE, TEXT_VALUE, TIME
-from ...expressions.forms import Expression
+from ...expressions.forms import Expression, Formula
 from ..raw.joins import Join, left_columns
 
 SUBJECT_ID_KEY = "subject_id_col"
@@ -56,6 +56,8 @@ class Event:
     event's codes, with the expressions of their columns. `computed` are columns that are made of those of the table
     before anything else, by names that no table has; code, time and values may name them. `each` are such columns of
     which a row has several values, one for each of its measurements. Rows for which `where` is false give none.
+    In a file of the newer line (`is_newer`), `formulas` is what expressions were made of, floats are written with their
+    `.0`, and values may be times.
     """
 
     table: str
@@ -69,6 +71,8 @@ class Event:
     each: Mapping[str, tuple[Expression, ...]] = field(default_factory=dict)
     where: Expression | None = None
     options: TableOptions = TableOptions()
+    is_newer: bool = False
+    formulas: Mapping[str, Formula] = field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -98,7 +102,7 @@ class Event:
     def columns_as_values(self) -> set[str]:
         """Those that it reads by the dtype that they have."""
         values = {column for key, column in self.values.items() if key not in (TEXT_VALUE, CATEGORICAL_VALUE)}
-        values.update(*(expression.columns - expression.as_text for _, expression in self._expressions()))
+        values.update(*(expression.as_value for _, expression in self._expressions()))
         return values & self.columns.keys()
 
     @property
@@ -114,13 +118,25 @@ class Event:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the input and the events its rows give."""
+    """A table of the input and the events its rows give.
+
+    `before_join` and `after_join` are columns that are made of the others, each in an order in which it finds what it
+    reads; `made_by` says how.
+    """
 
     name: str
     subject_id_col: str
     events: tuple[Event, ...] = ()
     options: TableOptions = TableOptions()
     joins: tuple[Join, ...] = ()
+    before_join: Mapping[str, Expression] = field(default_factory=dict)
+    after_join: Mapping[str, Expression] = field(default_factory=dict)
+    made_by: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def made_columns(self) -> dict[str, Expression]:
+        """The columns that are made of others."""
+        return {**self.before_join, **self.after_join}
 
     @property
     def columns(self) -> list[str]:
@@ -133,13 +149,15 @@ class Table:
         subject = {self.subject_id_col} if self.has_text_ids else set()
         if self.options.infer_code_dtypes:
             return subject
-        return {column for event in self.events for column in event.columns_as_text} | subject
+        made = {column for expression in self.made_columns.values() for column in expression.as_text}
+        return {column for event in self.events for column in event.columns_as_text} | made | subject
 
     @property
     def columns_as_values(self) -> set[str]:
         """Those that some event reads by the dtype that they have."""
         subject = set() if self.has_text_ids else {self.subject_id_col}
-        return {column for event in self.events for column in event.columns_as_values} | subject
+        made = {column for expression in self.made_columns.values() for column in expression.as_value}
+        return {column for event in self.events for column in event.columns_as_values} | made | subject
 
     @property
     def has_text_ids(self) -> bool:
@@ -159,8 +177,10 @@ class Table:
     @property
     def file_columns(self) -> list[str]:
         """The columns that are read of the table itself."""
-        needed = [column for column in self.columns if column not in self.joined_columns]
-        return list(dict.fromkeys([*needed, *sorted(self.keys)]))
+        reads = sorted({column for expression in self.made_columns.values() for column in expression.columns})
+        elsewhere = {*self.joined_columns, *self.made_columns}
+        needed = [*self.columns, *reads, *sorted(self.keys)]
+        return list(dict.fromkeys(column for column in needed if column not in elsewhere))
 
 
 @dataclass(frozen=True)

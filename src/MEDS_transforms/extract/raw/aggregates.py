@@ -25,13 +25,16 @@ _REDUCE: dict[str, Callable[[pl.Expr], pl.Expr]] = {
     "sum": pl.Expr.sum,
     "n": pl.Expr.sum,
 }
+TOTAL = "total"
+"""A sum as the newer line has it: 0 where there is nothing to add."""
 _STATES = {
     **{name: (name,) for name in ("first", "last", "min", "max")},
     "sum": ("sum", "n"),
+    TOTAL: ("sum", "n"),
     "mean": ("sum", "n"),
     "count": ("n",),
 }
-AGGREGATIONS = tuple(_STATES)
+AGGREGATIONS = tuple(name for name in _STATES if name != TOTAL)
 """Each makes one value of the values of a key:
 
 - first, last: the value in the first or last row, in the order of the table, null or not, so that those of several
@@ -69,14 +72,22 @@ class RightSide:
         taken: the columns to make of it.
         schema: the dtypes of the columns that these need.
         where: the join, for messages.
+        fans_out: whether what is taken as it is may be several values of a key, which are then a list.
 
     Raises:
         InputError: an aggregation has no meaning for the dtype of its column.
     """
 
     def __init__(
-        self, table: str, on: Sequence[str], taken: Mapping[str, Column], schema: Mapping[str, pl.DataType], where: str
+        self,
+        table: str,
+        on: Sequence[str],
+        taken: Mapping[str, Column],
+        schema: Mapping[str, pl.DataType],
+        where: str,
+        fans_out: bool = False,
     ) -> None:
+        self.fans_out = fans_out
         self.table, self.on, self.taken, self.schema, self.where = table, on, taken, schema, where
         self._kinds = {name: _IN_ORDER for name, to in taken.items() if self._is_ordered_text(to)}
         self.keys = key_columns(len(on))
@@ -139,7 +150,9 @@ class RightSide:
         Raises:
             InputError: a key has several rows that differ, or a sum does not fit 64 bits.
         """
-        if self._plain and (several := states.select(self.keys).is_duplicated()).any():
+        if self.fans_out:
+            states = states.group_by(self.keys, maintain_order=True).agg(pl.all())
+        elif self._plain and (several := states.select(self.keys).is_duplicated()).any():
             raise InputError(self._ambiguous(states.filter(several)))
         made = [self._final(name, to, states) for name, to in self.taken.items()]
         return states.select(self.keys).with_columns(pl.lit(True).alias(MATCHED), *made)
@@ -155,7 +168,7 @@ class RightSide:
         dtype = self.schema[to.source]
         is_number = dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)
         fits = {
-            "sum": is_number or dtype == pl.Duration,
+            **dict.fromkeys(("sum", TOTAL), is_number or dtype == pl.Duration),
             "mean": is_number,
             **dict.fromkeys(("min", "max"), is_number or dtype.is_temporal() or dtype in TEXT_DTYPES),
         }
@@ -193,7 +206,8 @@ class RightSide:
             return states[_state_name(state, name)].alias(name)
         total, n = pl.col(_state_name(state, name)), pl.col(_state_name("n", name))
         value = total.cast(pl.Float64) / n if to.aggregation == "mean" else total
-        values = states.select(pl.when(n > 0).then(value).alias(name)).to_series()
+        has_some = pl.lit(True) if to.aggregation == TOTAL else n > 0
+        values = states.select(pl.when(has_some).then(value).alias(name)).to_series()
         return self._narrow(values, to) if values.dtype.is_integer() else values
 
     def _narrow(self, sums: pl.Series, to: Column) -> pl.Series:
@@ -227,6 +241,6 @@ def _states(to: Column) -> tuple[str, ...]:
 
 def _wide(dtype: pl.DataType, aggregation: str | None) -> pl.DataType:
     """A dtype for sums that do not overflow."""
-    if dtype.is_decimal() and aggregation == "sum":
+    if dtype.is_decimal() and aggregation in ("sum", TOTAL):
         return dtype
     return pl.Float64() if dtype.is_float() or dtype.is_decimal() else pl.Int128()

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
+import polars.selectors as cs
 
 from ...dataset.columns import columns
 from ...errors import InputError, listed, nearest
@@ -38,6 +39,8 @@ class Join:
         how: `LEFT` or `INNER`.
         columns: the columns to add, by their new names.
         where: where this is said, for messages.
+        fans_out: whether a row with several matches becomes several rows, one for each that differs.
+        replaces: whether columns of the right take the place of those that the left has by the same name.
     """
 
     table: str
@@ -46,6 +49,8 @@ class Join:
     how: str
     columns: Mapping[str, Column]
     where: str = field(default="join", compare=False)
+    fans_out: bool = False
+    replaces: bool = False
 
 
 @dataclass
@@ -99,6 +104,8 @@ def columns_after(join: Join, left: Collection[str]) -> list[str]:
             f"{join.where}: there is no column {missing[0]!r} to join the table {join.table} on"
             f"{nearest(missing[0], left)}. There are: {listed(left)}."
         )
+    if join.replaces:
+        left = [name for name in left if name not in join.columns]
     if both := [name for name in join.columns if name in left]:
         raise InputError(
             f"{join.where}: the column {both[0]!r} is taken from the table {join.table}, and is there already. Give it "
@@ -115,7 +122,7 @@ def dtypes_added(join: Join, schema: Mapping[str, pl.DataType]) -> dict[str, pl.
     """
     side = _right_side(join, schema)
     added = side.finished(side.no_states).schema
-    return {name: added[name] for name in join.columns}
+    return {name: _of_one(added[name]) if join.fans_out else added[name] for name in join.columns}
 
 
 def joined(
@@ -158,7 +165,12 @@ def joined(
 
 
 def _right_side(join: Join, schema: Mapping[str, pl.DataType]) -> RightSide:
-    return RightSide(join.table, join.right_on, join.columns, schema, join.where)
+    return RightSide(join.table, join.right_on, join.columns, schema, join.where, join.fans_out)
+
+
+def _of_one(of_all: pl.DataType) -> pl.DataType:
+    """The dtype of a value, by that of the values of all matches."""
+    return of_all.inner if isinstance(of_all, pl.List) else of_all  # type: ignore[return-value]  # never a class
 
 
 def _joined_in_memory(
@@ -178,5 +190,9 @@ def _keys(frame: pl.DataFrame, join: Join) -> pl.DataFrame:
 def _beside(frame: pl.DataFrame, values: pl.DataFrame, join: Join, matches: Matches) -> pl.DataFrame:
     found = values[MATCHED].is_not_null()
     matches.count(frame, join, found)
+    if join.replaces:
+        frame = frame.drop([name for name in join.columns if name in frame.columns])
     result = frame.hstack(values.select(columns(join.columns)))
-    return result.filter(found) if join.how == INNER else result
+    if join.how == INNER:
+        result = result.filter(found)
+    return result.explode(cs.by_name(*join.columns)) if join.fans_out else result
