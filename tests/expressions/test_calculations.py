@@ -85,6 +85,7 @@ def test_values(cfg, expected, columns):
         ({"time": {"from": "t", "format": "Y"}}, r"time\.format.*such as"),
         ({"time": {"from": "t", "format": "%Y %Z"}}, r"without %Z"),
         ({"time": {"from": "t", "format": "%Q"}}, r"unknown directives"),
+        ({"time": {"from": "t", "format": ["%Y", "%Y%z"]}}, r"all have an offset"),
         ({"duration": {}}, r"at least one of weeks"),
         ({"duration": {"month": 1}}, r"unknown: month"),
     ],

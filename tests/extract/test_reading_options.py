@@ -204,6 +204,14 @@ def test_or_stay_local_and_those_with_a_zone_become_so(measured):
     assert (times[1], times[5]) == (datetime(2020, 1, 15, 12), datetime(2020, 1, 15, 7))
 
 
+@pytest.mark.parametrize("time_format", ["%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M%z"])
+def test_computed_times_too(measured, time_format):
+    text = "subject_id,t\n1,2020-01-15 12:00" + ("+00:00\n" if "z" in time_format else "\n")
+    event = {"code": "A", "time": {"time": {"from": "t", "format": time_format}}}
+    [time] = measured({"labs.csv": text}, {"time_zone": "America/New_York", "labs": {"lab": event}})["time"]
+    assert time == datetime(2020, 1, 15, 12 if "z" in time_format else 17)
+
+
 def test_names_of_zones_are_refused(x):
     x.table("labs.csv", "subject_id,t\n1,2020-01-15 12:00 EST\n")
     x.events({"labs": {"lab": {**EVENT, "time_format": "%Y-%m-%d %H:%M %Z"}}})

@@ -12,7 +12,7 @@ import polars.selectors as cs
 from ..errors import nearest
 from .columns import KINDS, combined, expression, keys_of, text_source, whole_column
 from .forms import Expression, below, malformed
-from .times import parsed, wrong_formats
+from .times import has_zone, parsed, wrong_formats
 
 _WHAT = "Column expression"
 _DTYPES: dict[str, pl.DataType] = {
@@ -95,8 +95,12 @@ def _time(spec: Any, where: str) -> Expression:
     formats = spec["format"] if isinstance(spec["format"], list) else [spec["format"]]
     if wrong := wrong_formats(formats):
         raise malformed(_WHAT, below(where, "format"), spec["format"], wrong)
+    zoned = [has_zone(time_format) for time_format in formats]
+    if len({*zoned}) > 1:
+        raise malformed(_WHAT, below(where, "format"), formats, "formats that all have an offset (%z), or none")
     source = text_source(spec["from"], below(where, "from"))
-    return source._replace(expr=parsed(source.expr, formats))
+    times = parsed(source.expr, formats)
+    return source._replace(expr=times.dt.replace_time_zone("UTC") if zoned[0] else times)
 
 
 def _duration(spec: Any, where: str) -> Expression:

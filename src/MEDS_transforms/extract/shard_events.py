@@ -132,6 +132,8 @@ def _unused(
 def _wrong_columns(table: Table, raw: RawTable) -> list[str]:
     """What is wrong with the columns that a table has, for what its events need."""
     there, problems = [*raw.columns, *table.joined_columns, *table.made_columns], []
+    for name in table.options.dtypes.keys() - {*raw.columns}:
+        logger.warning("%s: dtypes name the column %r, which the table does not have", table.name, name)
     for event in table.events:
         _warn_of_literals(event, raw)
         problems += [

@@ -42,7 +42,7 @@ def _separator(dialect: Dialect) -> bytes:
 def _borders(block: bytes, dialect: Dialect) -> bytes:
     """The separators and line ends between fields, in their order, and nothing else of the block."""
     separator, quote = _separator(dialect), (dialect.quote or "").encode()
-    n_quotes = block.count(quote) if quote else 0
+    n_quotes = block.count(quote) if quote and quote in block else 0  # NOTE: `in` takes a tenth of the time
     if n_quotes * _FEW < len(block):
         outside = b"".join(block.split(quote)[::2]) if n_quotes else block
         return outside.translate(None, bytes({*range(256)} - {LINE_END, *separator}))
