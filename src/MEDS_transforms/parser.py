@@ -13,7 +13,7 @@ A **column expression** (`cfg_to_expr`) is one of
 | `{substring: {from: source, start: 0, length: 3}}` | characters of its text; from the end if `start` is negative |
 | `{cast: {from: source, to: dtype}}` | the value as `str`, `int`, `float` or `bool`; null where it is none |
 | `{add: [number, …]}`, `subtract`, `multiply`, `divide` | numbers, from left to right; times and durations as well |
-| `{time: {from: source, format: "%Y-%m-%d"}}` | the time that its text tells; one of several formats; in UTC if they have an offset |
+| `{time: {from: source, format: "%Y-%m-%d"}}` | the time that its text tells; with an offset, in UTC |
 | `{date: {year: number, month: 1, day: 1, hour: 0, minute: 0, second: 0}}` | the time with these parts |
 | `{duration: {days: number}}` | a span of time: weeks, days, hours, minutes, seconds, milliseconds, microseconds |
 | `[expression, …]` | the first that is not null, in the common type of all (text if any is text) |
