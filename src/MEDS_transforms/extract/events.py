@@ -124,7 +124,7 @@ def _several(rows: pl.DataFrame, event: Event) -> pl.DataFrame:
                 f"{lists.row(row)}. Give them the same number."
             )
     names = lists.columns
-    exploded = with_lists.explode(names)
+    exploded = with_lists.explode(names, empty_as_null=True)
     return exploded.with_columns(exploded[name].alias(name.removeprefix(INTERNAL)) for name in names).drop(names)
 
 
