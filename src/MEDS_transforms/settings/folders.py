@@ -203,8 +203,18 @@ def _tables(event_file: Mapping[Any, Any]) -> Iterator[Any]:
     for name, events in event_file.items():
         if isinstance(events, dict):
             yield name
+            yield from _joined(events)
             for event in events.values():
                 yield from (isinstance(event, dict) and event.get("_metadata")) or ()
+
+
+def _joined(block: Mapping[Any, Any]) -> Iterator[Any]:
+    """The tables that are joined to a table, by its block; in the newer line's language the key is `_table`."""
+    joins = block.get("join")
+    yield from (join.get("table") for join in (joins if isinstance(joins, list) else [joins]) if isinstance(join, dict))
+    newer = block.get("_table")
+    if isinstance(newer, dict) and isinstance(newer.get("join"), dict):
+        yield from newer["join"]
 
 
 def _resolved(path: str | Path) -> Path:
