@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from MEDS_transforms.work.claims import Staged
 from MEDS_transforms.work.decisions import Asked
 from MEDS_transforms.work.outputs import StageOutputs
 from MEDS_transforms.work.provenance import Maker
@@ -158,9 +159,9 @@ def make_in_turn(folders, barrier, results) -> None:
             barrier.wait(60)
 
 
-def make(scratch: Path) -> dict[Path, Path]:
+def make(scratch: Path) -> Staged:
     (scratch / "a.json").write_bytes(b"[]" * 1000)
-    return {scratch.parent / "a.json": scratch / "a.json"}
+    return Staged({scratch.parent / "a.json": scratch / "a.json"})
 
 
 def race(function, folders: list[Path]) -> list:
