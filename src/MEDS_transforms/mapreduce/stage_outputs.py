@@ -26,6 +26,7 @@ from ..work.outputs import StageOutputs
 from ..work.provenance import Maker, salt_of
 from ..work.sources import Source, describe_source
 from .accounting import Accounting, CountFn, Judge, nothing_found
+from .figures import count_data
 
 _CODE_MODIFIER_KEYS = ("code_modifiers", *FORMER_CODE_MODIFIER_KEYS)
 _NO_SETTINGS = (INFERRED_STAGE_KEYS - {"train_only"}) | {"description"}
@@ -40,6 +41,7 @@ def stage_outputs(
     settings: Mapping[str, Any] | None = None,
     watched: Sequence[Path] = (),
     count_out: CountFn | None = None,
+    count_in: CountFn = count_data,
     judge: Judge = nothing_found,
 ) -> StageOutputs:
     """The outputs of the running stage.
@@ -53,6 +55,7 @@ def stage_outputs(
         settings: what else decides what the outputs are.
         watched: files whose content is among the settings.
         count_out: counts what is in the outputs; see `Accounting`.
+        count_in: counts what is in the shards that it reads; see `Accounting`.
         judge: finds what may be a mistake; see `Accounting`.
 
     Raises:
@@ -67,7 +70,7 @@ def stage_outputs(
     maker = Maker(f"{PACKAGE} {get_package_version()}", _settings(cfg, settings or {}, folder), found)
     asked = Asked(maker, flag(cfg, "do_overwrite"), flag(cfg, "keep_existing"))
     stage = str(cfg.get("stage") or "map_over")
-    others, accounting = _other_stages(cfg, stage), Accounting(cfg, stage, count_out, judge)
+    others, accounting = _other_stages(cfg, stage), Accounting(cfg, stage, count_out, count_in, judge)
     return StageOutputs(folder, stage, asked, own_folder, watched, count_rows, others, accounting.settle)
 
 

@@ -27,6 +27,8 @@ from ..dataset.io import Frame, scan_parquet, write_parquet
 from ..dataset.measurements import checked
 from ..dataset.schema import CODE, MANDATORY_COLUMNS, NUMERIC_VALUE, SUBJECT_ID, VALUES_QUANTILES
 from ..errors import InputError, listed
+from ..mapreduce.accounting import IN, OUT
+from ..mapreduce.figures import CODES, count_codes, count_rows
 from ..mapreduce.mapper import Shards
 from ..mapreduce.reducer import map_and_reduce
 from ..mapreduce.shards import shard_iterator, shuffle_shards
@@ -61,6 +63,9 @@ def run(cfg: Mapping[str, Any]) -> None:
         df = df.with_columns(column(modifier).alias(name) for modifier, name in plain.items() if modifier != name)
         return summarize(df, key, aggregations)
 
+    found: dict[str, int] = {}
+    """The codes in the data, which need not be read once more to be counted."""
+
     def reduce(paths: list[Path]) -> pl.DataFrame:
         # In the order in which worker 0 visits the shards, whatever the number of workers, as release 0.1.
         of_shard = {path.relative_to(parts_dir).with_suffix("").as_posix(): path for path in paths}
@@ -68,6 +73,7 @@ def run(cfg: Mapping[str, Any]) -> None:
         merged = merge(read_parts(in_order, key, aggregations), key, aggregations)
         if not flag(stage_cfg, "train_only"):
             merged = count_subjects_once(merged, _shards_of_splits(cfg), key, aggregations)
+        found[CODES] = count_codes(merged)[CODES]
         merged = merged.rename({name: modifier for modifier, name in plain.items()})
         return join_former(merged, read_codes(stage_cfg["metadata_input_dir"]), modifiers)
 
@@ -78,9 +84,10 @@ def run(cfg: Mapping[str, Any]) -> None:
         {**shards.sources(compute), "code metadata": Source.of_files(former_fp)},
         folder=Path(stage_cfg["reducer_output_dir"]),
         own_folder=parts_dir,
+        count_in=count_rows,
     )
     units = shards.units(outputs, compute, scan_parquet, partial(write_parquet, fast=True))
-    map_and_reduce(cfg, outputs, units, reduce)
+    map_and_reduce(cfg, outputs, units, reduce, lambda codes: {IN: found, OUT: count_codes(codes)})
 
 
 def summarize(df: Frame, key: Sequence[str], aggregations: Aggregations) -> pl.DataFrame:
