@@ -114,6 +114,18 @@ def test_what_metadata_tables_match(x, caplog):
     assert warning["message"] in caplog.text
 
 
+def test_of_outputs_that_are_kept_without_figures_there_is_the_number(x):
+    convert(x, rows=5)
+    folder = x.cohort / "convert_to_sharded_events"
+    (folder / ".provenance/convert_to_sharded_events.record").unlink()  # as of release 0.1
+    for path in folder.rglob("[[]5-9).parquet"):
+        path.unlink()
+    x.run("convert_to_sharded_events", "keep_existing=True")
+    content = account(x, "convert_to_sharded_events")
+    assert content["uncounted_files"] == 5, "a piece for each of three shards, and two files that are always there"
+    assert content["events"]["labs"]["lab"]["rows"] == 4
+
+
 def test_times_that_do_not_parse_are_a_warning_with_examples(x, caplog):
     [warning] = convert(x)["warnings"]
     assert warning["kind"] == "times_not_parsed"

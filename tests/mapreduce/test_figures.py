@@ -25,6 +25,14 @@ SHARD = pl.DataFrame({"subject_id": [1, 1, 2], "code": ["a", None, "b"]})
             {"files": 2, "rows": 2, "subjects": 1, "codes": 2},
         ),
         ([pl.DataFrame({"subject_id": [1, 2], "code": [[1], None]})], {"files": 1, "subjects": 2}),
+        (
+            [pl.DataFrame({"subject_id": [None, None, 3, None, 3, 1, 1, None, 3], "code": ["a"] * 9}), SHARD],
+            {"files": 2, "rows": 12, "subjects": 3, "codes": 2},
+        ),
+        (
+            [pl.DataFrame({"subject_id": [n // 100 % 7 for n in range(400_000)], "code": ["a"] * 400_000})],
+            {"files": 1, "rows": 400_000, "subjects": 7, "codes": 1},
+        ),
         ([SHARD.clear()], {"files": 1, "rows": 0, "subjects": 0, "codes": 0}),
         ([pl.DataFrame({"x": [1]})], {"files": 1, "rows": 1}),
     ],

@@ -400,6 +400,20 @@ def test_a_cohort_below_the_input_is_no_input(tmp_path):
         assert mark.is_set() != is_input
 
 
+def test_neither_limits_nor_what_stages_account_for_make_a_stage_be_done_again(tmp_path):
+    def mark(limit: str) -> DoneMark:
+        text = f"input_dir: {tmp_path}/in\ncohort_dir: {tmp_path}/out\nstages: [m, a, b]\nlimits: {{one_code: {limit}}}"
+        text += "\nstage_configs: {m: {is_metadata: true}}"  # writes to the metadata that the others read
+        return done_mark(pipeline_of(tmp_path, text), "a", tmp_path / "out/.logs")
+
+    mark("null").set()
+    assert mark("0").is_set()
+    for name, is_input in (("accounting/b.json", False), ("codes.parquet", True)):
+        (tmp_path / "out/metadata" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out/metadata" / name).write_text("{}")
+        assert mark("null").is_set() != is_input
+
+
 @pytest.mark.parametrize(
     "key",
     [

@@ -31,9 +31,17 @@ def count_data(paths: Sequence[Path]) -> Account:
     for figure, name in ((SUBJECTS, SUBJECT_ID), (CODES, CODE)):
         if dtypes[name] and not any(dtype.is_nested() for dtype in dtypes[name]):
             column = pl.col(name) if len(dtypes[name]) == 1 else pl.col(name).cast(pl.String)
-            together = pl.concat([scan.select(column) for scan in scans]).select(_distinct(name))
+            values = [scan.select(column) for scan in scans]
+            if name == SUBJECT_ID:
+                values = [_without_runs(frame, name) for frame in values]
+            together = pl.concat(values).select(_distinct(name))
             figures[figure] = int(together.collect(engine="streaming").item())
     return dict(in_order(figures))
+
+
+def _without_runs(frame: pl.LazyFrame, name: str) -> pl.LazyFrame:
+    """The rows whose value is another one than in the row before: of sorted ids few, so that they are soon counted."""
+    return frame.filter(pl.col(name).ne_missing(pl.col(name).shift(1)))
 
 
 def _dtypes(schemas: Sequence[pl.Schema], name: str) -> set[pl.DataType]:
