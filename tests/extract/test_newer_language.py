@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+import polars as pl
 import pytest
 from tests.extract.newer_cases import CASES
 from tests.helpers import Extraction
@@ -32,3 +33,15 @@ def rows(df):
 def test_measurements_are_those_of_the_newest_release(tmp_path, case):
     x = extraction(tmp_path, case.tables, case.event_file)
     assert rows(x.shard("merge_to_MEDS_cohort", "train/0")) == case.measurements
+
+
+def codes(df):
+    found = [{key: value for key, value in row.items() if value is not None} for row in df.rows(named=True)]
+    return sorted(found, key=lambda row: row["code"])
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "_metadata" in case.event_file], ids=lambda case: case.name)
+def test_codes_are_described_as_in_the_newest_release(tmp_path, case):
+    x = extraction(tmp_path, case.tables, case.event_file, "extract_code_metadata")
+    df = pl.read_parquet(x.cohort / "extract_code_metadata" / "codes.parquet", glob=False)
+    assert codes(df) == case.codes

@@ -40,6 +40,7 @@ from .cohort import codes_of, cohort_shards
 from .event_file.model import METADATA_KEY, Event, EventFile
 from .event_file.read import event_file_content, read_event_file
 from .events import code_expr, part_expr, with_floats_as_written
+from .newer_metadata import Parts, as_text, check_columns, chunks_folder, newer_parts, one_row_per_code
 from .raw.table import RawTable
 from .table_rows import raw_table
 
@@ -68,7 +69,8 @@ def run(cfg: Mapping[str, Any]) -> None:
     output_dir = Path(stage_cfg["output_dir"])
     event_config_fp = Path(config_value(cfg, "event_conversion_config_fp"))
     event_file = read_event_file(event_config_fp)
-    if not event_file.metadata_tables:
+    newer = [event for table in event_file.tables.values() for event in table.events if event.described_by]
+    if not event_file.metadata_tables and not newer:
         logger.info("The event conversion file has no %s: there is nothing to do", METADATA_KEY)
         return
     codes = cache(lambda: codes_of(cohort_shards(cfg)))
@@ -77,6 +79,8 @@ def run(cfg: Mapping[str, Any]) -> None:
     files = [part.path for raw in tables.values() for part in raw.parts]
     sources = {"tables": Source.of_files(*files), "code metadata": Source.of_files(former_fp)}
     sources["data"] = Source(Path(stage_cfg["data_input_dir"]), ".parquet")
+    if newer:
+        sources["chunks"] = Source(chunks_folder(cfg), ".parquet")
     outputs = stage_outputs(
         cfg,
         sources,
@@ -86,16 +90,18 @@ def run(cfg: Mapping[str, Any]) -> None:
         watched=[event_config_fp],
         judge=find_in_metadata,
     )
+    described = newer_parts(newer, cfg, tables, codes) if newer else _parts(event_file, tables, codes)
     units = []
-    for name, raw in tables.items():
+    for name, (describe, watched) in described.items():
         out_fp = output_dir / f"{name}.parquet"
-        make = partial(_make, raw, out_fp, event_file.metadata_tables[name], codes)
-        units.append(outputs.unit(out_fp, make, raw.parts[0].path))
+        units.append(outputs.unit(out_fp, partial(_make, describe, out_fp), watched))
     in_order = [unit.claim_fp for unit in units]
     former = read_codes(stage_cfg["metadata_input_dir"])
     separator = stage_cfg["description_separator"]
 
     def reduce(_: list[Path]) -> pl.DataFrame:
+        if newer:
+            return add_to_codes(one_row_per_code(in_order, separator, codes()), former)
         return add_to_codes(reduce_descriptions(in_order, separator), former)
 
     map_and_reduce(cfg, outputs, units, reduce, lambda merged: count_described(merged, codes()))
@@ -121,11 +127,24 @@ def find_metadata_tables(event_file: EventFile, input_dir: Path) -> dict[str, Ra
     return tables
 
 
-def _make(raw: RawTable, out_fp: Path, events: list[Event], codes: Codes, folder: Path) -> Staged:
+def _parts(event_file: EventFile, tables: Mapping[str, RawTable], codes: Codes) -> Parts:
+    """Every metadata table is a part."""
+    return {
+        name: (partial(_describe, raw, event_file.metadata_tables[name], codes), raw.parts[0].path)
+        for name, raw in tables.items()
+    }
+
+
+def _make(describe: Callable[[], tuple[pl.DataFrame, Account]], out_fp: Path, folder: Path) -> Staged:
+    described, counts = describe()
+    write_parquet(described, folder / out_fp.name)
+    return Staged({out_fp: folder / out_fp.name}, {"metadata_tables": counts})
+
+
+def _describe(raw: RawTable, events: list[Event], codes: Codes) -> tuple[pl.DataFrame, Account]:
     counts: Account = {}
     described = describe_codes(read_metadata_table(raw, events), raw.name, events, codes, counts)
-    write_parquet(described, folder / out_fp.name)
-    return Staged({out_fp: folder / out_fp.name}, {"metadata_tables": {raw.name: counts}})
+    return described, {raw.name: counts}
 
 
 def read_metadata_table(raw: RawTable, events: Iterable[Event]) -> pl.DataFrame:
@@ -134,10 +153,7 @@ def read_metadata_table(raw: RawTable, events: Iterable[Event]) -> pl.DataFrame:
     Raises:
         InputError: the table lacks columns, or cannot be read.
     """
-    wanted = sorted(set().union(*(_check_columns(raw, event) for event in events)))
-    schema = raw.schema(wanted, wanted, None)
-    frames = list(raw.frames(schema))
-    return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
+    return as_text(raw, set().union(*(_check_columns(raw, event) for event in events)))
 
 
 def describe_codes(
@@ -158,8 +174,8 @@ def describe_codes(
     frames = []
     for event in events:
         parts, described = _expressions(event, name)
-        as_text = set().union(*(found.as_text for found in [*parts, *described.values()]))
-        rows = df if event.options.infer_code_dtypes else with_floats_as_written(df, as_text)
+        texts = set().union(*(found.as_text for found in [*parts, *described.values()]))
+        rows = df if event.options.infer_code_dtypes else with_floats_as_written(df, texts)
         with_codes = rows.select(code_expr(part.expr for part in parts).alias(CODE), *_named(_typed(rows, described)))
         says_something = ~pl.all_horizontal(as_column(column).is_null() for column in described)
         is_known = with_codes[CODE].is_in(codes().implode()).fill_null(False)
@@ -209,6 +225,8 @@ def _typed(df: pl.DataFrame, described: Mapping[str, Expression]) -> dict[str, p
 
 def _check_columns(raw: RawTable, event: Event) -> set[str]:
     """The columns of a metadata table that an event needs, after a check that they are there."""
+    if event.described_by:
+        return check_columns(raw, event)
     parts, described = _expressions(event, raw.name)
     wanted: set[str] = set().union(*(found.columns for found in [*parts, *described.values()]))
     if missing := wanted - set(raw.columns):

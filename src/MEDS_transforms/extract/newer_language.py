@@ -15,6 +15,7 @@ from ..dataset.schema import CATEGORICAL_VALUE, CODE, DESCRIPTION, SUBJECT_ID, T
 from ..errors import Problems, listed, nearest
 from ..expressions import Expression
 from ..expressions.formulas import Formula, formula, key_column
+from .event_file.model import Metadata
 from .raw.aggregates import TOTAL, Column
 from .raw.joins import LEFT, Join
 
@@ -28,19 +29,6 @@ _OTHER_PROGRAMS = ("sources", "etl")
 """Top-level blocks that are for other programs of the newer line: where to download tables, how to run."""
 _EXPRESSION = re.compile(r"""(^|[^\\])\$[\w`]|^\s*f["']""")
 _OLDER_KEYS = {"subject_id_col", "time_format", "timestamp_col", "timestamp_format"}
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """A table that describes an event's codes, by columns that equal some of the columns that make the code.
-
-    `keys` are by columns of the event, `outputs` by columns of codes.parquet, both texts. The columns of a text file
-    are all read as text. The table None is the event's own: its rows have all columns of the code and need no keys.
-    """
-
-    table: str | None
-    keys: Mapping[str, Expression]
-    outputs: Mapping[str, Expression]
 
 
 @dataclass(frozen=True)

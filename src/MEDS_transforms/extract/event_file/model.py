@@ -41,6 +41,19 @@ class TableOptions:
 
 
 @dataclass(frozen=True)
+class Metadata:
+    """A table that describes an event's codes, by columns that equal some of the columns that make the code.
+
+    `keys` are by columns of the event, `outputs` by columns of codes.parquet, both texts. The columns of a text file
+    are all read as text. The table None is the event's own: its rows have all columns of the code and need no keys.
+    """
+
+    table: str | None
+    keys: Mapping[str, Expression]
+    outputs: Mapping[str, Expression]
+
+
+@dataclass(frozen=True)
 class CodePart:
     """A part of a code: a text that is always the same, or the values of a column."""
 
@@ -57,7 +70,8 @@ class Event:
     before anything else, by names that no table has; code, time and values may name them. `each` are such columns of
     which a row has several values, one for each of its measurements. Rows for which `where` is false give none.
     In a file of the newer line (`is_newer`), `formulas` is what expressions were made of, floats are written with their
-    `.0`, and values may be times.
+    `.0`, and values may be times; `described_by` are then the metadata, `components` the keys of the codes for it, and
+    `code_template` the expression that makes the code.
     """
 
     table: str
@@ -73,6 +87,9 @@ class Event:
     options: TableOptions = TableOptions()
     is_newer: bool = False
     formulas: Mapping[str, Formula] = field(default_factory=dict)
+    code_template: str = ""
+    components: Mapping[str, Expression] = field(default_factory=dict)
+    described_by: tuple[Metadata, ...] = ()
 
     @property
     def path(self) -> str:
@@ -112,8 +129,14 @@ class Event:
     def _expressions(self) -> list[tuple[str, Expression]]:
         """All expressions of the event with the keys at which they stand; some refer to columns that others make."""
         found = [(name, expression) for name, expression in self.computed.items()]
+        found += [(METADATA_KEY, expression) for expression in self._describing()]
         found += [(EACH_KEY, expression) for several in self.each.values() for expression in several]
         return [*found, (WHERE_KEY, self.where)] if self.where else found
+
+    def _describing(self) -> list[Expression]:
+        """What is read of the table to describe the codes."""
+        own = [expression for m in self.described_by if m.table is None for expression in m.outputs.values()]
+        return [*own, *self.components.values()] if self.described_by else []
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,12 @@ def _event(table: str, event: NewerEvent, options: TableOptions) -> Event:
         time=names.get(TIME),
         time_formats=(),
         values={key: names[key] for key in event.values},
-        metadata={},
+        metadata={described.table: {} for described in event.metadata if described.table is not None},
         computed={names[key]: expression for key, expression in expressions.items()},
         options=options,
         is_newer=True,
         formulas=event.formulas,
+        code_template=event.code_template,
+        components=event.components,
+        described_by=event.metadata,
     )
