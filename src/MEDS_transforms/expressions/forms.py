@@ -27,6 +27,10 @@ class Expression(NamedTuple):
 class Formula(Protocol):
     """What an expression was made of, where that can tell why it fails."""
 
+    @property
+    def text(self) -> str:
+        """How it is written."""
+
     def misfits(self, rows: pl.DataFrame) -> Iterator[str]:
         """Why it fails on rows."""
 

@@ -35,6 +35,9 @@ def time_expr(event: Event, schema: pl.Schema) -> pl.Expr:
         return times.cast(pl.Datetime("us"))
     if dtype == pl.Date or isinstance(dtype, pl.Datetime):
         return _moments(times, dtype, event)
+    if event.is_newer:
+        text = event.formulas[TIME].text
+        raise InputError(f'{event.path}.time: {text} is {dtype}, which is no time; write ({text}) as "%Y-%m-%d"')
     if dtype not in TEXT_DTYPES and not dtype.is_numeric():
         raise InputError(
             f"{event.path}.time: the column {event.time!r} has the dtype {dtype}, which is not a time. Name a column "
