@@ -195,4 +195,4 @@ def _beside(frame: pl.DataFrame, values: pl.DataFrame, join: Join, matches: Matc
     result = frame.hstack(values.select(columns(join.columns)))
     if join.how == INNER:
         result = result.filter(found)
-    return result.explode(cs.by_name(*join.columns)) if join.fans_out else result
+    return result.explode(cs.by_name(*join.columns), empty_as_null=True) if join.fans_out else result
