@@ -1,5 +1,6 @@
 """The newer line's event language: files as its documentation shows them give what the newest release makes of them."""
 
+import json
 from datetime import datetime
 
 import polars as pl
@@ -45,3 +46,14 @@ def test_codes_are_described_as_in_the_newest_release(tmp_path, case):
     x = extraction(tmp_path, case.tables, case.event_file, "extract_code_metadata")
     df = pl.read_parquet(x.cohort / "extract_code_metadata" / "codes.parquet", glob=False)
     assert codes(df) == case.codes
+
+
+def test_it_is_counted_what_metadata_tables_are_about(tmp_path):
+    case = next(case for case in CASES if case.name == "metadata by all and by some components")
+    x = extraction(tmp_path, case.tables, case.event_file, "extract_code_metadata")
+    account = json.loads((x.cohort / "metadata" / "accounting" / "extract_code_metadata.json").read_text())
+    counts = account["metadata_tables"]["lab_dictionary"]["labs.lab"]
+    assert counts["examples"] == {"rows_unmatched": ["NA, mmol/L"]}
+    numbers = {key: value for key, value in counts.items() if key != "examples"}
+    assert numbers == {"rows": 4, "rows_matched": 3, "rows_unmatched": 1, "codes_matched": 3, "codes_unmatched": 0}
+    assert (account["codes"]["in_data"], account["codes"]["undescribed"]) == (6, 0)

@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from ..dataset.columns import column
 from ..dataset.schema import CODE
 from ..mapreduce.accounting import EXAMPLES, OUT
 from ..mapreduce.figures import count_codes
@@ -60,9 +61,13 @@ def code_pattern(event: Event) -> str:
     return rf"(?s)\A{CODE_SEPARATOR.join(parts)}\z"
 
 
-def count_described(merged: pl.DataFrame, codes: pl.Series) -> Account:
-    """How many codes of the data have metadata, and how many have none; and what is in the merged table."""
-    left = codes.filter(~codes.is_in(merged[CODE].implode()))
+def count_described(merged: pl.DataFrame, codes: pl.Series, sign: str = CODE) -> Account:
+    """How many codes of the data have metadata, and how many have none; and what is in the merged table.
+
+    A code has some where the merged table has a value in the column `sign`.
+    """
+    described = merged.filter(column(sign).is_not_null())[CODE]
+    left = codes.filter(~codes.is_in(described.implode()))
     counts: dict[str, Any] = {"in_data": codes.len(), "described": codes.len() - left.len(), "undescribed": left.len()}
     if left.len():
         counts[EXAMPLES] = {"undescribed": some_examples(left.head(10))}

@@ -40,6 +40,7 @@ from .cohort import codes_of, cohort_shards
 from .event_file.model import METADATA_KEY, Event, EventFile
 from .event_file.read import event_file_content, read_event_file
 from .events import code_expr, part_expr, with_floats_as_written
+from .newer_language import CODE_TEMPLATE
 from .newer_metadata import Parts, as_text, check_columns, chunks_folder, newer_parts, one_row_per_code
 from .raw.table import RawTable
 from .table_rows import raw_table
@@ -104,7 +105,9 @@ def run(cfg: Mapping[str, Any]) -> None:
             return add_to_codes(one_row_per_code(in_order, separator, codes()), former)
         return add_to_codes(reduce_descriptions(in_order, separator), former)
 
-    map_and_reduce(cfg, outputs, units, reduce, lambda merged: count_described(merged, codes()))
+    map_and_reduce(
+        cfg, outputs, units, reduce, lambda merged: count_described(merged, codes(), CODE_TEMPLATE if newer else CODE)
+    )
 
 
 def find_metadata_tables(event_file: EventFile, input_dir: Path) -> dict[str, RawTable]:

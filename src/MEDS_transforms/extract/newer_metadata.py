@@ -78,7 +78,11 @@ def _describe(
 ) -> tuple[pl.DataFrame, Account]:
     pairs = components(event, chunks)
     pairs = pairs.filter(pl.col(CODE).is_in(codes().implode()))
-    read = {m.table: as_text(tables[m.table], columns_needed(m)) for m in event.described_by if m.table}
+    read = {
+        m.table: as_text(tables[m.table], columns_needed(m))
+        for m in event.described_by
+        if m.table is not None and m.table in tables
+    }
     counts: Account = {}
     return described(event, pairs, read, counts), counts
 
@@ -118,7 +122,9 @@ def described(event: Event, pairs: pl.DataFrame, tables: Mapping[str, pl.DataFra
     Returns:
         `code`, `code_template`, and as text all that is said; rows that say nothing are left out.
     """
-    return concat_with_common_dtypes([_said(event, m, pairs, tables, counts) for m in event.described_by])
+    there = [m for m in event.described_by if m.table is None or m.table in tables]
+    nothing = pairs.select(CODE).clear()
+    return concat_with_common_dtypes([nothing, *(_said(event, m, pairs, tables, counts) for m in there)])
 
 
 def components(event: Event, chunks: Iterable[Chunk]) -> pl.DataFrame:
