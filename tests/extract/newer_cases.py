@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from helpers import Extraction
+
 
 class Case(NamedTuple):
     """Tables (csv as text), an event file, and the measurements and codes that it gives."""
@@ -1313,3 +1315,24 @@ p:
         ],
     ),
 ]
+
+
+def extraction(folder, tables, event_file, last="merge_to_MEDS_cohort"):
+    x = Extraction(folder)
+    for name, content in tables.items():
+        x.table(name, content)
+    x.events(event_file)
+    one_split = {"train": "1.0", "tuning": "null", "held_out": "null"}
+    x.run_until(last, *(f"split_and_shard_subjects.split_fracs.{key}={value}" for key, value in one_split.items()))
+    return x
+
+
+def plain(value):
+    if isinstance(value, float):
+        return round(value, 6)
+    return str(value) if isinstance(value, datetime) else value
+
+
+def rows(df):
+    found = [{key: plain(value) for key, value in row.items() if value is not None} for row in df.rows(named=True)]
+    return sorted(found, key=lambda r: (r["subject_id"], r.get("time", ""), r["code"], r["source_block"], str(r)))

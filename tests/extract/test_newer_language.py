@@ -1,33 +1,11 @@
 """The newer line's event language: files as its documentation shows them give what the newest release makes of them."""
 
 import json
-from datetime import datetime
 
 import polars as pl
 import pytest
-from tests.extract.newer_cases import CASES
-from tests.helpers import Extraction
 
-
-def extraction(folder, tables, event_file, last="merge_to_MEDS_cohort"):
-    x = Extraction(folder)
-    for name, content in tables.items():
-        x.table(name, content)
-    x.events(event_file)
-    one_split = {"train": "1.0", "tuning": "null", "held_out": "null"}
-    x.run_until(last, *(f"split_and_shard_subjects.split_fracs.{key}={value}" for key, value in one_split.items()))
-    return x
-
-
-def plain(value):
-    if isinstance(value, float):
-        return round(value, 6)
-    return str(value) if isinstance(value, datetime) else value
-
-
-def rows(df):
-    found = [{key: plain(value) for key, value in row.items() if value is not None} for row in df.rows(named=True)]
-    return sorted(found, key=lambda r: (r["subject_id"], r.get("time", ""), r["code"], r["source_block"], str(r)))
+from extract.newer_cases import CASES, extraction, rows
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -5,11 +5,11 @@ import logging
 import polars as pl
 import pytest
 import yaml
-from tests.extract.test_newer_language import extraction, rows
 
+from extract.newer_cases import extraction, rows
 from MEDS_transforms.errors import InputError
+from MEDS_transforms.extract.event_file.newer_signs import is_newer
 from MEDS_transforms.extract.event_file.read import read_event_file
-from MEDS_transforms.extract.newer_language import is_newer
 
 EVENT = "{code: A, time: null}"
 

@@ -38,9 +38,9 @@ from ..work.sources import Source
 from .code_counts import count_described, count_matches, find_in_metadata
 from .cohort import codes_of, cohort_shards
 from .event_file.model import METADATA_KEY, Event, EventFile
+from .event_file.newer_signs import CODE_TEMPLATE
 from .event_file.read import event_file_content, read_event_file
 from .events import code_expr, part_expr, with_floats_as_written
-from .newer_language import CODE_TEMPLATE
 from .newer_metadata import Parts, as_text, check_columns, chunks_folder, newer_parts, one_row_per_code
 from .raw.table import RawTable
 from .table_rows import raw_table

@@ -4,7 +4,6 @@ This module reads such a file into plain values; it computes nothing. Every valu
 `expressions.formulas`): `$column`, `f"LAB//{$name}"`, a bare word for itself.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,19 +15,14 @@ from ..errors import Problems, listed, nearest
 from ..expressions import Expression
 from ..expressions.formulas import Formula, formula, key_column
 from .event_file.model import Metadata
+from .event_file.newer_signs import CODE_TEMPLATE, DEFAULTS, METADATA, OLDER_KEYS, OTHER_PROGRAMS, TABLE
 from .raw.aggregates import TOTAL, Column
 from .raw.joins import LEFT, Join
 
-DEFAULTS, TABLE, METADATA = "_defaults", "_table", "_metadata"
 SELF = "_self"
 """The metadata table that is the event's own table."""
-SOURCE_BLOCK, CODE_TEMPLATE = "source_block", "code_template"
+SOURCE_BLOCK = "source_block"
 AGGREGATIONS = ("min", "max", "sum", "mean", "count")
-
-_OTHER_PROGRAMS = ("sources", "etl")
-"""Top-level blocks that are for other programs of the newer line: where to download tables, how to run."""
-_EXPRESSION = re.compile(r"""(^|[^\\])\$[\w`]|^\s*f["']""")
-_OLDER_KEYS = {"subject_id_col", "time_format", "timestamp_col", "timestamp_format"}
 
 
 @dataclass(frozen=True)
@@ -68,26 +62,10 @@ class NewerTable:
     subject_formula: str
 
 
-def is_newer(raw: Any) -> bool:
-    """Whether an event file is in the newer line's language: it has its blocks, or expressions such as `$column`."""
-    if not isinstance(raw, dict):
-        return False
-    if not raw.keys().isdisjoint({DEFAULTS, *_OTHER_PROGRAMS}):
-        return True
-    tables = [block for block in raw.values() if isinstance(block, dict)]
-    if any(not block.keys().isdisjoint({DEFAULTS, TABLE}) for block in tables):
-        return True
-    events = [event for block in tables for event in block.values() if isinstance(event, dict)]
-    if not raw.keys().isdisjoint(_OLDER_KEYS) or any(not b.keys().isdisjoint(_OLDER_KEYS) for b in [*tables, *events]):
-        return False
-    texts = [value for event in events for value in event.values() if isinstance(value, str)]
-    return any(_EXPRESSION.search(text) for text in texts) and not any(text.startswith("col(") for text in texts)
-
-
 def read_newer(raw: Mapping[str, Any], problems: Problems) -> dict[str, NewerTable]:
     """The tables of an event file by name, in the order of the file; what is wrong with it is added to the problems."""
     default = _default_subject(raw.get(DEFAULTS), None, DEFAULTS, problems)
-    blocks = {name: block for name, block in raw.items() if name not in (DEFAULTS, *_OTHER_PROGRAMS)}
+    blocks = {name: block for name, block in raw.items() if name not in (DEFAULTS, *OTHER_PROGRAMS)}
     if not blocks:
         problems.add("it names no table")
     tables = {str(name): _table(str(name), block, default, problems) for name, block in blocks.items()}
@@ -233,7 +211,7 @@ def _wrong_keys(block: Mapping[Any, Any]) -> Iterable[tuple[Any, str]]:
             yield key, f"the subject belongs to the table: write it as {DEFAULTS}: {{{SUBJECT_ID}: …}}"
         elif key == SOURCE_BLOCK:
             yield key, "the column of that name says which event a measurement comes from; give this one another name"
-        elif key in _OLDER_KEYS:
+        elif key in OLDER_KEYS:
             yield key, 'in this language, a format is a part of the time: $column as "%Y-%m-%d"'
         elif str(key).startswith("_") and key != METADATA:
             yield key, f"no such key{nearest(str(key), [METADATA])}; names of columns must not begin with _"

@@ -26,9 +26,9 @@ from ..work.accounts import MOST_EXAMPLES, Account, some_examples
 from .chunks import Chunk, complete_chunks
 from .code_counts import CODES_MATCHED, CODES_UNMATCHED, ROWS, ROWS_MATCHED, ROWS_UNMATCHED
 from .event_file.model import METADATA_KEY, Event, Metadata
+from .event_file.newer_signs import CODE_TEMPLATE
 from .event_times import time_expr
 from .events import code_expr, event_rows, part_expr
-from .newer_language import CODE_TEMPLATE
 from .raw.table import RawTable
 
 _BATCH_ROWS = 1_000_000

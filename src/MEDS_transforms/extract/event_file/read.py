@@ -9,11 +9,10 @@ from ...dataset.schema import SUBJECT_ID
 from ...errors import InputError, MissingInputError, Problems
 from ...settings.names import wrong_names
 from ...settings.yaml_file import read_yaml
-from ..newer_language import is_newer
 from ..raw.join_blocks import read_join
 from .event import column_name, read_event
 from .model import SUBJECT_ID_KEY, EventFile, Table, TableOptions
-from .newer import newer_event_file
+from .newer_signs import is_newer
 from .options import is_event, is_option, is_subject_key, read_options
 
 logger = logging.getLogger(__name__)
@@ -55,6 +54,8 @@ def _event_file(raw: Any, problems: Problems) -> EventFile:
         problems.add(f"it must be a mapping from tables to events, not {raw!r}")
         return EventFile({})
     if is_newer(raw):
+        from .newer import newer_event_file  # its library takes a while
+
         return newer_event_file(raw, problems)
     subject_id_col = _subject_id_col(raw, "", problems) or SUBJECT_ID
     default = read_options(raw, "", TableOptions(), problems)
