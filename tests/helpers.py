@@ -33,6 +33,10 @@ EXTRACTION_STAGES: list[str] = yaml.safe_load(EXTRACT_CONFIG_YAML.read_text())["
 """The extraction stages in the order of the packaged pipeline; that these are all of them is tested."""
 
 
+ONE_SPLIT = "split_and_shard_subjects.split_fracs={train: 1, tuning: null, held_out: null}"
+"""An override of `Extraction.run_until`: so few subjects as tests have are too few for several splits."""
+
+
 def write_table(path: Path, content: pl.DataFrame | str | bytes) -> Path:
     """Writes a raw table in the format that its suffix names; text and bytes are written as they are."""
     path.parent.mkdir(parents=True, exist_ok=True)

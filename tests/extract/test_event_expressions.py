@@ -6,23 +6,9 @@ from datetime import datetime
 import polars as pl
 import pytest
 
-ONE_SPLIT = "split_and_shard_subjects.split_fracs={train: 1, tuning: null, held_out: null}"
+from helpers import ONE_SPLIT
+
 FORMAT = "%Y-%m-%d"
-
-
-@pytest.fixture
-def measured(x):
-    """The measurements of all tables, without their subjects where these are all one."""
-
-    def run(tables, events, *overrides):
-        for name, content in tables.items():
-            x.table(name, content)
-        x.events(events)
-        x.run_until("merge_to_MEDS_cohort", ONE_SPLIT, *overrides)
-        paths = sorted((x.cohort / "merge_to_MEDS_cohort").rglob("*.parquet"))
-        return pl.concat([pl.read_parquet(path) for path in paths], how="diagonal_relaxed")
-
-    return run
 
 
 VITALS = "subject_id,when,bp,unit\n1,2020-01-02,120/80,mmHg\n1,2020-01-03,n/a,mmHg\n1,2020-01-04,110/,kPa\n"

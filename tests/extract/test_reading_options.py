@@ -6,23 +6,9 @@ from datetime import datetime
 import polars as pl
 import pytest
 
-ONE_SPLIT = "split_and_shard_subjects.split_fracs={train: 1, tuning: null, held_out: null}"
+from helpers import ONE_SPLIT
+
 LAB = {"code": ["LAB", "col(test)"], "time": None}
-
-
-@pytest.fixture
-def measured(x):
-    """The measurements of all tables, by code and in the order of the cohort."""
-
-    def run(tables, events, *overrides):
-        for name, content in tables.items():
-            x.table(name, content)
-        x.events(events)
-        x.run_until("merge_to_MEDS_cohort", ONE_SPLIT, *overrides)
-        paths = sorted((x.cohort / "merge_to_MEDS_cohort").rglob("*.parquet"))
-        return pl.concat([pl.read_parquet(path) for path in paths], how="diagonal_relaxed")
-
-    return run
 
 
 @pytest.mark.parametrize("codes", [["0389", "25000", "4019"], ["1.10", "250.00", "1.1"], ["1e5", "100000", "1E5"]])
