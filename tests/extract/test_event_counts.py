@@ -98,6 +98,13 @@ def test_values_that_became_null_though_there_is_text(column, texts, lost, examp
     assert counts.get("examples", {}).get(column) == examples
 
 
+def test_numbers_whose_text_is_kept_are_counted_apart():
+    """A text that only repeats the number is no such text."""
+    counts = of_event(table(n=["<5", "1", "high", ""]), text_value="n")
+    assert (counts.get("lost"), counts["kept_as_text"]) == ({"numeric_value": 0}, {"numeric_value": 2})
+    assert counts["examples"] == {"kept_as_text": ["<5", "high"]}
+
+
 def test_values_of_rows_without_a_measurement_are_not_lost():
     counts = of_event(table(t=["x", "2020-01-01", "2020-01-02"], n=["<5", "<6", "7"]))
     assert counts["lost"] == {"numeric_value": 1}

@@ -13,7 +13,7 @@ these causes:
 - `duplicate`: an earlier row of the chunk gave the same measurement in the same shard.
 
 `lost` are the values of measurements, duplicates too, that are null though there is text that is not blank, or a number
-that Float32 cannot hold.
+that Float32 cannot hold; `kept_as_text` are numbers of which this is so while `text_value` has the text.
 
 NOTE: nothing is looked at twice unless something is missing: that is seen by the null counts of columns.
 """
@@ -26,7 +26,7 @@ from typing import Any
 
 import polars as pl
 
-from ..dataset.schema import BOOLEAN_VALUE, CODE, NUMERIC_VALUE, TIME
+from ..dataset.schema import BOOLEAN_VALUE, CODE, NUMERIC_VALUE, TEXT_VALUE, TIME
 from ..work.accounts import MOST_EXAMPLES, Account, some_examples
 from .event_file.model import Event, Table
 from .event_times import time_expr
@@ -36,6 +36,7 @@ NO_SUBJECT, IN_NO_SHARD, TIME_NULL, DUPLICATE = "no_subject", "in_no_shard", "ti
 NOT_CHOSEN, TIME_NOT_PARSED, CODE_NULL = "not_chosen", "time_not_parsed", "code_null"
 CAUSES = (NO_SUBJECT, IN_NO_SHARD, NOT_CHOSEN, TIME_NULL, TIME_NOT_PARSED, CODE_NULL, DUPLICATE)
 
+KEPT = "kept_as_text"
 CODES, LATE_DAY, DAYS, EITHER_WAY = "codes", "late_day", "days", "either_way"
 """What is seen of an event's measurements: some of its codes; whether any day is beyond the 12th; if none is, the days
 with their months; times that formats read differently."""
@@ -77,6 +78,7 @@ class EventCounts:
         self.rows = self.measurements = 0
         self.dropped = dict.fromkeys(CAUSES, 0)
         self.lost = dict.fromkeys((out for out in event.values if out in (NUMERIC_VALUE, BOOLEAN_VALUE)), 0)
+        self.kept: dict[str, int] = {}
         self.examples: dict[str, list[str]] = {}
         self.seen: Account = {}
         self._has_columns = any(part.is_column for part in event.code)
@@ -98,7 +100,7 @@ class EventCounts:
         unmeasured = timeless if codeless is None else codeless if timeless is None else timeless | codeless
         self.measurements += made.height - _number(unmeasured)
         for out in self.lost:
-            self._look_for_lost(out, _column(rows, self.event.values[out]), made[out], unmeasured)
+            self._look_for_lost(out, _column(rows, self.event.values[out]), made, unmeasured)
         if self._has_columns and len(self.seen.get(CODES, [])) < 2:
             self._look_at_codes(made[CODE] if unmeasured is None else made[CODE].filter(~unmeasured))
         if self._numeric_dates and self.event.time and not rows.schema[self.event.time].is_temporal():
@@ -112,7 +114,7 @@ class EventCounts:
     def account(self) -> Account:
         """The account of all rows so far."""
         counted = {ROWS: self.rows, MEASUREMENTS: self.measurements, DROPPED: dict(self.dropped)}
-        more: dict[str, Account] = {LOST: self.lost, EXAMPLES: self.examples, SEEN: self.seen}
+        more: dict[str, Account] = {LOST: self.lost, KEPT: self.kept, EXAMPLES: self.examples, SEEN: self.seen}
         return counted | {name: dict(some) for name, some in more.items() if some}
 
     def _timeless(self, rows: pl.DataFrame, made: pl.DataFrame) -> pl.Series | None:
@@ -126,12 +128,18 @@ class EventCounts:
             self._exemplify(TIME_NOT_PARSED, source, timeless & source.is_not_null())
         return timeless
 
-    def _look_for_lost(self, out: str, source: pl.Series, value: pl.Series, unmeasured: pl.Series | None) -> None:
+    def _look_for_lost(self, out: str, source: pl.Series, made: pl.DataFrame, unmeasured: pl.Series | None) -> None:
+        value = made[out]
         if value.null_count() == source.null_count():
             return
         lost = value.is_null() & (source.cast(pl.String).str.strip_chars() != "").fill_null(False)
         if unmeasured is not None:
             lost &= ~unmeasured
+        if out == NUMERIC_VALUE and TEXT_VALUE in made.columns:
+            kept = lost & made[TEXT_VALUE].is_not_null()
+            self.kept[out] = self.kept.get(out, 0) + _number(kept)
+            self._exemplify(KEPT, source, kept)
+            lost &= ~kept
         self.lost[out] += _number(lost)
         self._exemplify(out, source, lost)
 
