@@ -272,6 +272,13 @@ def test_reference_lists_every_key_of_a_packaged_pipeline(config: str) -> None:
     assert keys_in_table(f"Keys of `{config}`") == own
 
 
+def test_reference_lists_every_key_of_event_files() -> None:
+    declared = yaml.safe_load((CONFIGS / "_event.yaml").read_text(encoding="utf-8"))
+    event = declared.pop("event")
+    assert keys_in_table("Keys of tables") == set(declared)
+    assert keys_in_table("Keys of events") == set(event)
+
+
 def test_reference_lists_the_inferred_keys() -> None:
     assert keys_in_table("Where a stage reads and writes") == set(INFERRED_STAGE_KEYS)
 
