@@ -21,6 +21,11 @@ def times(texts, *formats):
         (["%Y-%m"], ["2020-05", "2020.0"], [datetime(2020, 5, 1), None]),
         (["%Y-%m-%d %H"], ["2020-05-06 07"], [datetime(2020, 5, 6, 7)]),
         (["%Y-%m-%d %H:%M:%S%z"], ["2020-01-01 00:00:00+0200"], [datetime(2019, 12, 31, 22)]),
+        (
+            ["%FT%T%z"],
+            ["2020-01-01T00:00:00Z", "2020-01-01T00:00:00+02:00"],
+            [datetime(2020, 1, 1), datetime(2019, 12, 31, 22)],
+        ),
     ],
 )
 def test_texts_tell_times_in_the_first_format_that_fits(formats, texts, expected):
@@ -37,7 +42,7 @@ def test_formats_with_an_offset_are_known(time_format, zoned):
     assert has_zone(time_format) is zoned
 
 
-@pytest.mark.parametrize("formats", [["%Y-%m-%dT%H:%M:%S%.f%z"], ["%d/%m/%y %I:%M %p"], ["%Y%%Z"], ["%#z"]])
+@pytest.mark.parametrize("formats", [["%Y-%m-%dT%H:%M:%S%.f%z"], ["%d/%m/%y %I:%M %p"], ["%Y%%Z"], ["%F %#z"]])
 def test_formats_that_can_be_read_pass(formats):
     assert wrong_formats(formats) is None
 
@@ -48,3 +53,9 @@ def test_formats_that_can_be_read_pass(formats):
 )
 def test_others_are_refused_with_what_is_allowed(formats, said):
     assert said in wrong_formats(formats)
+
+
+@pytest.mark.parametrize("formats", [["%H:%M"], ["%Y-%m-%d", "%d %b"]])
+def test_a_format_without_a_year_is_refused(formats):
+    """It would read a time of day as one of the year 1."""
+    assert "a year" in wrong_formats(formats)

@@ -129,7 +129,7 @@ def test_lists_of_different_lengths_are_an_error(x):
     x.events({"labs": {"lab": {"code": "A", "time": None, "each": {"p": {"col": "a"}, "q": {"col": "b"}}}}})
     x.shards({"train/0": [1, 2]})
     x.run("shard_events")
-    with pytest.raises(ValueError, match=r"labs\.lab\.each: p, q have 2 and 1 values in one row"):
+    with pytest.raises(ValueError, match=r"labs\.lab\.each: p and q have 2 and 1 values in one row"):
         x.run("convert_to_sharded_events")
 
 

@@ -15,6 +15,15 @@ def internal(name: str) -> str:
     return f"{INTERNAL}{name}"
 
 
+def named(name: str) -> str:
+    """A column in words, for messages.
+
+    >>> named("weight"), named(internal("labs.lab.time"))
+    ("the column 'weight'", 'the expression')
+    """
+    return "the expression" if name.startswith(INTERNAL) else f"the column {name!r}"
+
+
 def column(name: str) -> pl.Expr:
     """The column of this name.
 

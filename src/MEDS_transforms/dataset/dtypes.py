@@ -12,7 +12,18 @@ TEXT_DTYPES = (pl.String, pl.Categorical, pl.Enum)
 WIDE_INTEGERS = (pl.Int128, pl.UInt128)
 """Integers that polars has, and parquet has not."""
 
+_NO_TEXT = (pl.Binary, pl.Duration, pl.Object)
+
 _REMEDY = "Give the column the same dtype everywhere, or another name where it is something else."
+
+
+def has_text(dtype: pl.DataType) -> bool:
+    """Whether values of a dtype are written as text in one way that everybody knows.
+
+    >>> has_text(pl.Date()), has_text(pl.Duration()), has_text(pl.List(pl.String))
+    (True, False, False)
+    """
+    return not (dtype.is_nested() or dtype in _NO_TEXT)
 
 
 def common_dtype(dtypes: Collection[pl.DataType]) -> pl.DataType | None:

@@ -12,7 +12,7 @@ import polars.selectors as cs
 from ..errors import nearest
 from .columns import KINDS, combined, expression, keys_of, text_source, whole_column
 from .forms import Expression, below, malformed
-from .times import has_zone, parsed, wrong_formats
+from .times import is_moment, parsed, wrong_formats
 
 _WHAT = "Column expression"
 _DTYPES: dict[str, pl.DataType] = {
@@ -52,9 +52,11 @@ def number(cfg: Any, where: str) -> Expression:
     if not isinstance(cfg, str):
         return expression(cfg, where)
     column = cs.by_name(cfg)
-    texts = column & (cs.string() | cs.categorical() | cs.enum())
+    texts, integers = column & (cs.string() | cs.categorical() | cs.enum()), column & cs.integer()
     read = texts.as_expr().cast(pl.String).cast(pl.Float64, strict=False).replace([inf, -inf], None)
-    return whole_column(cfg)._replace(expr=pl.coalesce(read, (column - texts).as_expr()))
+    # NOTE: polars calculates with small integers in their own dtype, in which 100 + 100 can be -56, and 1 - 2 huge.
+    wide = integers.as_expr().cast(pl.Int64)
+    return whole_column(cfg)._replace(expr=pl.coalesce(read, wide, (column - texts - integers).as_expr()))
 
 
 def _arithmetic(operator: Callable[[Any, Any], Any], operands: Any, where: str) -> Expression:
@@ -95,12 +97,13 @@ def _time(spec: Any, where: str) -> Expression:
     formats = spec["format"] if isinstance(spec["format"], list) else [spec["format"]]
     if wrong := wrong_formats(formats):
         raise malformed(_WHAT, below(where, "format"), spec["format"], wrong)
-    zoned = [has_zone(time_format) for time_format in formats]
-    if len({*zoned}) > 1:
-        raise malformed(_WHAT, below(where, "format"), formats, "formats that all have an offset (%z), or none")
+    in_utc = {is_moment(one) for one in formats}
+    if len(in_utc) > 1:
+        allowed = "formats that all have an offset (%z, Z), or none"
+        raise malformed(_WHAT, below(where, "format"), spec["format"], allowed)
     source = text_source(spec["from"], below(where, "from"))
     times = parsed(source.expr, formats)
-    return source._replace(expr=times.dt.replace_time_zone("UTC") if zoned[0] else times)
+    return source._replace(expr=times.dt.replace_time_zone("UTC") if True in in_utc else times)
 
 
 def _duration(spec: Any, where: str) -> Expression:

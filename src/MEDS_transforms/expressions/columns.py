@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 
 from ..dataset.columns import column as as_column
 from ..errors import listed, nearest
-from .forms import Expression, below, checked_pattern, first_paragraph, malformed, text_of
+from .forms import Expression, as_written, below, checked_pattern, first_paragraph, malformed, text_of
 from .matchers import matcher
 
 _WHAT = "Column expression"
@@ -38,6 +39,19 @@ def text(cfg: Any, where: str) -> Expression:
         return _first_not_null(cfg, where, text)
     found = expression(cfg, where)
     return found._replace(expr=found.expr.cast(pl.String))
+
+
+def texts(cfg: Any, where: str) -> Expression:
+    """As `expression`, but columns that are named alone are text, as they are written; those of lists stay lists."""
+    if isinstance(cfg, list):
+        return _first_not_null(cfg, where, texts)
+    name = cfg["col"] if isinstance(cfg, dict) and cfg.keys() == {"col"} else cfg
+    if not isinstance(name, str) or (name is cfg and _COLUMN_IN_TEXT.search(name)):
+        return expression(cfg, where)
+    lists = cs.by_name(name) & (cs.list() | cs.array())
+    written, others = cs.by_name(as_written(name), require_all=False), cs.by_name(name) - lists
+    values = pl.coalesce(written.as_expr(), others.as_expr().cast(pl.String), lists.as_expr())
+    return Expression(values, frozenset([name]), frozenset([name]))
 
 
 def whole_column(name: str) -> Expression:

@@ -8,6 +8,8 @@ from typing import Any
 import polars as pl
 
 _ZONE = re.compile(r"%[:#]*z|%\+")
+_IN_UTC = re.compile(r"(?<!%)(?:%%)*Z$")
+_YEAR = re.compile(r"%[-_0]?[YyGgcDxFvs+]")
 _ZONE_NAME = re.compile(r"(?<!%)(?:%%)*%Z")
 _ONLY_DIRECTIVES = re.compile(r"(%[-_0]?[a-zA-Z])+")
 _WHOLE_FLOAT = r"^([+-]?[0-9]+)\.0*$"
@@ -29,12 +31,19 @@ def wrong_formats(formats: Sequence[Any]) -> str | None:
                 f"a format without unknown directives, such as %Q ({text!r}). Known are %Y %m %d %H %M %S %.f %z and "
                 "the others of https://docs.rs/chrono/latest/chrono/format/strftime; a percent sign is %%"
             )
+        if not _YEAR.search(text):
+            return f"a format with a year in it ({text!r}); of a date and a time of day make one text first"
     return None
 
 
 def has_zone(time_format: str) -> bool:
     """Whether times in a format have an offset from UTC."""
     return bool(_ZONE.search(time_format))
+
+
+def is_moment(time_format: str) -> bool:
+    """Whether times in a format are the same moments everywhere: they have an offset from UTC, or the Z for UTC."""
+    return has_zone(time_format) or bool(_IN_UTC.search(time_format))
 
 
 Finish = Callable[[pl.Expr, bool], pl.Expr]
@@ -62,14 +71,16 @@ def parsed(text: pl.Expr, formats: Sequence[str], finish: Finish = lambda times,
 
 
 def _parsed(text: pl.Expr, time_format: str, finish: Finish) -> pl.Expr:
-    zoned = has_zone(time_format)
+    zoned, in_utc = has_zone(time_format), is_moment(time_format)
     suffix, time_format = _completed(time_format)
     # Times of day are mostly distinct, and then polars' cache of what was parsed costs more than it saves.
     cache = not _HAS_TIME_OF_DAY.search(time_format)
     if suffix:
         text = text + suffix
+    if zoned and time_format.endswith("z"):
+        text = text.str.replace("Z$", "+0000")  # which polars does not take for an offset
     times = text.str.to_datetime(time_format, time_unit="us", strict=False, cache=cache)
-    return finish(times.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if zoned else times, zoned)
+    return finish(times.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if zoned else times, in_utc)
 
 
 def _completed(time_format: str) -> tuple[str, str]:

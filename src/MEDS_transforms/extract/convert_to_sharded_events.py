@@ -114,6 +114,8 @@ class ChunkConverter:
                 check_range(raw, event, chunk.start + start)
                 of_event = counts.events[event.name]
                 made = event_rows(rows, event, of_event.choose)
+                if event.time not in raw.columns:
+                    check_range(made, event, None)
                 part = extract_event(made, event, [_SHARD], self.dedup_text, _ID, of_event.look)
                 times.look(event, made, part)
                 distinct = drop_duplicate_rows(part)

@@ -26,7 +26,9 @@ from typing import Any
 
 import polars as pl
 
+from ..dataset.columns import column
 from ..dataset.schema import BOOLEAN_VALUE, CODE, NUMERIC_VALUE, TEXT_VALUE, TIME
+from ..expressions.forms import as_written
 from ..work.accounts import MOST_EXAMPLES, Account, some_examples
 from .event_file.model import Event, Table
 from .event_times import time_expr
@@ -121,12 +123,23 @@ class EventCounts:
         """Which rows lack the time that the event needs; None if none does."""
         if self.event.time is None or not made[TIME].null_count():
             return None
-        source, timeless = _column(rows, self.event.time), made[TIME].is_null()
-        self.dropped[TIME_NULL] += source.null_count()
-        if not_parsed := made[TIME].null_count() - source.null_count():
-            self.dropped[TIME_NOT_PARSED] += not_parsed
-            self._exemplify(TIME_NOT_PARSED, source, timeless & source.is_not_null())
+        source, timeless = self._time_source(rows), made[TIME].is_null()
+        not_parsed = timeless & source.is_not_null()
+        self.dropped[TIME_NULL] += _number(timeless) - _number(not_parsed)
+        self.dropped[TIME_NOT_PARSED] += _number(not_parsed)
+        self._exemplify(TIME_NOT_PARSED, source, not_parsed)
         return timeless
+
+    def _time_source(self, rows: pl.DataFrame) -> pl.Series:
+        """What times are made of: where an expression makes them, what it reads, null if any of that is."""
+        name = self.event.time or ""
+        read = sorted(self.event.computed[name].columns) if name in self.event.computed else []
+        if not read:
+            return _column(rows, name)
+        if len(read) == 1:
+            return _column(rows, as_written(read[0]) if as_written(read[0]) in rows.columns else read[0])
+        texts = [column(one).cast(pl.String) for one in read]
+        return rows.select(pl.concat_str(texts, separator=", ").alias("source")).to_series()
 
     def _look_for_lost(self, out: str, source: pl.Series, made: pl.DataFrame, unmeasured: pl.Series | None) -> None:
         value = made[out]

@@ -5,7 +5,7 @@ from functools import partial
 
 import polars as pl
 
-from ..dataset.columns import column
+from ..dataset.columns import column, named
 from ..dataset.dtypes import TEXT_DTYPES
 from ..dataset.schema import TIME
 from ..errors import InputError, Problems
@@ -40,12 +40,12 @@ def time_expr(event: Event, schema: pl.Schema) -> pl.Expr:
         raise InputError(f'{event.path}.time: {text} is {dtype}, which is no time; write ({text}) as "%Y-%m-%d"')
     if dtype not in TEXT_DTYPES and not dtype.is_numeric():
         raise InputError(
-            f"{event.path}.time: the column {event.time!r} has the dtype {dtype}, which is not a time. Name a column "
+            f"{event.path}.time: {named(event.time)} has the dtype {dtype}, which is not a time. Name a column "
             "of dates, times, text or numbers."
         )
     if not event.time_formats:
         raise InputError(
-            f"{event.path}.time: the column {event.time!r} has the dtype {schema[event.time]}; give a time_format to "
+            f"{event.path}.time: {named(event.time)} has the dtype {schema[event.time]}; give a time_format to "
             'read it, such as "%Y-%m-%d %H:%M:%S".'
         )
     if zoned := [text for text in event.time_formats if has_zone(text)]:
@@ -64,7 +64,8 @@ def _moments(times: pl.Expr, dtype: pl.DataType, event: Event) -> pl.Expr:
 
 def _tell_of_zone(event: Event, found: str) -> None:
     target = event.options.time_zone if event.options.dataset_times == "local" else "UTC"
-    logger.warning("%s.time: times with a zone (%s) are converted to %s", event.path, found, target)
+    if found != target:
+        logger.warning("%s.time: times with a zone (%s) are converted to %s", event.path, found, target)
 
 
 def _of_dataset(options: TableOptions, times: pl.Expr, is_utc: bool) -> pl.Expr:
@@ -85,10 +86,10 @@ def _of_dataset(options: TableOptions, times: pl.Expr, is_utc: bool) -> pl.Expr:
     return pl.coalesce(local, later).dt.convert_time_zone("UTC").dt.replace_time_zone(None)
 
 
-def check_range(rows: pl.DataFrame, event: Event, first_row: int) -> None:
+def check_range(rows: pl.DataFrame, event: Event, first_row: int | None) -> None:
     """Raises an error for the first time, in a column of times, that Datetime[us] cannot hold; polars would panic.
 
-    `first_row` is the number of the first of the rows in their table.
+    `first_row` is the number of the first of the rows in their table; None if they are not those of the table.
     """
     dtype = rows.schema.get(event.time or "")
     if event.time is None or not (dtype == pl.Date or isinstance(dtype, pl.Datetime)):
@@ -98,8 +99,9 @@ def check_range(rows: pl.DataFrame, event: Event, first_row: int) -> None:
     too_far = (times < -limit) | (times > limit)
     if too_far.any():
         row = too_far.arg_true()[0]
+        place = "" if first_row is None else f", row {first_row + row + 1}"
         raise InputError(
-            f"{event.path}.time: in the table {event.table}, column {event.time!r}, row {first_row + row + 1} has a "
+            f"{event.path}.time: in the table {event.table}, {named(event.time)}{place}: there is a "
             f"time beyond the years that MEDS can hold: {times[row]} {unit} since 1970. Correct the table, or remove "
             "such rows, and run shard_events again, with do_overwrite=True."
         )
@@ -136,7 +138,7 @@ class TimeCheck:
         for path, (event, examples) in self._examples.items():
             if path not in self._parsed:
                 problems.add(
-                    f"{path}.time: none of the times in the column {event.time!r} fits the time_format "
+                    f"{path}.time: none of the times in {named(event.time or '')} fits the time_format "
                     f"{' or '.join(map(repr, event.time_formats))}; they look like {', '.join(examples)}"
                 )
         problems.raise_if_any()

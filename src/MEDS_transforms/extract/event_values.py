@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from ..dataset.columns import column
-from ..dataset.dtypes import TEXT_DTYPES
+from ..dataset.columns import column, named
+from ..dataset.dtypes import TEXT_DTYPES, has_text
 from ..dataset.schema import BOOLEAN_VALUE, CATEGORICAL_VALUE, NUMERIC_VALUE, TEXT_VALUE
 from ..errors import InputError
 from ..expressions.forms import text_of
@@ -26,7 +26,7 @@ def value_expr(event: Event, out: str, source: str, dtype: pl.DataType) -> pl.Ex
         return number_of(value.cast(pl.String), event.options)
     if out == NUMERIC_VALUE and dtype == pl.Float64:
         return pl.when(value.is_infinite()).then(value).otherwise(_that_float32_holds(value))
-    if out in (TEXT_VALUE, CATEGORICAL_VALUE) and not dtype.is_nested():
+    if out in (TEXT_VALUE, CATEGORICAL_VALUE) and has_text(dtype):
         return text_of(source)
     if out == BOOLEAN_VALUE and dtype in TEXT_DTYPES:
         text = value.cast(pl.String).str.to_lowercase()
@@ -40,7 +40,7 @@ def value_expr(event: Event, out: str, source: str, dtype: pl.DataType) -> pl.Ex
     if dtype.is_temporal() and event.is_newer:
         return value
     raise InputError(
-        f"{event.path}.{out}: the column {source!r} has the dtype {dtype}; a value must be a number, text, "
+        f"{event.path}.{out}: {named(source)} has the dtype {dtype}; a value must be a number, text, "
         "categorical or boolean."
     )
 

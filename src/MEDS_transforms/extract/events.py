@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from ..dataset.columns import INTERNAL, column, columns, internal
-from ..dataset.dtypes import TEXT_DTYPES
+from ..dataset.dtypes import TEXT_DTYPES, has_text
 from ..dataset.schema import CODE, NUMERIC_VALUE, SUBJECT_ID, TEXT_VALUE, TIME
 from ..dataset.subjects import subject_ids
 from ..errors import InputError, listed, nearest
@@ -110,22 +110,35 @@ def with_floats_as_written(rows: pl.DataFrame, names: Iterable[str]) -> pl.DataF
 
 
 def _several(rows: pl.DataFrame, event: Event) -> pl.DataFrame:
-    """A row for each value in the columns `each`, the others repeated, in the order of the rows."""
-    made = {name: pl.concat_list([one.expr for one in several]) for name, several in event.each.items()}
-    with_lists = rows.with_columns(expr.alias(internal(name)) for name, expr in made.items())
-    lists = with_lists.select(columns(map(internal, made)))  # NOTE: of literals alone, `select` makes one row
-    lengths = lists.select(pl.all().list.len())
-    first, *others = lengths.get_columns()
+    """A row for each value in the columns `each`, the others repeated, in the order of the rows.
+
+    Lists that are null are taken for one value that is null; empty ones give no row.
+    """
+    made = {internal(name): pl.concat_list([one.expr for one in several]) for name, several in event.each.items()}
+    values = [
+        pl.when(lists.is_null()).then(pl.concat_list(pl.lit(None))).otherwise(lists).alias(name)
+        for name, lists in made.items()
+    ]
+    with_lists = rows.with_columns(values)
+    lists = with_lists.select(columns(made))  # NOTE: of literals alone, `select` makes one row
+    _check_lengths(lists, f"{event.path}.each")
+    # NOTE: by default polars 1 makes a row of an empty list, and polars 2 none.
+    exploded = with_lists.filter(lists.to_series(0).list.len() > 0).explode(lists.columns, empty_as_null=True)
+    named = [exploded[name].alias(name.removeprefix(INTERNAL)) for name in made]
+    exploded = exploded.drop(made).with_columns(named)
+    return exploded if event.options.infer_code_dtypes else with_floats_as_written(exploded, event.each)
+
+
+def _check_lengths(lists: pl.DataFrame, where: str) -> None:
+    first, *others = lists.select(pl.all().list.len()).get_columns()
     for other in others:
-        if (uneven := (first != other).fill_null(False)).any():
+        if (uneven := first != other).any():
             row = uneven.arg_true()[0]
+            names = " and ".join(values.name.removeprefix(INTERNAL) for values in (first, other))
             raise InputError(
-                f"{event.path}.each: {listed(event.each)} have {first[row]} and {other[row]} values in one row: "
-                f"{lists.row(row)}. Give them the same number."
+                f"{where}: {names} have {first[row]} and {other[row]} values in one row: {lists.row(row)}. Give them "
+                "the same number."
             )
-    names = lists.columns
-    exploded = with_lists.explode(names, empty_as_null=True)
-    return exploded.with_columns(exploded[name].alias(name.removeprefix(INTERNAL)) for name in names).drop(names)
 
 
 def wrong_dtypes(table: Table, schema: pl.Schema) -> list[str]:
@@ -141,6 +154,7 @@ def wrong_dtypes(table: Table, schema: pl.Schema) -> list[str]:
             except InputError as error:
                 problems.append(str(error))
                 continue
+            problems.extend(_no_texts(event, made))
             yield partial(time_expr, event, made)
             for out, source in event.values.items():
                 yield partial(value_expr, event, out, source, made[source])
@@ -152,6 +166,20 @@ def wrong_dtypes(table: Table, schema: pl.Schema) -> list[str]:
         except InputError as error:
             problems.append(str(error))
     return problems
+
+
+def _no_texts(event: Event, schema: pl.Schema) -> Iterator[str]:
+    """What is wrong with columns that are to be text in codes and expressions."""
+    in_code = {part.text for part in event.code if part.is_column}
+    of_lists = {name for several in event.each.values() for one in several for name in one.as_text}
+    # Those of times and values have messages of their own.
+    elsewhere = event.columns_as_text - of_lists - {event.time, *event.values.values()}
+    for name in sorted(in_code | elsewhere):
+        if not has_text(schema[name]):
+            yield (
+                f"{event.path}: the column {name.removeprefix(INTERNAL)!r} has the dtype {schema[name]}, which is not "
+                "written as text. Name a column of text, numbers, booleans or times."
+            )
 
 
 def code_expr(parts: Iterable[pl.Expr]) -> pl.Expr:

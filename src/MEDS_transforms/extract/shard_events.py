@@ -28,7 +28,7 @@ from ..work.raw_tables import tables_below
 from ..work.sources import Source
 from .chunk_writer import write_chunks
 from .chunks import find_chunks
-from .event_file.model import META_KEYS, Event, EventFile, Table
+from .event_file.model import META_KEYS, Event, EventFile, Table, TableOptions
 from .event_file.read import read_event_file
 from .events import wrong_dtypes
 from .raw.dialect import separator_hint
@@ -78,10 +78,10 @@ def open_tables(event_file: EventFile, cfg: Mapping[str, Any]) -> dict[str, Tabl
     found = {}
     for name, table in event_file.tables.items():
         try:
-            if (raw := _found(table, input_dir)) is None:
+            if (raw := _found(name, table.options, input_dir)) is None:
                 logger.warning("%s: there is no such table, or it is empty; it is optional", name)
-            elif not (wrong := _wrong_columns(table, raw)):
-                rights = [raw_table(join.table, input_dir, event_file.options_of(join.table)) for join in table.joins]
+            elif not (wrong := _wrong_columns(table, raw) + _unknown_dtypes(raw, event_file)):
+                rights = [_right(join.table, input_dir, event_file) for join in table.joins]
                 found[name] = open_rows(table, raw, rights, infer_rows)
             else:
                 problems.found += wrong
@@ -89,14 +89,13 @@ def open_tables(event_file: EventFile, cfg: Mapping[str, Any]) -> dict[str, Tabl
             missing.add(str(error))
         except InputError as error:
             problems.add(str(error))
-    there = dict(_unused(event_file, found.values(), input_dir, Path(cfg["cohort_dir"])))
-    if not there and not found and not problems.found:
+    if not found and not problems.found and not any(tables_below(input_dir, [Path(cfg["cohort_dir"])])):
         missing.found = []
         missing.add(f"there are no tables below {input_dir}. Check input_dir")
     missing.raise_if_any(MissingInputError)
     problems.raise_if_any()
     _check_dtypes(found.values())
-    if there:
+    if there := dict(_unused(event_file, found.values(), input_dir, Path(cfg["cohort_dir"]))):
         logger.warning("Not in the event conversion file, skipped: %s", listed(there))
     return found
 
@@ -108,16 +107,24 @@ def _check_dtypes(tables: Iterable[TableRows]) -> None:
     problems.raise_if_any()
 
 
-def _found(table: Table, input_dir: Path) -> RawTable | None:
+def _found(name: str, options: TableOptions, input_dir: Path) -> RawTable | None:
     """The table, None if it is optional and not there."""
     try:
-        raw = raw_table(table.name, input_dir, table.options)
+        raw = raw_table(name, input_dir, options)
     except MissingInputError:
-        if not table.options.optional:
+        if not options.optional:
             raise
         return None
     is_empty = not any(part.path.stat().st_size for part in raw.parts)
-    return None if table.options.optional and is_empty else raw
+    return None if options.optional and is_empty else raw
+
+
+def _right(name: str, input_dir: Path, event_file: EventFile) -> RawTable:
+    """A table to join; one without rows if it is optional and not there."""
+    raw = _found(name, event_file.options_of(name), input_dir)
+    if raw is None:
+        logger.warning("%s: there is no such table to join, or it is empty; it is optional", name)
+    return raw or RawTable(name, [])
 
 
 def _unused(
@@ -152,6 +159,17 @@ def _wrong_columns(table: Table, raw: RawTable) -> list[str]:
                 + separator_hint(raw.columns)
             )
     return problems
+
+
+def _unknown_dtypes(raw: RawTable, event_file: EventFile) -> list[str]:
+    """What is wrong with the columns that the block of a table gives dtypes; those at the top are of any tables."""
+    given = event_file.options_of(raw.name).dtypes
+    unknown = [name for name in given if name not in raw.columns] if given != event_file.default.dtypes else []
+    return [
+        f"{raw.name}.dtypes: the table {raw.path} has no column {name!r}{nearest(str(name), raw.columns)}. It has: "
+        f"{listed(raw.columns)}"
+        for name in unknown
+    ]
 
 
 def _warn_of_literals(event: Event, raw: RawTable) -> None:

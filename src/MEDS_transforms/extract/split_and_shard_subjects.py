@@ -152,6 +152,8 @@ def read_external_splits(path: str | None, kind: type) -> dict[str, list[Any]] |
     for split, ids in splits.items():
         if not isinstance(ids, list) or not all(isinstance(i, kind) and not isinstance(i, bool) for i in ids):
             raise InputError(f"{must}; the split {split!r} is not a list of {_NOUNS[kind]}.")
+        if large := [i for i in ids if isinstance(i, int) and not -(2**63) <= i < 2**63]:
+            raise InputError(f"{must}, of at most 64 bits; the split {split!r} has {large[0]}.")
     return splits
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from ..dataset.columns import columns, internal
+from ..dataset.columns import column, internal
 from ..dataset.dtypes import TEXT_DTYPES
 from ..dataset.io import publish, write_parquet
 from ..dataset.schema import SUBJECT_ID
@@ -62,7 +62,7 @@ def numbered(texts: pl.Series, kind: str, cfg: Mapping[str, Any]) -> pl.DataFram
     path = table_path(cfg)
     former = _read(path) if path.is_file() else pl.DataFrame(schema={TEXT_ID: pl.String, SUBJECT_ID: pl.Int64})
     new = texts.filter(~texts.is_in(former[TEXT_ID].implode()))
-    start = int(former[SUBJECT_ID].max() or 0) + 1  # type: ignore[arg-type] # of Int64
+    start = max(int(former[SUBJECT_ID].max() or 0), 0) + 1  # type: ignore[arg-type] # of Int64
     numbers = pl.int_range(start, start + new.len(), dtype=pl.Int64, eager=True).alias(SUBJECT_ID)
     table = pl.concat([former, new.to_frame().with_columns(numbers)])
     if new.len() or not path.is_file():
@@ -76,7 +76,7 @@ def table_path(cfg: Mapping[str, Any]) -> Path:
 
 
 def ids_as_text(ids: pl.Series, where: str) -> pl.Series:
-    """Ids as text: as they are written, or the digits of whole numbers.
+    """Ids as text: as they are written, or the digits of whole numbers; null where the text is empty.
 
     Raises:
         ValueError: they are neither text nor numbers.
@@ -84,8 +84,8 @@ def ids_as_text(ids: pl.Series, where: str) -> pl.Series:
     if not (ids.dtype in TEXT_DTYPES or ids.dtype.is_integer() or ids.dtype.is_float() or ids.dtype == pl.Null):
         raise InputError(f"{where}: subject ids must be text or numbers, not {ids.dtype}. {_REMEDY}")
     name = internal("id")
-    frame = ids.alias(name).to_frame()
-    return frame.select(number_as_text(columns([name])[0], ids.dtype).alias(TEXT_ID)).to_series()
+    text = number_as_text(column(name), ids.dtype)
+    return ids.alias(name).to_frame().select(pl.when(text != "").then(text).alias(TEXT_ID)).to_series()
 
 
 def _by_hash(ids: pl.Series, where: str) -> pl.Series:
@@ -121,10 +121,18 @@ def _read(path: Path) -> pl.DataFrame:
             f"There is no table of subject ids {path} (subject_id_table_fp). split_and_shard_subjects writes it; if it "
             "is kept apart, put it back."
         )
-    table = pl.read_parquet(path, glob=False)
-    if dict(table.schema) != {TEXT_ID: pl.String, SUBJECT_ID: pl.Int64} or table[TEXT_ID].is_duplicated().any():
-        raise InputError(
-            f"{path} is no table of subject ids: it must have the columns {TEXT_ID} (String, each once) and "
-            f"{SUBJECT_ID} (Int64), not {dict(table.schema)}."
-        )
+    must = (
+        f"{path} is no table of subject ids: it must have the columns {TEXT_ID} (String) and {SUBJECT_ID} (Int64), "
+        "each text and each number once"
+    )
+    remedy = "Put back the one that split_and_shard_subjects wrote, or remove it to number all subjects anew."
+    try:
+        table = pl.read_parquet(path, glob=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{must}; it cannot be read ({str(error).splitlines()[0]}). {remedy}") from None
+    if dict(table.schema) != {TEXT_ID: pl.String, SUBJECT_ID: pl.Int64}:
+        raise InputError(f"{must}, not {dict(table.schema)}. {remedy}")
+    for name in (TEXT_ID, SUBJECT_ID):
+        if (repeated := table[name].is_duplicated() | table[name].is_null()).any():
+            raise InputError(f"{must}; {name} {table[name].filter(repeated)[0]!r} is there twice or null. {remedy}")
     return table

@@ -40,6 +40,8 @@ def allowed(schema: Schema, several: bool = False) -> str:
 
 def _noun(type_name: str, schema: Schema, several: bool) -> str:
     noun = _NOUNS[type_name][several]
+    if type_name == "string" and schema.get("maxLength") == 1:
+        return "one character"
     if type_name in ("integer", "number"):
         return noun + _range(schema)
     if type_name == "array" and "items" in schema:

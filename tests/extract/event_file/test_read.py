@@ -103,7 +103,7 @@ def test_time_formats_keep_their_order(read_event):
     assert read_event(GOOD).time_formats == ()
 
 
-@pytest.mark.parametrize("time_format", ["%Y-%m-%dT%H:%M:%S%.f%z", "%#z", "%-d. %b %y %I%p", "%s", "%+", "100%% %Y"])
+@pytest.mark.parametrize("time_format", ["%Y-%m-%dT%H:%M:%S%.f%z", "%F%#z", "%-d. %b %y %I%p", "%s", "%+", "100%% %Y"])
 def test_time_formats_that_polars_reads(read_event, time_format):
     assert read_event({**GOOD, "time_format": time_format}).time_formats == (time_format,)
 

@@ -158,7 +158,6 @@ DTYPES = {
     "Float32": pl.Series([1.5, None], dtype=pl.Float32),
     "Boolean": pl.Series([True, None]),
     "String": pl.Series(["é", None]),
-    "Binary": pl.Series([b"\xff", None]),
     "Categorical": pl.Series(["b", "a", None], dtype=pl.Categorical),
     "Enum": pl.Series(["b", "a", None], dtype=pl.Enum(["c", "b", "a"])),
     "Decimal": pl.Series([Decimal("1.10"), None]),
@@ -183,6 +182,15 @@ def test_every_dtype_comes_back(table, suffix, name):
     assert read(t).equals(df)
     assert read(t, ["*"]).equals(df[["*"]])
     assert read(table(f"e {suffix}", **{f"e {suffix}_{suffix}": df.clear()})).schema == df.schema
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "feather"])
+def test_bytes_are_text(table, suffix):
+    """As which some programs write them."""
+    df = pl.DataFrame({"a": ["é", None]}).cast(pl.Binary)
+    assert read(table(**{f"t_{suffix}": df})).to_dict(as_series=False) == {"a": ["é", None]}
+    with pytest.raises(InputError, match=r"u\..*, column 'a': b'\\xff' is no text in UTF-8"):
+        read(table("u", **{f"u_{suffix}": pl.DataFrame({"a": [b"b", b"\xff"]})}))
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "feather"])

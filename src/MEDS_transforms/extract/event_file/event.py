@@ -19,9 +19,9 @@ from ...dataset.schema import (
     TEXT_VALUE,
     TIME,
 )
-from ...errors import InputError, Problems
+from ...errors import InputError, Problems, nearest
 from ...expressions import calculations as calculations  # which adds its kinds
-from ...expressions.columns import expression, text
+from ...expressions.columns import expression, text, texts
 from ...expressions.forms import Expression
 from ...expressions.matchers import matcher
 from ...expressions.times import wrong_formats
@@ -29,6 +29,7 @@ from ...parser import cfg_to_expr, is_col_field, parse_col_field
 from ...settings.names import wrong_names
 from .model import (
     EACH_KEY,
+    JOIN_KEY,
     META_KEYS,
     METADATA_KEY,
     SUBJECT_ID_KEY,
@@ -76,7 +77,8 @@ def read_event(table: str, name: str, content: Any, options: TableOptions, probl
     """The event of a block; what is wrong with it is noted."""
     where = f"{table}.{name}"
     if not isinstance(content, dict):
-        problems.add(f"{where}: must be a mapping with the keys `code` and `time`, not {content!r}")
+        near = nearest(name, [*options.reading, JOIN_KEY])
+        problems.add(f"{where}: must be a mapping with the keys `code` and `time`, not {content!r}{near}")
         return Event(table, name, (), None, (), {}, {})
     for key in (CODE, TIME):
         if key not in content:
@@ -191,12 +193,21 @@ def _each(block: _Block) -> dict[str, tuple[Expression, ...]]:
     names = _names_that_are_text(several[0], f"{block.where}.{EACH_KEY}", block.problems)
     try:
         return {
-            name: tuple(expression(one[name], f"{block.where}.{EACH_KEY}[{i}].{name}") for i, one in enumerate(several))
-            for name in names
+            name: tuple(kind(one[name], f"{block.where}.{EACH_KEY}[{i}].{name}") for i, one in enumerate(several))
+            for name, kind in ((name, texts if _is_text(name, block.content) else expression) for name in names)
         }
     except InputError as error:
         block.problems.add(str(error))
         return {}
+
+
+def _is_text(name: str, content: Mapping[str, Any]) -> bool:
+    """Whether an event wants a column as text alone, so that it is to be read as it is written."""
+    code = content.get(CODE)
+    in_code = f"col({name})" in (code if isinstance(code, list) else [code])
+    in_text = name in (content.get(TEXT_VALUE), content.get(CATEGORICAL_VALUE))
+    others = (value for key, value in content.items() if key not in (TEXT_VALUE, CATEGORICAL_VALUE, NUMERIC_VALUE))
+    return (in_code or in_text) and content.get(TIME) != f"col({name})" and name not in others
 
 
 def _names_that_are_text(content: Mapping[Any, Any], where: str, problems: Problems) -> dict[str, Any]:

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ...dataset.columns import internal
 from ...dataset.schema import CATEGORICAL_VALUE, CODE, TEXT_VALUE, TIME
 from ...expressions.forms import Expression, Formula
 from ..raw.joins import Join, left_columns
 
 SUBJECT_ID_KEY = "subject_id_col"
+JOIN_KEY = "join"
 TIME_FORMAT_KEY = "time_format"
 METADATA_KEY = "_metadata"
 META_KEYS = {TIME_FORMAT_KEY, METADATA_KEY}
@@ -128,7 +130,7 @@ class Event:
 
     def _expressions(self) -> list[tuple[str, Expression]]:
         """All expressions of the event with the keys at which they stand; some refer to columns that others make."""
-        found = [(name, expression) for name, expression in self.computed.items()]
+        found = [(name.removeprefix(internal(f"{self.path}.")), made) for name, made in self.computed.items()]
         found += [(METADATA_KEY, expression) for expression in self._describing()]
         found += [(EACH_KEY, expression) for several in self.each.values() for expression in several]
         return [*found, (WHERE_KEY, self.where)] if self.where else found

@@ -6,18 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from ...dataset.schema import SUBJECT_ID
-from ...errors import InputError, MissingInputError, Problems
+from ...errors import InputError, MissingInputError, Problems, nearest
 from ...settings.names import wrong_names
 from ...settings.yaml_file import read_yaml
 from ..raw.join_blocks import read_join
 from .event import column_name, read_event
-from .model import SUBJECT_ID_KEY, EventFile, Table, TableOptions
+from .model import JOIN_KEY, SUBJECT_ID_KEY, EventFile, Table, TableOptions
 from .newer_signs import is_newer
-from .options import is_event, is_option, is_subject_key, read_options
+from .options import OPTIONS, is_event, is_option, is_subject_key, read_options
 
 logger = logging.getLogger(__name__)
-
-JOIN_KEY = "join"
 
 
 def read_event_file(path: str | Path) -> EventFile:
@@ -83,7 +81,8 @@ def _event_file(raw: Any, problems: Problems) -> EventFile:
 
 def _table(name: str, block: Any, default: Table, problems: Problems) -> Table:
     if not isinstance(block, dict):
-        problems.add(f"{name}: must be a mapping from events to their settings, not {block!r}")
+        near = nearest(name, [*OPTIONS, SUBJECT_ID_KEY])
+        problems.add(f"{name}: must be a mapping from events to their settings, not {block!r}{near}")
         return default
     subject_id_col = _subject_id_col(block, f"{name}.", problems) or default.subject_id_col
     options = read_options(block, name, default.options, problems)

@@ -18,6 +18,8 @@ def cast_part(values: pl.Series, dtype: pl.DataType, what: str) -> pl.Series:
     """
     if values.dtype.is_temporal():
         return _cast_times(values, dtype, what)
+    if values.dtype == pl.Binary:
+        return _decoded(values, what)
     cast = cast_exactly(values, dtype, what)
     return cast.str.strip_suffix(".0") if values.dtype.is_float() and dtype == pl.String else cast
 
@@ -37,3 +39,13 @@ def _cast_times(values: pl.Series, dtype: pl.DataType, what: str) -> pl.Series:
             "the dtype of all parts. Correct the value, or give the column the same dtype in all parts."
         )
     return cast
+
+
+def _decoded(values: pl.Series, what: str) -> pl.Series:
+    try:
+        return values.cast(pl.String)
+    except pl.exceptions.ComputeError:  # also where the cast is not strict
+        bad = next(value for value in values.drop_nulls() if value.decode(errors="ignore").encode() != value)
+        raise InputError(
+            f"{what}, column {values.name!r}: {bad!r} is no text in UTF-8. Write the column as text."
+        ) from None

@@ -29,7 +29,7 @@ class RawTable:
 
     Args:
         name: its name in the event conversion file.
-        parts: its files, in order.
+        parts: its files, in order; none if it may be missing, and is: it then has all columns, of nulls, and no rows.
         dialect: how they are written, where they are text.
         dtypes: dtypes of columns of text files, in place of those that are inferred.
         block: how many bytes of text are read at a time.
@@ -74,6 +74,8 @@ class RawTable:
         Raises:
             InputError: a part lacks columns or cannot be read, or a column has no dtype for the values of all parts.
         """
+        if not self.parts:
+            return dict.fromkeys(wanted, pl.Null())
         found = [self._schema_of(part, wanted, as_text, infer_rows) for part in self.parts]
         common = {name: self._common(name, [schema[name] for schema in found]) for name in wanted}
         if any(part.format is Format.TEXT for part in self.parts):
@@ -145,9 +147,12 @@ class RawTable:
         return DelimitedFile(part.path, self.dialect, self.dtypes, self.block)
 
     def _stored(self, part: Part) -> dict[str, pl.DataType]:
-        """The dtypes in a file that has dtypes. NOTE: of integers of more than 64 bits, which only polars has, text."""
+        """The dtypes in a file that has dtypes; text for bytes, as some programs write it.
+
+        NOTE: of integers of more than 64 bits, which only polars has, text, too.
+        """
         found = feather_schema(part.path) if part.format is Format.FEATHER else _scan(part).collect_schema()
-        return {name: pl.String() if dtype in WIDE_INTEGERS else dtype for name, dtype in found.items()}
+        return {name: pl.String() if dtype in (*WIDE_INTEGERS, pl.Binary) else dtype for name, dtype in found.items()}
 
     @contextmanager
     def _reading(self, part: Part) -> Iterator[None]:
