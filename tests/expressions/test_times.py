@@ -5,7 +5,7 @@ from datetime import datetime
 import polars as pl
 import pytest
 
-from MEDS_transforms.expressions.times import has_zone, parsed, wrong_formats
+from MEDS_transforms.expressions.times import has_zone, is_moment, parsed, wrong_formats
 
 
 def times(texts, *formats):
@@ -59,3 +59,11 @@ def test_others_are_refused_with_what_is_allowed(formats, said):
 def test_a_format_without_a_year_is_refused(formats):
     """It would read a time of day as one of the year 1."""
     assert "a year" in wrong_formats(formats)
+
+
+@pytest.mark.parametrize(
+    ("time_format", "expected"),
+    [("%s", True), ("%FT%TZ", True), ("%F %T%z", True), ("%F %T", False), ("%F %%s", False)],
+)
+def test_formats_of_moments(time_format, expected):
+    assert is_moment(time_format) == expected

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 _ZONE = re.compile(r"%[:#]*z|%\+")
-_IN_UTC = re.compile(r"(?<!%)(?:%%)*Z$")
+_IN_UTC = re.compile(r"(?<!%)(?:%%)*(?:Z$|%s)")
 _YEAR = re.compile(r"%[-_0]?[YyGgcDxFvs+]")
 _ZONE_NAME = re.compile(r"(?<!%)(?:%%)*%Z")
 _ONLY_DIRECTIVES = re.compile(r"(%[-_0]?[a-zA-Z])+")
@@ -42,7 +42,7 @@ def has_zone(time_format: str) -> bool:
 
 
 def is_moment(time_format: str) -> bool:
-    """Whether times in a format are the same moments everywhere: they have an offset from UTC, or the Z for UTC."""
+    """Whether times in a format are the same moments everywhere: by an offset, the Z for UTC, or as seconds (`%s`)."""
     return has_zone(time_format) or bool(_IN_UTC.search(time_format))
 
 
