@@ -122,8 +122,7 @@ def _several(rows: pl.DataFrame, event: Event) -> pl.DataFrame:
     with_lists = rows.with_columns(values)
     lists = with_lists.select(columns(made))  # NOTE: of literals alone, `select` makes one row
     _check_lengths(lists, f"{event.path}.each")
-    # NOTE: by default polars 1 makes a row of an empty list, and polars 2 none.
-    exploded = with_lists.filter(lists.to_series(0).list.len() > 0).explode(lists.columns, empty_as_null=True)
+    exploded = with_lists.explode(lists.columns, empty_as_null=False)
     named = [exploded[name].alias(name.removeprefix(INTERNAL)) for name in made]
     exploded = exploded.drop(made).with_columns(named)
     return exploded if event.options.infer_code_dtypes else with_floats_as_written(exploded, event.each)

@@ -48,8 +48,23 @@ def test_what_is_not_compressed_or_has_more_behind_it_is_noticed(tmp_path, suffi
     path = tmp_path / f"t.csv{suffix}"
     for data in (b"a,b\n1,2\n", COMPRESS[suffix](DATA) + b"and more that is nothing"):
         path.write_bytes(data)
-        try:
-            pieces = list(pieces_of(path, 2**20))
-        except (OSError, EOFError, lzma.LZMAError):
-            continue
-        assert b"".join(pieces) == DATA, "bz2 ignores what is behind it"
+        with pytest.raises((OSError, EOFError, lzma.LZMAError)):
+            list(pieces_of(path, 2**20))
+
+
+@pytest.mark.parametrize("suffix", COMPRESSED)
+def test_several_files_in_one_are_read_whole_or_not_at_all(tmp_path, suffix):
+    """A damaged beginning of the second is no end of the first."""
+    first, second = COMPRESS[suffix](DATA), COMPRESS[suffix](b"more")
+    path = tmp_path / f"t.csv{suffix}"
+    path.write_bytes(first + second)
+    assert b"".join(pieces_of(path, 2**20)) == DATA + b"more"
+    path.write_bytes(first + b"\1" + second[1:])
+    with pytest.raises((OSError, EOFError, lzma.LZMAError)):
+        list(pieces_of(path, 2**20))
+
+
+def test_padding_between_the_members_of_an_xz(tmp_path):
+    path = tmp_path / "t.csv.xz"
+    path.write_bytes(lzma.compress(b"a") + bytes(8) + lzma.compress(b"b") + bytes(4))
+    assert b"".join(pieces_of(path, 2**20)) == b"ab"

@@ -10,7 +10,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 _ARROW = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
-_PYTHON: dict[str, Any] = {".bz2": bz2.open, ".xz": lzma.open}
+_PYTHON: dict[str, Any] = {".bz2": bz2.BZ2Decompressor, ".xz": lzma.LZMADecompressor}
 _READ_AHEAD = 2**20
 
 
@@ -28,9 +28,49 @@ def pieces_of(path: Path, size: int) -> Iterator[bytes]:
             yield piece
 
 
-def _open(path: Path) -> IO[bytes] | pa.NativeFile:
+def _open(path: Path) -> "IO[bytes] | pa.NativeFile | _Members":
     """NOTE: pyarrow reads gzip in four fifths of the time of Python's module, and lets other threads work meanwhile."""
     suffix = path.suffix.lower()
     if suffix in _ARROW:
         return pa.CompressedInputStream(pa.BufferedInputStream(pa.OSFile(str(path)), _READ_AHEAD), _ARROW[suffix])
-    return _PYTHON[suffix](path) if suffix in _PYTHON else path.open("rb", buffering=0)
+    return _Members(path, _PYTHON[suffix]) if suffix in _PYTHON else path.open("rb", buffering=0)
+
+
+class _Members:
+    """A file of one or several compressed ones, as several cores or `cat` make them.
+
+    NOTE: Python's own readers end without a word at a member whose first bytes are damaged, and the rest is lost.
+    """
+
+    def __init__(self, path: Path, new: Any) -> None:
+        self._file, self._new = path.open("rb"), new
+        self._member = new()
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, at most `size`; none at the end.
+
+        Raises:
+            OSError, EOFError, lzma.LZMAError: a member is damaged or cut off, or is none.
+        """
+        while True:
+            data = b""
+            if self._member.eof:
+                if not (data := self._rest()):
+                    return b""
+                self._member = self._new()
+            elif self._member.needs_input and not (data := self._file.read(_READ_AHEAD)):
+                raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+            piece: bytes = self._member.decompress(data, size)
+            if piece:
+                return piece
+
+    def _rest(self) -> bytes:
+        """What follows a member; zeros between members are padding."""
+        data = self._member.unused_data or self._file.read(_READ_AHEAD)
+        while data and not data.strip(b"\0"):
+            data = self._file.read(_READ_AHEAD)
+        return data.lstrip(b"\0")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
