@@ -266,3 +266,54 @@ def test_external_splits_with_numbers_that_no_id_can_be(x):
     x.run("shard_events")
     with pytest.raises(ValueError, match=rf"splits\.json.*64 bits.*{2**63}"):
         x.run("split_and_shard_subjects", f".external_splits_json_fp={x.folder / 'splits.json'}")
+
+
+# Metadata tables
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_an_optional_metadata_table_that_is_missing_or_empty_describes_nothing(x, content, caplog):
+    if content is not None:
+        x.table("m.csv", content)
+    x.table("t.csv", "subject_id,c\n1,a\n")
+    event = {"code": ["A", "col(c)"], "time": None, "_metadata": {"m": {"description": "d"}}}
+    x.events({"m": {"optional": True}, "t": {"e": event}})
+    x.run_until("finalize_MEDS_data", ONE_SPLIT)
+    assert x.shard("data", "train/0")["code"].to_list() == ["A//a"]
+    assert "m: there is no such metadata table, or it is empty" in caplog.text
+
+
+@pytest.mark.parametrize("described", [{"description": "l"}, {"description": "d", "c": "l"}])
+@pytest.mark.parametrize("values", [[["a"]], [{"a": 1}]])
+def test_lists_and_the_like_describe_no_code(x, described, values):
+    x.table("m.parquet", pl.DataFrame({"c": ["a"], "d": ["x"], "l": values}))
+    x.table("t.csv", "subject_id,c\n1,a\n")
+    x.events({"t": {"e": {"code": ["A", "col(c)"], "time": None, "_metadata": {"m": described}}}})
+    with pytest.raises(ValueError, match=r"t\.e\._metadata\.m: .* not written as text"):
+        x.run_until("extract_code_metadata", ONE_SPLIT)
+
+
+# Without shard_events
+
+
+def sharded_already(x, frame, event):
+    x.table("t/a.parquet", frame)
+    x.events({"t": {"e": event}})
+    stages = "stages=[split_and_shard_subjects,convert_to_sharded_events,merge_to_MEDS_cohort]"
+    folder = f".data_input_dir={x.raw}"
+    x.run("split_and_shard_subjects", stages, folder, ONE_SPLIT.removeprefix("split_and_shard_subjects"))
+    x.run("convert_to_sharded_events", stages, folder)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "event", "said"),
+    [
+        ("subject_id", [["a"]], {"code": ["A", "col(c)"]}, r"t\.e: its rows cannot be converted"),
+        ("subject_id", [b"\xff"], {"code": ["A", "col(c)"]}, r"t\.e: its rows cannot be converted"),
+        ("mrn", ["a"], {"code": ["A", "col(c)"]}, r"a\.parquet has no column 'subject_id', the subject_id_col"),
+        ("subject_id", ["a"], {"code": "$c"}, r"needs that stage: add it to the stages"),
+    ],
+)
+def test_what_shard_events_would_have_refused_is_refused_later(x, column, values, event, said):
+    with pytest.raises(ValueError, match=said):
+        sharded_already(x, pl.DataFrame({column: [1], "c": values}), {**event, "time": None})

@@ -53,7 +53,10 @@ def extract_event(
         no_number = text_that_is_no_number(pl.col(TEXT_VALUE), pl.col(NUMERIC_VALUE), event.options)
         measurements = measurements.with_columns(no_number.alias(TEXT_VALUE))
     # NOTE: the streaming engine parses times and texts on all cores and keeps the order of these operations.
-    made = measurements.collect(engine="streaming")
+    try:
+        made = measurements.collect(engine="streaming")
+    except pl.exceptions.PolarsError as error:  # shard_events has looked at the dtypes; without it nobody has
+        raise InputError(f"{event.path}: its rows cannot be converted: {str(error).splitlines()[0]}") from None
     if look:
         look(rows, made)
     needed = [CODE] if event.time is None else [CODE, TIME]

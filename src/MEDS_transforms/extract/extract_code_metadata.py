@@ -22,7 +22,7 @@ import polars as pl
 from ..cli.script import stage_script
 from ..dataset.code_metadata import add_to_codes, read_codes
 from ..dataset.columns import column as as_column
-from ..dataset.dtypes import concat_with_common_dtypes
+from ..dataset.dtypes import concat_with_common_dtypes, has_text
 from ..dataset.io import write_parquet
 from ..dataset.schema import CODE, DESCRIPTION, PARENT_CODES
 from ..errors import InputError, MissingInputError, Problems, listed, nearest
@@ -76,6 +76,9 @@ def run(cfg: Mapping[str, Any]) -> None:
         return
     codes = cache(lambda: codes_of(cohort_shards(cfg)))
     tables = find_metadata_tables(event_file, input_dir)
+    if not tables and not newer:
+        logger.info("None of the optional metadata tables is there: there is nothing to do")
+        return
     former_fp = Path(stage_cfg["metadata_input_dir"]) / CODES_FILE
     files = [part.path for raw in tables.values() for part in raw.parts]
     sources = {"tables": Source.of_files(*files), "code metadata": Source.of_files(former_fp)}
@@ -120,12 +123,16 @@ def find_metadata_tables(event_file: EventFile, input_dir: Path) -> dict[str, Ra
     for name in event_file.metadata_tables:
         options = event_file.options_of(name)
         try:
-            tables[name] = raw_table(name, input_dir, options)
+            raw = raw_table(name, input_dir, options)
         except FileNotFoundError as error:
-            if options.optional:
-                logger.warning("%s: there is no such metadata table; it is optional", name)
-            else:
+            if not options.optional:
                 missing.add(str(error))
+                continue
+            raw = None
+        if raw and not (options.optional and raw.is_empty):
+            tables[name] = raw
+        else:
+            logger.warning("%s: there is no such metadata table, or it is empty; it is optional", name)
     missing.raise_if_any(MissingInputError)
     return tables
 
@@ -178,6 +185,7 @@ def describe_codes(
     for event in events:
         parts, described = _expressions(event, name)
         texts = set().union(*(found.as_text for found in [*parts, *described.values()]))
+        _check_texts(df, f"{event.path}.{METADATA_KEY}.{name}", texts, described)
         rows = df if event.options.infer_code_dtypes else with_floats_as_written(df, texts)
         with_codes = rows.select(code_expr(part.expr for part in parts).alias(CODE), *_named(_typed(rows, described)))
         says_something = ~pl.all_horizontal(as_column(column).is_null() for column in described)
@@ -206,6 +214,19 @@ def _expressions(event: Event, name: str) -> tuple[list[Expression], dict[str, E
             names = frozenset([part.text]) if part.is_column else frozenset()
             parts.append(Expression(part_expr(part), names, names))
     return parts, {column: expression(cfg, f"{where}.{column}") for column, cfg in block.items()}
+
+
+def _check_texts(df: pl.DataFrame, where: str, texts: set[str], described: Mapping[str, Expression]) -> None:
+    """Raises an error where lists and the like are to be codes or descriptions."""
+    dtypes = {name: df.schema[name] for name in sorted(texts)}
+    if DESCRIPTION in described:
+        dtypes |= df.lazy().select(described[DESCRIPTION].expr.alias(DESCRIPTION)).collect_schema()
+    for name, dtype in dtypes.items():
+        if not has_text(dtype):
+            raise InputError(
+                f"{where}: {name} has the dtype {dtype}, which is not written as text. Lists may be parent_codes; for "
+                "a description name a column of text."
+            )
 
 
 def _named(expressions: Mapping[str, pl.Expr]) -> list[pl.Expr]:

@@ -115,8 +115,7 @@ def _found(name: str, options: TableOptions, input_dir: Path) -> RawTable | None
         if not options.optional:
             raise
         return None
-    is_empty = not any(part.path.stat().st_size for part in raw.parts)
-    return None if options.optional and is_empty else raw
+    return None if options.optional and raw.is_empty else raw
 
 
 def _right(name: str, input_dir: Path, event_file: EventFile) -> RawTable:

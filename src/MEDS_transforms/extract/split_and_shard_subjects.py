@@ -15,12 +15,12 @@ from typing import Any
 import polars as pl
 
 from ..cli.script import stage_script
-from ..dataset.columns import column
+from ..dataset.columns import INTERNAL, column
 from ..dataset.io import scan_parquet
 from ..dataset.schema import SUBJECT_ID
 from ..dataset.splits import check_fractions, shard_subjects
 from ..dataset.subjects import subject_ids
-from ..errors import InputError, MissingInputError
+from ..errors import InputError, MissingInputError, listed, nearest
 from ..mapreduce.mapper import map_units
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
@@ -110,12 +110,30 @@ def distinct_ids(tables: Mapping[str, Table], chunks_dir: Path) -> pl.Series:
         convert = ids_as_text if table.has_text_ids else subject_ids
         chunks = complete_chunks(chunks_dir / table.name, table.options.optional)
         if chunks:
-            rows = pl.concat([scan_parquet(chunk.path).select(column(table.subject_id_col)) for chunk in chunks])
+            scans = [scan_parquet(chunk.path) for chunk in chunks]
+            for chunk, scan in zip(chunks, scans, strict=True):
+                _check_has_ids(table, chunk.path, scan.collect_schema().names())
+            rows = pl.concat([scan.select(column(table.subject_id_col)) for scan in scans])
             found.append(convert(rows.unique().collect().to_series(), where).alias(SUBJECT_ID))
     ids = pl.concat(found).drop_nulls().unique().sort() if found else pl.Series(SUBJECT_ID, [])
     if ids.is_empty():
         raise InputError(f"Every subject id in every table is null (chunks in {chunks_dir}). Check subject_id_col.")
     return ids
+
+
+def _check_has_ids(table: Table, path: Path, there: list[str]) -> None:
+    name = table.subject_id_col
+    if name in there:
+        return
+    if name.startswith(INTERNAL):
+        raise InputError(
+            f"Table {table.name}: {path} has no subject ids that shard_events has made. An event conversion file in "
+            "the newer language needs that stage: add it to the stages of the pipeline."
+        )
+    raise InputError(
+        f"Table {table.name}: {path} has no column {name!r}{nearest(name, there)}, the subject_id_col. It has: "
+        f"{listed(there)}"
+    )
 
 
 def _as_numbers(

@@ -51,6 +51,11 @@ class RawTable:
         return self._columns_of(self.parts[0])
 
     @property
+    def is_empty(self) -> bool:
+        """Whether its files have no bytes."""
+        return not any(part.path.stat().st_size for part in self.parts)
+
+    @property
     def path(self) -> str:
         """Where the table is, in words."""
         first = str(self.parts[0].path)
