@@ -123,7 +123,7 @@ class Disturbed:
         for path in [*(folder / f"{self.stage}.run").glob("*.jsonl")]:
             with suppress(FileNotFoundError):  # the run has ended meanwhile, and left a record
                 noted = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("]")]
-                if any(all((folder.parent / name).is_file() for name in files) for _, files, _ in noted):
+                if any(all((folder.parent / name).is_file() for name in files) for _, files, *_ in noted):
                     return True
         return (folder / f"{self.stage}.record").is_file()
 
