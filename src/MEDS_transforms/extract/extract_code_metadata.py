@@ -71,14 +71,11 @@ def run(cfg: Mapping[str, Any]) -> None:
     event_config_fp = Path(config_value(cfg, "event_conversion_config_fp"))
     event_file = read_event_file(event_config_fp)
     newer = [event for table in event_file.tables.values() for event in table.events if event.described_by]
-    if not event_file.metadata_tables and not newer:
-        logger.info("The event conversion file has no %s: there is nothing to do", METADATA_KEY)
-        return
-    codes = cache(lambda: codes_of(cohort_shards(cfg)))
     tables = find_metadata_tables(event_file, input_dir)
     if not tables and not newer:
-        logger.info("None of the optional metadata tables is there: there is nothing to do")
+        logger.info("The event conversion file has no %s, or none that is there: there is nothing to do", METADATA_KEY)
         return
+    codes = cache(lambda: codes_of(cohort_shards(cfg)))
     former_fp = Path(stage_cfg["metadata_input_dir"]) / CODES_FILE
     files = [part.path for raw in tables.values() for part in raw.parts]
     sources = {"tables": Source.of_files(*files), "code metadata": Source.of_files(former_fp)}
