@@ -1,12 +1,14 @@
 """What is right for odd input of event files: nothing is lost or changed without a word, and errors say what to do."""
 
+import json
 import re
 from datetime import date, datetime, timedelta
 
 import polars as pl
 import pytest
 
-ONE_SPLIT = "split_and_shard_subjects.split_fracs={train: 1, tuning: null, held_out: null}"
+from helpers import ONE_SPLIT
+
 NEW_YORK = {"time_zone": "America/New_York"}
 
 
@@ -317,3 +319,17 @@ def sharded_already(x, frame, event):
 def test_what_shard_events_would_have_refused_is_refused_later(x, column, values, event, said):
     with pytest.raises(ValueError, match=said):
         sharded_already(x, pl.DataFrame({column: [1], "c": values}), {**event, "time": None})
+
+
+def test_what_is_divided_by_0_is_no_number(x, measured):
+    text = "subject_id,a,b\n1,6,3\n2,1,0\n3,0,0\n"
+    found = measured(text, {"numeric_value": {"divide": ["a", "b"]}}).sort("subject_id")["numeric_value"]
+    assert (found[0], found[1]) == (2, None)
+    account = json.loads((x.cohort / "metadata" / "accounting" / "convert_to_sharded_events.json").read_text())
+    assert account["events"]["t"]["e"]["measurements"] == 3
+
+
+def test_a_name_that_a_header_repeats(measured, caplog):
+    found = measured("subject_id,c,c\n1,a,b\n", {"code": ["A", "col(c)"]})
+    assert found["code"].to_list() == ["A//a"]
+    assert "'c' several times" in caplog.text

@@ -24,6 +24,8 @@ def value_expr(event: Event, out: str, source: str, dtype: pl.DataType) -> pl.Ex
     value = column(source)
     if out == NUMERIC_VALUE and dtype in TEXT_DTYPES:
         return number_of(value.cast(pl.String), event.options)
+    if out == NUMERIC_VALUE and source in event.computed and dtype.is_float():
+        return _that_float32_holds(value)  # a division by 0 is no number
     if out == NUMERIC_VALUE and dtype == pl.Float64:
         return pl.when(value.is_infinite()).then(value).otherwise(_that_float32_holds(value))
     if out in (TEXT_VALUE, CATEGORICAL_VALUE) and has_text(dtype):

@@ -138,8 +138,9 @@ def _unused(
 def _wrong_columns(table: Table, raw: RawTable) -> list[str]:
     """What is wrong with the columns that a table has, for what its events need."""
     there, problems = [*raw.columns, *table.joined_columns, *table.made_columns], []
-    for name in table.options.dtypes.keys() - {*raw.columns}:
-        logger.warning("%s: dtypes name the column %r, which the table does not have", table.name, name)
+    for name in table.file_columns:
+        if f"{name}_duplicated_0" in raw.columns:
+            logger.warning("%s: the header of %s has %r several times; the first is read", table.name, raw.path, name)
     for event in table.events:
         _warn_of_literals(event, raw)
         problems += [
