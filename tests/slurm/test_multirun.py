@@ -26,7 +26,8 @@ def test_first_stage_of_a_pipeline(cluster, reference, tmp_path, script, named):
         two_workers.succeeds()
     got = demo.cohort if extracts else demo.tensors
     want = contents(reference.cohort if extracts else reference.tensors)
-    assert contents(got) == {name: data for name, data in want.items() if name.startswith(f"{stage}/")} != {}
+    made = (f"{stage}/", f"metadata/accounting/{stage}.json")
+    assert contents(got) == {name: data for name, data in want.items() if name.startswith(made)} != {}
     assert strays(got) == []
     # On which nodes does not matter: where a job ends before the other begins, both have the same one.
     assert [job.node in NODES for job in new_jobs(cluster, before)] == [True, True]

@@ -1,11 +1,13 @@
 import shutil
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from MEDS_transforms.errors import explain
 from MEDS_transforms.work.claims import claim
-from MEDS_transforms.work.files import files_below, is_claimed, publish, scratch_path, try_lock
+from MEDS_transforms.work.files import files_below, is_claimed, make_folder, publish, scratch_path, try_lock
 
 
 def test_files_below_leaves_out_what_is_hidden_and_what_it_is_told(tmp_path):
@@ -14,6 +16,23 @@ def test_files_below_leaves_out_what_is_hidden_and_what_it_is_told(tmp_path):
         (tmp_path / name).touch()
     found = {path.relative_to(tmp_path).as_posix() for path in files_below(tmp_path, [tmp_path / "cohort"])}
     assert found == {"a.csv", "hosp/b.csv"}
+
+
+def test_a_folder_is_made_also_while_another_worker_makes_and_removes_it(tmp_path):
+    folder = tmp_path / "shared"
+    churn = "import os\nwhile True:\n    for act in (os.mkdir, os.rmdir):\n        try: act({!r})\n        except OSError: pass"
+    with subprocess.Popen([sys.executable, "-c", churn.format(str(folder))]) as other:
+        try:
+            for _ in range(20_000):
+                make_folder(folder)
+        finally:
+            other.kill()
+
+
+def test_a_file_in_the_place_of_a_folder_is_an_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        make_folder(tmp_path / "file")
 
 
 def test_files_below_goes_on_while_folders_come_and_go(tmp_path):

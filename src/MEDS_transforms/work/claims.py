@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from ..errors import explain
 from .accounts import Account
 from .faults import log_fault
-from .files import clear_scratch, is_complete, lock_path, scratch_folder, scratch_path, try_lock
+from .files import clear_scratch, is_complete, lock_path, make_folder, scratch_folder, scratch_path, try_lock
 from .journal import note_begun, note_done, note_failed
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def nothing() -> Sequence[Any]:
 @contextmanager
 def claim(out_fp: Path) -> Iterator[bool]:
     """Tries to claim an output; gives whether it is ours. Never waits."""
-    out_fp.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out_fp.parent)
     with try_lock(lock_path(out_fp)) as ours:
         yield ours
 
@@ -99,7 +99,7 @@ class Unit:
                 if self.note:
                     self.note(staged)
                 for output, finished in staged.files.items():
-                    output.parent.mkdir(parents=True, exist_ok=True)
+                    make_folder(output.parent)
                     finished.replace(output)
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise

@@ -135,13 +135,27 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it, where they are not there.
+
+    NOTE: `mkdir` itself fails where a folder is there that another worker removes just then.
+    """
+    while True:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            return
+        except FileExistsError:
+            if path.exists():  # a file, say
+                raise
+
+
 @contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
     """A new hidden folder beside `path`, in which it is made; removed at the end, with what a killed process left.
 
     NOTE: a folder, since libraries that write files may have temporary ones of their own beside them (safetensors).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     clear_scratch(path)
     scratch_path(path).mkdir()
     try:

@@ -17,7 +17,7 @@ from .accounts import Account, added_up, in_order
 from .claims import Staged, Unit
 from .decisions import Asked, Found, decide, what_is_kept
 from .environment import RUN
-from .files import clear_scratch, is_complete, lock_path, publish, try_lock
+from .files import clear_scratch, is_complete, lock_path, make_folder, publish, try_lock
 from .fingerprints import fingerprint
 from .output_folder import OutputFolder
 from .provenance import (
@@ -270,7 +270,7 @@ class StageOutputs:
         assert self.generation is not None
         in_force = self.run.generation()
         if in_force is None:  # ended by a worker that failed just when this one came
-            self.run.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.run.path)
             self.run.begin(self.generation)
             in_force = self.run.generation()
         if in_force is None or in_force.token != self.generation.token:

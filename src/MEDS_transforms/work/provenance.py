@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .accounts import Account
-from .files import publish
+from .files import make_folder, publish
 from .fingerprints import Fingerprint, fingerprint_or_none
 
 PROVENANCE_DIR = ".provenance"
@@ -150,7 +150,7 @@ def salt_of(folder: Path) -> bytes:
     """What is added to secrets before a checksum stands for them in the records of a folder; drawn at random, once."""
     path = folder / PROVENANCE_DIR / SALT
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         drawn = secrets.token_hex(16)
         scratch = path.with_name(f".tmp.{SALT}.{drawn}")
         scratch.write_text(drawn, encoding="utf-8")

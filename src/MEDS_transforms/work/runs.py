@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .accounts import Account
-from .files import try_lock
+from .files import make_folder, try_lock
 from .provenance import Kept, Maker, OutputFile, Units, has_begun, run_path, units_from_json
 
 _WORKER = "worker."
@@ -118,7 +118,7 @@ class Run:
         mark = self.path / f"{_WORKER}{self.me}"
         with ExitStack() as held:
             while True:
-                self.path.mkdir(parents=True, exist_ok=True)
+                make_folder(self.path)
                 with suppress(FileNotFoundError):  # another worker, which was refused, has removed the empty folder
                     # Waits, since another worker holds it for a moment to see whether this one lives.
                     held.enter_context(try_lock(mark, wait=True))
