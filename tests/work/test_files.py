@@ -20,7 +20,7 @@ def test_files_below_leaves_out_what_is_hidden_and_what_it_is_told(tmp_path):
 
 def test_a_folder_is_made_also_while_another_worker_makes_and_removes_it(tmp_path):
     folder = tmp_path / "shared"
-    churn = "import os\nwhile True:\n    for act in (os.mkdir, os.rmdir):\n        try: act({!r})\n        except OSError: pass"
+    churn = "import os\nwhile True:\n  for act in (os.mkdir, os.rmdir):\n    try: act({!r})\n    except OSError: pass"
     with subprocess.Popen([sys.executable, "-c", churn.format(str(folder))]) as other:
         try:
             for _ in range(20_000):
