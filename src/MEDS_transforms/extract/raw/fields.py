@@ -29,6 +29,15 @@ def wrong_row(block: bytes, dialect: Dialect, n_fields: int) -> Fault | None:
     return _first_wrong(block, dialect, n_fields)
 
 
+def adds_up(block: bytes, dialect: Dialect, n_fields: int) -> bool:
+    """Whether a block without quotes has as many separators as its rows need together."""
+    if dialect.quote and dialect.quote.encode() in block:
+        return False
+    characters = np.frombuffer(block, np.uint8)
+    n_rows = np.count_nonzero(characters == LINE_END)
+    return bool(np.count_nonzero(characters == ord(_separator(dialect))) == n_rows * (n_fields - 1))
+
+
 def row_ends(block: bytes, dialect: Dialect) -> Positions:
     """The positions of the line ends at which rows end."""
     characters = np.frombuffer(block, np.uint8)
