@@ -53,6 +53,8 @@ def _is_table(value: Any) -> bool:
 def read_options(block: Mapping[Any, Any], where: str, default: TableOptions, problems: Problems) -> TableOptions:
     """The options of a block, those that it does not set as in `default`; what is wrong with them is noted."""
     given = {key: value for key, value in block.items() if is_option(key, value)}
+    if not given:
+        return default
     wrong = wrong_values(declared_options(), given, where)
     if "subject_ids" in given and where:
         problems.add(f"{where}.subject_ids: must be the same for all tables; write it at the top of the file")
