@@ -12,6 +12,9 @@ TEXT_DTYPES = (pl.String, pl.Categorical, pl.Enum)
 WIDE_INTEGERS = (pl.Int128, pl.UInt128)
 """Integers that polars has, and parquet has not."""
 
+LARGEST_FLOAT32 = 3.4028235677973366e38
+"""Halfway from the largest 32-bit float to the next power of two: numbers from here on become infinite when cast."""
+
 _NO_TEXT = (pl.Binary, pl.Duration, pl.Object)
 
 _REMEDY = "Give the column the same dtype everywhere, or another name where it is something else."

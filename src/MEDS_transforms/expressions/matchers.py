@@ -13,6 +13,7 @@ import polars as pl
 import polars.selectors as cs
 
 from ..dataset.columns import column as as_column
+from ..dataset.dtypes import LARGEST_FLOAT32
 from .forms import Expression, as_written, below, checked_pattern, malformed, text_of
 
 _T = TypeVar("_T")
@@ -79,8 +80,6 @@ def _boolean_equals(cell: cs.Selector, wanted: str) -> list[pl.Expr]:
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 _NO_NUMBER = re.compile(r"nan|[+-]?inf(inity)?", re.IGNORECASE)
-_LARGEST_FLOAT32 = 3.4028235677973366e38
-"""Halfway from the largest 32-bit float to the next power of two: numbers from here on become infinite when cast."""
 
 
 def _number_equals(cell: cs.Selector, wanted: str) -> list[pl.Expr]:
@@ -95,7 +94,7 @@ def _number_equals(cell: cs.Selector, wanted: str) -> list[pl.Expr]:
 
 def _float_equals(cell: cs.Selector, number: float) -> list[pl.Expr]:
     double = (cell & cs.by_dtype(pl.Float64)) == pl.lit(number, pl.Float64)
-    if abs(number) >= _LARGEST_FLOAT32 and not isinf(number):
+    if abs(number) >= LARGEST_FLOAT32 and not isinf(number):
         return [double]
     return [double, (cell & cs.by_dtype(pl.Float32)) == pl.lit(number, pl.Float32)]
 

@@ -3,15 +3,13 @@
 import polars as pl
 
 from ..dataset.columns import column, named
-from ..dataset.dtypes import TEXT_DTYPES, has_text
+from ..dataset.dtypes import LARGEST_FLOAT32, TEXT_DTYPES, has_text
 from ..dataset.schema import BOOLEAN_VALUE, CATEGORICAL_VALUE, NUMERIC_VALUE, TEXT_VALUE
 from ..errors import InputError
 from ..expressions.forms import text_of
 from .event_file.model import Event, TableOptions
 
 _TRUE, _FALSE = ["true", "t", "yes", "y", "1"], ["false", "f", "no", "n", "0"]
-_LARGEST = 3.4028235677973366e38
-"""Halfway from the largest 32-bit float to the next power of two: numbers from here on would become infinite."""
 _LENIENT = r"^\s*(?:[<>≤≥=~]|<=|>=)?\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*$"
 
 
@@ -67,7 +65,7 @@ def _with_point(text: pl.Expr, options: TableOptions) -> pl.Expr:
 
 def _that_float32_holds(number: pl.Expr) -> pl.Expr:
     """Numbers, null where they would be infinite as `numeric_value`, which is Float32."""
-    return pl.when((number.abs() < _LARGEST) | number.is_nan()).then(number)
+    return pl.when((number.abs() < LARGEST_FLOAT32) | number.is_nan()).then(number)
 
 
 def number_as_text(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:

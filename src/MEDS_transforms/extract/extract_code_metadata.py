@@ -41,9 +41,9 @@ from .event_file.model import METADATA_KEY, Event, EventFile
 from .event_file.newer_signs import CODE_TEMPLATE
 from .event_file.read import event_file_content, read_event_file
 from .events import code_expr, part_expr, with_floats_as_written
-from .newer_metadata import Parts, as_text, check_columns, chunks_folder, newer_parts, one_row_per_code
+from .newer_metadata import Parts, as_text, chunks_folder, columns_described_by, newer_parts, one_row_per_code
 from .raw.table import RawTable
-from .table_rows import raw_table
+from .table_rows import found_table
 
 logger = logging.getLogger(__name__)
 
@@ -118,18 +118,13 @@ def find_metadata_tables(event_file: EventFile, input_dir: Path) -> dict[str, Ra
     """
     tables, missing = {}, Problems("Metadata tables of the event conversion file are missing")
     for name in event_file.metadata_tables:
-        options = event_file.options_of(name)
         try:
-            raw = raw_table(name, input_dir, options)
+            if raw := found_table(name, input_dir, event_file.options_of(name)):
+                tables[name] = raw
+            else:
+                logger.warning("%s: there is no such metadata table, or it is empty; it is optional", name)
         except FileNotFoundError as error:
-            if not options.optional:
-                missing.add(str(error))
-                continue
-            raw = None
-        if raw and not (options.optional and raw.is_empty):
-            tables[name] = raw
-        else:
-            logger.warning("%s: there is no such metadata table, or it is empty; it is optional", name)
+            missing.add(str(error))
     missing.raise_if_any(MissingInputError)
     return tables
 
@@ -246,17 +241,20 @@ def _typed(df: pl.DataFrame, described: Mapping[str, Expression]) -> dict[str, p
 
 def _check_columns(raw: RawTable, event: Event) -> set[str]:
     """The columns of a metadata table that an event needs, after a check that they are there."""
-    if event.described_by:
-        return check_columns(raw, event)
-    parts, described = _expressions(event, raw.name)
-    wanted: set[str] = set().union(*(found.columns for found in [*parts, *described.values()]))
+    wanted = columns_described_by(raw, event) if event.described_by else _columns_wanted(raw, event)
     if missing := wanted - set(raw.columns):
+        mapped = f" A code part of another name is mapped by its name: `{min(missing)}: <column>`."
+        remedy = "" if event.described_by else mapped
         raise InputError(
             f"{event.path}.{METADATA_KEY}.{raw.name}: the metadata table has no column {listed(missing)}"
-            f"{nearest(min(missing), raw.columns)}. It has: {listed(raw.columns)}. A code part of another name is "
-            f"mapped by its name: `{min(missing)}: <column>`."
+            f"{nearest(min(missing), raw.columns)}. It has: {listed(raw.columns)}.{remedy}"
         )
     return wanted
+
+
+def _columns_wanted(raw: RawTable, event: Event) -> set[str]:
+    parts, described = _expressions(event, raw.name)
+    return {name for found in [*parts, *described.values()] for name in found.columns}
 
 
 def reduce_descriptions(paths: list[Path], separator: str) -> pl.DataFrame:

@@ -18,14 +18,14 @@ from ..dataset.columns import column, columns, internal
 from ..dataset.dtypes import concat_with_common_dtypes
 from ..dataset.io import scan_parquet
 from ..dataset.schema import CODE, DESCRIPTION, PARENT_CODES, TIME
-from ..errors import InputError, listed, nearest
+from ..errors import InputError
 from ..expressions.forms import Expression
 from ..mapreduce.accounting import EXAMPLES
 from ..settings.folders import stage_folders
 from ..work.accounts import MOST_EXAMPLES, Account, some_examples
 from .chunks import Chunk, complete_chunks
 from .code_counts import CODES_MATCHED, CODES_UNMATCHED, ROWS, ROWS_MATCHED, ROWS_UNMATCHED
-from .event_file.model import METADATA_KEY, Event, Metadata
+from .event_file.model import Event, Metadata
 from .event_file.newer_signs import CODE_TEMPLATE
 from .event_times import time_expr
 from .events import code_expr, event_rows, part_expr
@@ -99,15 +99,9 @@ def as_text(raw: RawTable, names: set[str]) -> pl.DataFrame:
     return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
 
 
-def check_columns(raw: RawTable, event: Event) -> set[str]:
-    """The columns of a metadata table that an event needs, after a check that they are there."""
-    wanted = {name for m in event.described_by if m.table == raw.name for name in columns_needed(m)}
-    if missing := wanted - set(raw.columns):
-        raise InputError(
-            f"{event.path}.{METADATA_KEY}.{raw.name}: the metadata table has no column {listed(missing)}"
-            f"{nearest(min(missing), raw.columns)}. It has: {listed(raw.columns)}."
-        )
-    return wanted
+def columns_described_by(raw: RawTable, event: Event) -> set[str]:
+    """The columns of a metadata table that an event needs."""
+    return {name for m in event.described_by if m.table == raw.name for name in columns_needed(m)}
 
 
 def described(event: Event, pairs: pl.DataFrame, tables: Mapping[str, pl.DataFrame], counts: Account) -> pl.DataFrame:

@@ -28,13 +28,13 @@ from ..work.raw_tables import tables_below
 from ..work.sources import Source
 from .chunk_writer import write_chunks
 from .chunks import find_chunks
-from .event_file.model import META_KEYS, Event, EventFile, Table, TableOptions
+from .event_file.model import META_KEYS, Event, EventFile, Table
 from .event_file.read import read_event_file
 from .events import wrong_dtypes
 from .raw.dialect import separator_hint
 from .raw.joins import Matches
 from .raw.table import RawTable, empty_table
-from .table_rows import TableRows, open_rows, raw_table
+from .table_rows import TableRows, found_table, open_rows
 
 __all__ = ["META_KEYS", "main", "run"]
 
@@ -78,7 +78,7 @@ def open_tables(event_file: EventFile, cfg: Mapping[str, Any]) -> dict[str, Tabl
     found = {}
     for name, table in event_file.tables.items():
         try:
-            if (raw := _found(name, table.options, input_dir)) is None:
+            if (raw := found_table(name, input_dir, table.options)) is None:
                 logger.warning("%s: there is no such table, or it is empty; it is optional", name)
             elif not (wrong := _wrong_columns(table, raw) + _unknown_dtypes(raw, event_file)):
                 rights = [_right(join.table, input_dir, event_file) for join in table.joins]
@@ -107,20 +107,9 @@ def _check_dtypes(tables: Iterable[TableRows]) -> None:
     problems.raise_if_any()
 
 
-def _found(name: str, options: TableOptions, input_dir: Path) -> RawTable | None:
-    """The table, None if it is optional and not there."""
-    try:
-        raw = raw_table(name, input_dir, options)
-    except MissingInputError:
-        if not options.optional:
-            raise
-        return None
-    return None if options.optional and raw.is_empty else raw
-
-
 def _right(name: str, input_dir: Path, event_file: EventFile) -> RawTable:
     """A table to join; one without rows if it is optional and not there."""
-    raw = _found(name, event_file.options_of(name), input_dir)
+    raw = found_table(name, input_dir, event_file.options_of(name))
     if raw is None:
         logger.warning("%s: there is no such table to join, or it is empty; it is optional", name)
     return raw or RawTable(name, [])

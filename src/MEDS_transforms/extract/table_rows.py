@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from ..dataset.columns import columns
-from ..errors import InputError
+from ..errors import InputError, MissingInputError
 from ..expressions.forms import Expression, as_written
 from ..work.raw_tables import find_parts
 from .event_file.model import Table, TableOptions
@@ -177,6 +177,21 @@ def raw_table(name: str, folder: Path, options: TableOptions) -> RawTable:
     dialect = Dialect(options.separator, options.quote, options.encoding, options.decimal, options.null_values)
     dtypes = {column: _DTYPES[dtype] for column, dtype in options.dtypes.items()}
     return RawTable(name, find_parts(folder, name), dialect, dtypes)
+
+
+def found_table(name: str, folder: Path, options: TableOptions) -> RawTable | None:
+    """The table; None if it is optional and not there, or has no bytes.
+
+    Raises:
+        FileNotFoundError: there is no such table, and it is not optional.
+    """
+    try:
+        raw = raw_table(name, folder, options)
+    except MissingInputError:
+        if not options.optional:
+            raise
+        return None
+    return None if options.optional and raw.is_empty else raw
 
 
 def _typed(text: pl.Series, dtype: pl.DataType, dialect: Dialect) -> pl.Series:

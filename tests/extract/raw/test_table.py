@@ -257,3 +257,13 @@ def test_a_dialect_that_cannot_be(table):
             Dialect(**wrong)
     with pytest.raises(InputError, match="with decimal: ',' the separator must be another"):
         read(table(t_csv=b"a,b\n", dialect=Dialect(decimal=",")))
+
+
+def test_columns_and_dtypes_are_told_by_reading_once(tmp_path):
+    """A second look, by other columns, needs the file no more."""
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n1,x\n2,y\n")
+    t = RawTable("t", find_parts(tmp_path, "t"))
+    assert t.schema(["a", "b"], ["b"], None) == {"a": pl.Int64, "b": pl.String}
+    path.unlink()
+    assert (t.columns, t.schema(["a"], [], None)) == (["a", "b"], {"a": pl.Int64})

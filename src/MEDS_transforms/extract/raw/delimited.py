@@ -51,6 +51,7 @@ class DelimitedFile:
 
     def __init__(self, path: Path, dialect: Dialect, given: Collection[str] = (), block: int = BLOCK) -> None:
         self.path, self.dialect, self.given, self.block = path, dialect.of(path), given, block
+        self._inferred: dict[int | None, dict[str, pl.DataType]] = {}
 
     @cached_property
     def columns(self) -> list[str]:
@@ -74,8 +75,14 @@ class DelimitedFile:
     def inferred(self, n_rows: int | None) -> dict[str, pl.DataType]:
         """The dtypes of the columns as the first rows tell; None: as all rows tell, which are read once more for that.
 
-        Integers of more than 64 bits, which no file can hold, are text. What is wrong with rows is not said.
+        Integers of more than 64 bits, which no file can hold, are text. What is wrong with rows is not said. Rows are
+        read the first time alone.
         """
+        if n_rows not in self._inferred:
+            self._inferred[n_rows] = self._infer(n_rows)
+        return self._inferred[n_rows]
+
+    def _infer(self, n_rows: int | None) -> dict[str, pl.DataType]:
         _, items = self._opened(self.block if n_rows is None else _HEAD)
         blocks = (item for item in items if isinstance(item, bytes))
         found = [*_in_order(self._guessed, blocks if n_rows is None else self._first_rows(blocks, n_rows))]

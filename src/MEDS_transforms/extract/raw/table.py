@@ -149,7 +149,16 @@ class RawTable:
         yield from (frame.select(*columns(in_file), *literals).select(columns(schema)) for frame in frames)
 
     def _file(self, part: Part) -> DelimitedFile:
-        return DelimitedFile(part.path, self.dialect, self.dtypes, self.block)
+        return self._texts[part.path]
+
+    @cached_property
+    def _texts(self) -> dict[Path, DelimitedFile]:
+        """The text files, which remember their headers and what was inferred."""
+        return {
+            part.path: DelimitedFile(part.path, self.dialect, self.dtypes, self.block)
+            for part in self.parts
+            if part.format is Format.TEXT
+        }
 
     def _stored(self, part: Part) -> dict[str, pl.DataType]:
         """The dtypes in a file that has dtypes; text for bytes, as some programs write it.
