@@ -119,6 +119,18 @@ class Extraction:
         own = [f"stage_configs.{stage}{o}" if o.startswith(".") else o for o in overrides]
         return OmegaConf.merge(_stage_defaults(stage), OmegaConf.from_dotlist(self.overrides(*own)))
 
+    def pipeline(self, **stage_configs: Mapping[str, Any]) -> str:
+        """A pipeline file of the whole extraction, with blocks of stages."""
+        content = {
+            "defaults": ["_extract", "_self_"],
+            "input_dir": str(self.raw),
+            "cohort_dir": str(self.cohort),
+            "event_conversion_config_fp": str(self.event_file),
+            "etl_metadata": {"dataset_name": "D", "dataset_version": "1"},
+            "stage_configs": stage_configs,
+        }
+        return yaml.safe_dump(content)
+
     def run(self, stage: str, *overrides: str) -> None:
         """Runs a stage in this process."""
         import_module(f"MEDS_transforms.extract.{stage}").main(self.cfg(stage, *overrides))

@@ -13,22 +13,10 @@ STAGES = [stage for stage in EXTRACTION_STAGES if stage != "extract_code_metadat
 
 def extract(x: Extraction, *overrides: str, n_workers: int = 1) -> subprocess.CompletedProcess[str]:
     """Runs the whole extraction, all subjects in one split and two to a shard."""
-    pipeline = {
-        "defaults": ["_extract", "_self_"],
-        "input_dir": str(x.raw),
-        "cohort_dir": str(x.cohort),
-        "event_conversion_config_fp": str(x.event_file),
-        "etl_metadata": {"dataset_name": "D", "dataset_version": "1"},
-        "stage_configs": {
-            "shard_events": {"row_chunksize": 20},
-            "split_and_shard_subjects": {
-                "n_subjects_per_shard": 2,
-                "split_fracs": {"train": 1, "tuning": None, "held_out": None},
-            },
-        },
-    }
+    splits = {"n_subjects_per_shard": 2, "split_fracs": {"train": 1, "tuning": None, "held_out": None}}
+    pipeline = x.pipeline(shard_events={"row_chunksize": 20}, split_and_shard_subjects=splits)
     runners = {"parallelize": {"n_workers": n_workers, "launcher": "joblib"}} if n_workers > 1 else {}
-    (x.folder / "extract.yaml").write_text(yaml.safe_dump(pipeline))
+    (x.folder / "extract.yaml").write_text(pipeline)
     (x.folder / "runners.yaml").write_text(yaml.safe_dump(runners))
     arguments = ["pipeline_config_fp=extract.yaml", "stage_runner_fp=runners.yaml", *overrides]
     command = [SCRIPTS / "MEDS_transform-runner", *arguments]

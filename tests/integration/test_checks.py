@@ -27,18 +27,8 @@ def run(folder, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def extract(x: Extraction, event, *arguments: str, table=None, **stage_configs) -> subprocess.CompletedProcess[str]:
     x.events({"labs": {**(table or {}), "lab": event}})
-    pipeline = {
-        "defaults": ["_extract", "_self_"],
-        "input_dir": str(x.raw),
-        "cohort_dir": str(x.cohort),
-        "event_conversion_config_fp": str(x.event_file),
-        "etl_metadata": {"dataset_name": "D", "dataset_version": "1"},
-        "stage_configs": {
-            "split_and_shard_subjects": {"split_fracs": {"train": 1.0, "tuning": None, "held_out": None}},
-            **stage_configs,
-        },
-    }
-    (x.folder / "pipe.yaml").write_text(yaml.safe_dump(pipeline))
+    splits = {"split_and_shard_subjects": {"split_fracs": {"train": 1.0, "tuning": None, "held_out": None}}}
+    (x.folder / "pipe.yaml").write_text(x.pipeline(**splits | stage_configs))
     return run(x.folder, *arguments)
 
 

@@ -26,18 +26,8 @@ def x(tmp_path) -> Extraction:
 
 def extract(x: Extraction, *overrides: str) -> subprocess.CompletedProcess[str]:
     """Runs the whole extraction by the runner."""
-    pipeline = {
-        "defaults": ["_extract", "_self_"],
-        "input_dir": str(x.raw),
-        "cohort_dir": str(x.cohort),
-        "event_conversion_config_fp": str(x.event_file),
-        "etl_metadata": {"dataset_name": "D", "dataset_version": "1"},
-        "stage_configs": {
-            "shard_events": {"row_chunksize": 30},
-            "split_and_shard_subjects": {"n_subjects_per_shard": 4},
-        },
-    }
-    (x.folder / "extract.yaml").write_text(yaml.safe_dump(pipeline))
+    blocks = {"shard_events": {"row_chunksize": 30}, "split_and_shard_subjects": {"n_subjects_per_shard": 4}}
+    (x.folder / "extract.yaml").write_text(x.pipeline(**blocks))
     return run(x.folder, "pipeline_config_fp=extract.yaml", *overrides)
 
 

@@ -93,6 +93,14 @@ labs:
 """
 
 
+def assert_refused_by_both(folder, text, said):
+    """By the schema and by the stages."""
+    (folder / "events.yaml").write_text(text)
+    assert mistakes(event_schema(), text)
+    with pytest.raises(ValueError, match=said):
+        read_event_file(folder / "events.yaml")
+
+
 def test_an_event_file_as_the_stages_read_it(tmp_path):
     (tmp_path / "events.yaml").write_text(EVENTS)
     assert read_event_file(tmp_path / "events.yaml")
@@ -113,11 +121,7 @@ def test_an_event_file_as_the_stages_read_it(tmp_path):
     ],
 )
 def test_mistakes_in_an_event_file_are_those_of_the_stages(tmp_path, event):
-    text = f"labs:\n  lab: {event}\n"
-    (tmp_path / "events.yaml").write_text(text)
-    assert mistakes(event_schema(), text)
-    with pytest.raises(ValueError, match=r"labs\.lab"):
-        read_event_file(tmp_path / "events.yaml")
+    assert_refused_by_both(tmp_path, f"labs:\n  lab: {event}\n", r"labs\.lab")
 
 
 @pytest.mark.parametrize(
@@ -125,10 +129,7 @@ def test_mistakes_in_an_event_file_are_those_of_the_stages(tmp_path, event):
 )
 def test_mistakes_in_options_are_those_of_the_stages(tmp_path, option):
     text = f"labs:\n  {option}\n  lab: {{code: A, time: null}}\n"
-    (tmp_path / "events.yaml").write_text(text)
-    assert mistakes(event_schema(), text)
-    with pytest.raises(ValueError, match=rf"labs\.{option.partition(':')[0]}"):
-        read_event_file(tmp_path / "events.yaml")
+    assert_refused_by_both(tmp_path, text, rf"labs\.{option.partition(':')[0]}")
 
 
 def test_the_demo_and_the_benchmark_are_valid():
