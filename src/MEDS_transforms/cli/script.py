@@ -98,7 +98,8 @@ def run_stage(module: str, cfg: DictConfig, script: str) -> None:
     _check_mandatory(stage, cfg.stage_cfg)
     for warning in warnings:
         logger.warning(warning)
-    logger.debug("Configuration:\n%s", OmegaConf.to_yaml(cfg))
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug("Configuration:\n%s", OmegaConf.to_yaml(cfg))
     logger.info("Stage %s, worker %s", stage, cfg.get("worker"))
     use_allotted_cpus()
     run = stage_module(module).run

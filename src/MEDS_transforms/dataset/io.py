@@ -33,6 +33,8 @@ Frame: TypeAlias = pl.DataFrame | pl.LazyFrame
 
 _ROW_GROUP_ROWS = 100_000
 """Rows per row group. Groups are encoded in parallel; polars' default of 262,144 leaves too few groups for that."""
+_ZSTD_LEVEL = 1
+"""Takes five sixths of the time of polars' default, 3, for files that are a tenth larger."""
 
 
 def scan_parquet(path: Path) -> pl.LazyFrame:
@@ -46,7 +48,10 @@ def write_parquet(df: Frame, path: Path, fast: bool = False) -> None:
         df = df.collect()
     path.parent.mkdir(parents=True, exist_ok=True)
     codec: Literal["lz4", "zstd"] = "lz4" if fast else "zstd"
-    df.write_parquet(path, compression=codec, statistics=not fast, row_group_size=_ROW_GROUP_ROWS)
+    level = None if fast else _ZSTD_LEVEL
+    df.write_parquet(
+        path, compression=codec, compression_level=level, statistics=not fast, row_group_size=_ROW_GROUP_ROWS
+    )
 
 
 def write_lazyframe(df: Frame, out_fp: Path) -> None:
@@ -86,8 +91,10 @@ def write_arrow(df: pl.DataFrame, schema: "pa.Schema", path: Path) -> None:
     # One chunk per column: the bytes on disk must not depend on how the frame is laid out in memory.
     df = df.select(columns(schema.names)).rechunk()
     metadata = {"ARROW:schema": b64encode(schema.serialize()).decode()}
-    df.write_parquet(path, compression="zstd", row_group_size=_ROW_GROUP_ROWS, metadata=metadata)
+    df.write_parquet(
+        path, compression="zstd", compression_level=_ZSTD_LEVEL, row_group_size=_ROW_GROUP_ROWS, metadata=metadata
+    )
     if pl.read_parquet_metadata(path).get("ARROW:schema") != metadata["ARROW:schema"]:
         import pyarrow.parquet as pq
 
-        pq.write_table(df.to_arrow().cast(schema), path, compression="zstd")
+        pq.write_table(df.to_arrow().cast(schema), path, compression="zstd", compression_level=_ZSTD_LEVEL)

@@ -8,7 +8,7 @@ import polars as pl
 
 from ..dataset.columns import INTERNAL, column, columns, internal
 from ..dataset.dtypes import TEXT_DTYPES, has_text
-from ..dataset.schema import CODE, NUMERIC_VALUE, SUBJECT_ID, TEXT_VALUE, TIME
+from ..dataset.schema import CODE, MANDATORY_COLUMNS, NUMERIC_VALUE, SUBJECT_ID, TEXT_VALUE, TIME
 from ..dataset.subjects import subject_ids
 from ..errors import InputError, listed, nearest
 from ..expressions.forms import as_written, text_of
@@ -214,13 +214,14 @@ def _check_columns(rows: pl.DataFrame, event: Event) -> None:
 def drop_duplicate_rows(df: pl.DataFrame, subset: list[str] | None = None) -> pl.DataFrame:
     """The frame without rows that repeat an earlier one in the columns `subset` (None: in all); order stays.
 
-    NOTE: rows with a hash of their own cannot be repeats. Comparing only the others, which are few as a rule, is
-    several times as fast as comparing all.
+    NOTE: rows that have a hash of their own, of the columns in which measurements differ as a rule, cannot be repeats.
+    Comparing only the others, which are few, is several times as fast as comparing all.
     """
     keys = df if subset is None else df.select(columns(subset))
     if not keys.width:
         return df
-    hashes = keys.hash_rows()
+    telling = [name for name in MANDATORY_COLUMNS if name in keys.columns] or keys.columns
+    hashes = keys.select(columns(telling)).hash_rows()
     in_order = np.sort(hashes.to_numpy())
     repeated = pl.Series(np.unique(in_order[1:][in_order[1:] == in_order[:-1]]))
     if repeated.is_empty():
@@ -229,6 +230,8 @@ def drop_duplicate_rows(df: pl.DataFrame, subset: list[str] | None = None) -> pl
     rows = keys[suspects]
     rows.columns = [internal(str(number)) for number in range(rows.width)]  # which `unique` takes literally
     first = rows.with_columns(suspects.alias(internal("row"))).unique(rows.columns, keep="first", maintain_order=True)
+    if first.height == rows.height:
+        return df
     keep = np.ones(df.height, dtype=bool)
     keep[suspects.to_numpy()] = False
     keep[first[internal("row")].to_numpy()] = True

@@ -7,7 +7,6 @@ from typing import Any
 
 import polars as pl
 
-from ..dataset.columns import columns
 from ..errors import InputError, MissingInputError
 from ..expressions.forms import Expression, as_written
 from ..work.raw_tables import find_parts
@@ -91,7 +90,7 @@ class TableRows:
             right = side.raw.frames(side.schema)
             frames = joined(frames, side.join, right, side.schema, scratch, counts)
         made = (with_made(frame, table, table.after_join) for frame in frames)
-        return (frame.select(columns(self._chunk_columns)) for frame in made)
+        return (frame[self._chunk_columns] for frame in made)
 
     def _typed_frames(self) -> Iterator[pl.DataFrame]:
         start = 0

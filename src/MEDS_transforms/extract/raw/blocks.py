@@ -92,6 +92,8 @@ class Quotes:
         """
         if not self.quote or not (self.quote in piece or self.quote in rest):
             end = piece.rfind(b"\n") + 1
+            if end == len(piece):  # and nothing need be copied, as a rule
+                return Cut(rest + piece, b"")
             return Cut(b"".join([rest, memoryview(piece)[:end]]), piece[end:]) if end else Cut(b"", rest + piece)
         text = rest + piece
         end = last_end(text, self.quote)

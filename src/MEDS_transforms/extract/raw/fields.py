@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from ...errors import counted
 from .blocks import LINE_END, RETURN, Fault, shown
@@ -29,13 +30,15 @@ def wrong_row(block: bytes, dialect: Dialect, n_fields: int) -> Fault | None:
     return _first_wrong(block, dialect, n_fields)
 
 
-def adds_up(block: bytes, dialect: Dialect, n_fields: int) -> bool:
-    """Whether a block without quotes has as many separators as its rows need together."""
-    if dialect.quote and dialect.quote.encode() in block:
-        return False
-    characters = np.frombuffer(block, np.uint8)
-    n_rows = np.count_nonzero(characters == LINE_END)
-    return bool(np.count_nonzero(characters == ord(_separator(dialect))) == n_rows * (n_fields - 1))
+def adds_up(block: bytes, dialect: Dialect, parsed: pl.DataFrame) -> bool:
+    """Whether a block without quotes has as many separators as the rows parsed from it need together."""
+    found = np.count_nonzero(np.frombuffer(block, np.uint8) == ord(_separator(dialect)))
+    return bool(found == parsed.height * (parsed.width - 1))
+
+
+def has_quotes(block: bytes, dialect: Dialect) -> bool:
+    """Whether a block has quotes."""
+    return dialect.quote is not None and dialect.quote.encode() in block
 
 
 def row_ends(block: bytes, dialect: Dialect) -> Positions:

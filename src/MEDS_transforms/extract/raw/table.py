@@ -146,7 +146,8 @@ class RawTable:
         else:
             scan = _scan(part).select(columns(in_file))
             frames = scan.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True)
-        yield from (frame.select(*columns(in_file), *literals).select(columns(schema)) for frame in frames)
+        for frame in frames:
+            yield (frame.with_columns(literals) if literals else frame)[[*schema]]
 
     def _file(self, part: Part) -> DelimitedFile:
         return self._texts[part.path]
