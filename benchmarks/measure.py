@@ -29,6 +29,11 @@ for name in sys.argv[1:]:
         versions[name] = None
 print(json.dumps(versions))
 """
+COMPILE_SCRIPT = """
+import compileall, importlib.util
+for folder in importlib.util.find_spec("MEDS_transforms").submodule_search_locations:
+    compileall.compile_dir(folder, quiet=2)
+"""
 COUNT_SCRIPT = """
 import pathlib, sys
 import pyarrow.parquet as pq
@@ -161,6 +166,11 @@ def asked(python: Path, script: str, *arguments: str) -> str:
 def versions(python: Path) -> dict[str, str | None]:
     """The versions of Python and of relevant packages that a peer has."""
     return json.loads(asked(python, VERSIONS_SCRIPT, *PACKAGES))
+
+
+def compile_modules(python: Path) -> None:
+    """Makes the files of byte code that pip makes where it installs, and that a working tree may lack."""
+    asked(python, COMPILE_SCRIPT)
 
 
 def n_rows(python: Path, folder: Path) -> int:

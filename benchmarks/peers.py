@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 
 import report
-from measure import CommandError, as_record, machine, measured, n_rows, versions
+from measure import CommandError, as_record, compile_modules, machine, measured, n_rows, versions
 
 HERE = Path(__file__).parent
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet", ".par")
@@ -75,6 +75,8 @@ def read_tables(folder: Path) -> dict[str, int]:
 
 def record(args: argparse.Namespace, settings: tuple[str, ...], tables: Path) -> Record:
     """The record before the first run: machine, versions, settings, input."""
+    for peer in args.peer.values():
+        compile_modules(peer / "python")
     return {
         "name": args.name,
         "date": date.today().isoformat(),

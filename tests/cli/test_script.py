@@ -462,6 +462,38 @@ def test_local_workers_share_the_cores_and_know_of_their_run(tmp_path, env, thre
     assert said == [{"worker": i, "threads": threads, "launched": True} for i in range(3)]
 
 
+SAYS_BLAS_THREADS = """
+import os
+from pathlib import Path
+
+
+def run(cfg):
+    Path(cfg.cohort_dir, "said").write_text(os.environ.get("OPENBLAS_NUM_THREADS", "all"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "env", "threads"),
+    [
+        ("like", {}, "all"),
+        ("MEDS_transforms.like", {}, "1"),
+        ("MEDS_transforms.like", {"OPENBLAS_NUM_THREADS": "3"}, "3"),
+    ],
+)
+def test_packaged_stages_alone_do_without_threads_for_matrices(tmp_path, module, env, threads):
+    """The module of the stage is found below the package as one in another folder, on the package's path."""
+    (tmp_path / "like.py").write_text(SAYS_BLAS_THREADS)
+    below = f"import MEDS_transforms\nMEDS_transforms.__path__.append({str(tmp_path)!r})\n"
+    script = below + LIKE.replace('stage_script("like"', f'stage_script("{module}"')
+    ran = call(
+        *(sys.executable, "-c", script, "input_dir=in", f"cohort_dir={tmp_path}", "stages=[like]"),
+        folder=tmp_path,
+        **env,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "said").read_text() == threads
+
+
 SAYS_ALL = """
 from omegaconf import OmegaConf
 

@@ -25,13 +25,13 @@ from ..settings.keys import flag, names_taken, unknown_additions, unknown_stage_
 from ..settings.names import check_names
 from ..settings.packaged import default_config, with_packaged_blocks
 from ..settings.resolvers import Script
-from ..stages import find_stage, packaged_stages, registered_stages
+from ..stages import PACKAGE, find_stage, packaged_stages, registered_stages
 from ..work.environment import RESUMING
 from .boundary import give_up, hydra_script
 from .overrides import override_key, with_override
 from .process import begun
 from .repeats import leave_out_what_the_runner_warned_of
-from .threads import use_allotted_cpus
+from .threads import spare_blas_threads, use_allotted_cpus
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +102,8 @@ def run_stage(module: str, cfg: DictConfig, script: str) -> None:
         logger.debug("Configuration:\n%s", OmegaConf.to_yaml(cfg))
     logger.info("Stage %s, worker %s", stage, cfg.get("worker"))
     use_allotted_cpus()
+    if module.startswith(f"{PACKAGE}."):
+        spare_blas_threads()
     run = stage_module(module).run
     begun()
     run(cfg)

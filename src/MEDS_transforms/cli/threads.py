@@ -10,6 +10,7 @@ THREADS = "POLARS_MAX_THREADS"
 """NOTE: polars reads it once, when it is imported; workers inherit the environment of the process that starts them."""
 _MOST_THREADS = 4096
 _ALLOTTED_CPUS = "SLURM_CPUS_PER_TASK"
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 
 def share_cores(argv: list[str], environ: Any = os.environ) -> None:
@@ -53,6 +54,14 @@ def use_allotted_cpus() -> None:
     """
     if _ALLOTTED_CPUS in os.environ:
         os.environ.setdefault(THREADS, os.environ[_ALLOTTED_CPUS])
+
+
+def spare_blas_threads() -> None:
+    """Keeps numpy from starting threads of its own as it is imported, unless the user set their number.
+
+    NOTE: they are for products of matrices. A packaged stage has none; a stage of the user's own may.
+    """
+    os.environ.setdefault(_BLAS_THREADS, "1")
 
 
 def _values(text: str) -> list[Any]:

@@ -40,7 +40,7 @@ from .event_file.model import Table
 from .event_file.read import event_file_content, read_event_file
 from .event_findings import find_in_events
 from .event_times import TimeCheck, check_range
-from .events import drop_duplicate_rows, event_rows, extract_event
+from .events import drop_duplicate_rows, event_rows, extract_event, repeated_rows
 from .subject_numbers import TABLE, Numbering, numbering, table_path
 
 logger = logging.getLogger(__name__)
@@ -118,9 +118,10 @@ class ChunkConverter:
                     check_range(made, event, None)
                 part = extract_event(made, event, [_SHARD], self.dedup_text, _ID, of_event.look)
                 times.look(event, made, part)
-                distinct = drop_duplicate_rows(part)
-                of_event.repeats(part.height - distinct.height)
-                parts.append(distinct.with_columns(pl.lit(n, dtype=pl.UInt16).alias(_EVENT)))
+                if (repeats := repeated_rows(part)) is not None:
+                    of_event.repeats(int(repeats.sum()))
+                    part = part.with_columns(part[_SHARD].set(repeats, None))
+                parts.append(part.with_columns(pl.lit(n, dtype=pl.UInt16).alias(_EVENT)))
             yield concat_with_common_dtypes(parts)
         times.raise_if_none_parsed()
         if left_out:
@@ -198,7 +199,7 @@ def _count_repeats(piece: pl.DataFrame, distinct: pl.DataFrame, counts: TableCou
 
 def _by_shard(measurements: pl.DataFrame) -> dict[int, pl.DataFrame]:
     parts = measurements.partition_by(_SHARD, maintain_order=True, as_dict=True)
-    return {int(key[0]): part for key, part in parts.items()}
+    return {int(key[0]): part for key, part in parts.items() if key[0] is not None}
 
 
 def _write_piece(path: Path, piece: pl.DataFrame) -> int:

@@ -212,27 +212,33 @@ def _check_columns(rows: pl.DataFrame, event: Event) -> None:
 
 
 def drop_duplicate_rows(df: pl.DataFrame, subset: list[str] | None = None) -> pl.DataFrame:
-    """The frame without rows that repeat an earlier one in the columns `subset` (None: in all); order stays.
+    """The frame without rows that repeat an earlier one in the columns `subset` (None: in all); order stays."""
+    repeats = repeated_rows(df, subset)
+    return df if repeats is None else df.filter(~repeats)
+
+
+def repeated_rows(df: pl.DataFrame, subset: list[str] | None = None) -> pl.Series | None:
+    """Which rows repeat an earlier one in the columns `subset` (None: in all); None if none does.
 
     NOTE: rows that have a hash of their own, of the columns in which measurements differ as a rule, cannot be repeats.
     Comparing only the others, which are few, is several times as fast as comparing all.
     """
     keys = df if subset is None else df.select(columns(subset))
     if not keys.width:
-        return df
+        return None
     telling = [name for name in MANDATORY_COLUMNS if name in keys.columns] or keys.columns
     hashes = keys.select(columns(telling)).hash_rows()
     in_order = np.sort(hashes.to_numpy())
     repeated = pl.Series(np.unique(in_order[1:][in_order[1:] == in_order[:-1]]))
     if repeated.is_empty():
-        return df
+        return None
     suspects = hashes.is_in(repeated.implode()).arg_true()
     rows = keys[suspects]
     rows.columns = [internal(str(number)) for number in range(rows.width)]  # which `unique` takes literally
     first = rows.with_columns(suspects.alias(internal("row"))).unique(rows.columns, keep="first", maintain_order=True)
     if first.height == rows.height:
-        return df
-    keep = np.ones(df.height, dtype=bool)
-    keep[suspects.to_numpy()] = False
-    keep[first[internal("row")].to_numpy()] = True
-    return df.filter(pl.Series(keep))
+        return None
+    repeats = np.zeros(df.height, dtype=bool)
+    repeats[suspects.to_numpy()] = True
+    repeats[first[internal("row")].to_numpy()] = False
+    return pl.Series(repeats)

@@ -91,9 +91,9 @@ class Quotes:
             piece: what follows.
         """
         if not self.quote or not (self.quote in piece or self.quote in rest):
-            end = piece.rfind(b"\n") + 1
-            if end == len(piece):  # and nothing need be copied, as a rule
+            if piece.endswith(b"\n"):  # as a rule, with nothing before it; then nothing is copied
                 return Cut(rest + piece, b"")
+            end = piece.rfind(b"\n") + 1
             return Cut(b"".join([rest, memoryview(piece)[:end]]), piece[end:]) if end else Cut(b"", rest + piece)
         text = rest + piece
         end = last_end(text, self.quote)
