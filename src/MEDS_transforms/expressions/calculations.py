@@ -11,7 +11,7 @@ import polars.selectors as cs
 
 from ..errors import nearest
 from .columns import KINDS, combined, expression, keys_of, text_source, whole_column
-from .forms import Expression, below, malformed
+from .forms import Expression, below, malformed, truth_of
 from .times import is_moment, parsed, wrong_formats
 
 _WHAT = "Column expression"
@@ -21,7 +21,6 @@ _DTYPES: dict[str, pl.DataType] = {
     "float": pl.Float64(),
     "bool": pl.Boolean(),
 }
-_TRUE, _FALSE = ["true", "t", "yes", "y", "1", "1.0"], ["false", "f", "no", "n", "0", "0.0"]
 _DATE_PARTS = {"year": None, "month": 1, "day": 1, "hour": 0, "minute": 0, "second": 0}
 _UNITS = ("weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds")
 
@@ -35,8 +34,7 @@ def _cast(spec: Any, where: str) -> Expression:
         return text_source(spec["from"], below(where, "from"))
     if to == "bool":
         source = text_source(spec["from"], below(where, "from"))
-        lower = source.expr.str.to_lowercase()
-        return source._replace(expr=pl.when(lower.is_in(_TRUE)).then(True).when(lower.is_in(_FALSE)).then(False))
+        return source._replace(expr=truth_of(source.expr))
     source = number(spec["from"], below(where, "from"))
     if to == "int":
         # Integers beyond 2^53 are exact as text, but not as floats.

@@ -11,6 +11,8 @@ from omegaconf.errors import OmegaConfBaseException
 from ..dataset.columns import column, internal
 from ..errors import InputError
 
+_TRUE, _FALSE = ["true", "t", "yes", "y", "1", "1.0"], ["false", "f", "no", "n", "0", "0.0"]
+
 
 class Expression(NamedTuple):
     """A polars expression, and the columns that it reads: all, those that it reads as text, those in their own dtype.
@@ -44,6 +46,20 @@ def text_of(name: str) -> pl.Expr:
     """A column's values as text; as they are written, where these are beside it (see `as_written`)."""
     written = cs.by_name(as_written(name), require_all=False).as_expr()
     return pl.coalesce(written, column(name).cast(pl.String))
+
+
+def number_as_text(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Values as text; a whole number that is a float, as it is beside nulls, is its digits: `2020`, not `2020.0`."""
+    if not dtype.is_float():
+        return values.cast(pl.String)
+    whole = values.cast(pl.Int64, strict=False)
+    return pl.when(whole.cast(dtype) == values).then(whole.cast(pl.String)).otherwise(values.cast(pl.String))
+
+
+def truth_of(text: pl.Expr) -> pl.Expr:
+    """What words for true and false say, in any case; null for all others."""
+    lower = text.str.to_lowercase()
+    return pl.when(lower.is_in(_TRUE)).then(True).when(lower.is_in(_FALSE)).then(False)
 
 
 def plain(cfg: Any) -> Any:

@@ -9,10 +9,9 @@ from ..dataset.columns import column, named
 from ..dataset.dtypes import TEXT_DTYPES
 from ..dataset.schema import TIME
 from ..errors import InputError, Problems
-from ..expressions.forms import as_written
+from ..expressions.forms import as_written, number_as_text
 from ..expressions.times import has_zone, parsed
 from .event_file.model import Event, TableOptions
-from .event_values import number_as_text
 
 logger = logging.getLogger(__name__)
 

@@ -6,10 +6,9 @@ from ..dataset.columns import column, named
 from ..dataset.dtypes import LARGEST_FLOAT32, TEXT_DTYPES, has_text
 from ..dataset.schema import BOOLEAN_VALUE, CATEGORICAL_VALUE, NUMERIC_VALUE, TEXT_VALUE
 from ..errors import InputError
-from ..expressions.forms import text_of
+from ..expressions.forms import text_of, truth_of
 from .event_file.model import Event, TableOptions
 
-_TRUE, _FALSE = ["true", "t", "yes", "y", "1"], ["false", "f", "no", "n", "0"]
 _LENIENT = r"^\s*(?:[<>≤≥=~]|<=|>=)?\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*$"
 
 
@@ -29,8 +28,7 @@ def value_expr(event: Event, out: str, source: str, dtype: pl.DataType) -> pl.Ex
     if out in (TEXT_VALUE, CATEGORICAL_VALUE) and has_text(dtype):
         return text_of(source)
     if out == BOOLEAN_VALUE and dtype in TEXT_DTYPES:
-        text = value.cast(pl.String).str.to_lowercase()
-        return pl.when(text.is_in(_TRUE)).then(True).when(text.is_in(_FALSE)).then(False)
+        return truth_of(value.cast(pl.String))
     if out == BOOLEAN_VALUE and dtype.is_numeric():
         return value != 0
     if out == BOOLEAN_VALUE and dtype == pl.Null:
@@ -66,14 +64,6 @@ def _with_point(text: pl.Expr, options: TableOptions) -> pl.Expr:
 def _that_float32_holds(number: pl.Expr) -> pl.Expr:
     """Numbers, null where they would be infinite as `numeric_value`, which is Float32."""
     return pl.when((number.abs() < LARGEST_FLOAT32) | number.is_nan()).then(number)
-
-
-def number_as_text(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Values as text; a whole number that is a float, as it is beside nulls, is its digits: `2020`, not `2020.0`."""
-    if not dtype.is_float():
-        return values.cast(pl.String)
-    whole = values.cast(pl.Int64, strict=False)
-    return pl.when(whole.cast(dtype) == values).then(whole.cast(pl.String)).otherwise(values.cast(pl.String))
 
 
 def text_that_is_no_number(text: pl.Expr, number: pl.Expr, options: TableOptions) -> pl.Expr:

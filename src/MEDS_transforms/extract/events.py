@@ -11,10 +11,10 @@ from ..dataset.dtypes import TEXT_DTYPES, has_text
 from ..dataset.schema import CODE, MANDATORY_COLUMNS, NUMERIC_VALUE, SUBJECT_ID, TEXT_VALUE, TIME
 from ..dataset.subjects import subject_ids
 from ..errors import InputError, listed, nearest
-from ..expressions.forms import as_written, text_of
+from ..expressions.forms import as_written, number_as_text, text_of
 from .event_file.model import CodePart, Event, Table
 from .event_times import time_expr
-from .event_values import inexact_text, number_as_text, text_that_is_no_number, value_expr
+from .event_values import inexact_text, text_that_is_no_number, value_expr
 from .subject_numbers import ids_as_text
 
 CODE_SEPARATOR = "//"

@@ -14,7 +14,7 @@ from ..dataset.io import publish, write_parquet
 from ..dataset.schema import SUBJECT_ID
 from ..dataset.subjects import subject_ids
 from ..errors import InputError, MissingInputError
-from .event_values import number_as_text
+from ..expressions.forms import number_as_text
 
 INTEGER, HASH, TABLE = "integer", "hash", "table"
 """How subject ids become numbers: they are some; by a hash of their text; by a table of all that were ever seen."""

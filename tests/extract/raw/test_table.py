@@ -77,6 +77,15 @@ def test_partitions_are_columns(table):
     assert read(t, ["year"]).rows() == [("2020",), ("2021",), ("2021",)]
 
 
+def test_a_column_in_files_and_folders_is_that_of_the_folders_and_is_told(table, caplog):
+    t = table(**{"t__year=2020__a_csv": b"id,year\n1,1999\n", "t__year=2021__a_csv": b"id,year\n2,2021\n"})
+    assert read(t, ["id"]).rows() == [(1,), (2,)]
+    assert not caplog.records
+    assert read(t, ["id", "year"]).rows() == [(1, "2020"), (2, "2021")]
+    [record] = caplog.records
+    assert "The table t has year in its files and in the names of its folders" in record.message
+
+
 def test_dtypes_of_parts_meet(table):
     small, big = DF.cast({"id": pl.Int16}), DF.with_columns(id=pl.lit(2**40))
     assert read(table(t__a_parquet=small, t__b_parquet=big))["id"].to_list() == [1, 2, 3, *[2**40] * 3]
@@ -246,9 +255,11 @@ def test_times_that_are_out_of_range_in_the_dtype_of_all_parts(table, monkeypatc
 
 def test_numbers_and_text_of_parts_meet_as_text(table):
     t = table(
-        t__a_parquet=pl.DataFrame({"x": [1.0, 1.5, None]}), t__b_csv=b"x\n007\n", t__c_parquet=pl.DataFrame({"x": [7]})
+        t__a_parquet=pl.DataFrame({"x": [1.0, 1.5, None, 1e17]}),
+        t__b_csv=b"x\n007\n",
+        t__c_parquet=pl.DataFrame({"x": [7]}),
     )
-    assert read(t, as_text={"x"})["x"].to_list() == ["1", "1.5", None, "007", "7"]
+    assert read(t, as_text={"x"})["x"].to_list() == ["1", "1.5", None, "100000000000000000", "007", "7"]
 
 
 def test_a_dialect_that_cannot_be(table):

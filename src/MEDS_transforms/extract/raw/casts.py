@@ -4,6 +4,7 @@ import polars as pl
 
 from ...dataset.dtypes import cast_exactly
 from ...errors import InputError
+from ...expressions.forms import number_as_text
 
 _PER_DAY = {"ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 10**9}
 _LAST_DAY = 365 * 250_000
@@ -20,8 +21,9 @@ def cast_part(values: pl.Series, dtype: pl.DataType, what: str) -> pl.Series:
         return _cast_times(values, dtype, what)
     if values.dtype == pl.Binary:
         return _decoded(values, what)
-    cast = cast_exactly(values, dtype, what)
-    return cast.str.strip_suffix(".0") if values.dtype.is_float() and dtype == pl.String else cast
+    if values.dtype.is_float() and dtype == pl.String:
+        return pl.select(number_as_text(pl.lit(values), values.dtype)).to_series().alias(values.name)
+    return cast_exactly(values, dtype, what)
 
 
 def _cast_times(values: pl.Series, dtype: pl.DataType, what: str) -> pl.Series:

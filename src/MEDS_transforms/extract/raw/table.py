@@ -1,5 +1,6 @@
 """A raw table, whatever its files are: its columns, their dtypes, and its rows, in order and in bounded memory."""
 
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from .casts import cast_part
 from .delimited import BLOCK, OTHER_ENCODING, DelimitedFile, wider
 from .dialect import Dialect, separator_hint
 from .feather import feather_frames, feather_schema
+
+logger = logging.getLogger(__name__)
 
 _BATCH_ROWS = 250_000
 _DAMAGED = "The file is damaged, truncated or in another format: get a new copy."
@@ -82,6 +85,7 @@ class RawTable:
         if not self.parts:
             return dict.fromkeys(wanted, pl.Null())
         found = [self._schema_of(part, wanted, as_text, infer_rows) for part in self.parts]
+        self._tell_of_columns_there_twice(wanted)
         common = {name: self._common(name, [schema[name] for schema in found]) for name in wanted}
         if any(part.format is Format.TEXT for part in self.parts):
             inexact = [n for n in exact if n in common and n not in self.dtypes and common[n].is_float()]
@@ -103,9 +107,22 @@ class RawTable:
                     yield frame.with_columns(cast_part(values, schema[values.name], what) for values in others)
 
     def _columns_of(self, part: Part) -> list[str]:
-        with self._reading(part):
-            there = self._file(part).columns if part.format is Format.TEXT else [*self._stored(part)]
+        there = self._columns_in_file(part)
         return [*there, *(name for name in part.partition if name not in there)]
+
+    def _columns_in_file(self, part: Part) -> list[str]:
+        with self._reading(part):
+            return self._file(part).columns if part.format is Format.TEXT else [*self._stored(part)]
+
+    def _tell_of_columns_there_twice(self, wanted: Collection[str]) -> None:
+        of_folders = {*wanted} & self.parts[0].partition.keys()
+        if twice := sorted(of_folders and of_folders & {*self._columns_in_file(self.parts[0])}):
+            logger.warning(
+                "The table %s has %s in its files and in the names of its folders (%s): the latter are taken",
+                self.name,
+                listed(twice),
+                self.parts[0].path,
+            )
 
     def _schema_of(
         self, part: Part, wanted: Collection[str], as_text: Collection[str], infer_rows: int | None
