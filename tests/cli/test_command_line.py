@@ -205,6 +205,16 @@ def test_a_pipeline_file_without_its_ending(tmp_path):
     assert f"Write pipeline_config_fp={tmp_path}/pipe.yaml" in ran.stderr
 
 
+@pytest.mark.parametrize("key", ["limits", "stage_configs"])
+@pytest.mark.parametrize("name", ["pipe", "pipe.yaml"])
+def test_a_list_for_a_block_is_named(tmp_path, key, name):
+    (tmp_path / "pipe.yaml").write_text(f"defaults: [_extract, _self_]\n{key}: [1]\n")
+    command = [SCRIPTS / "MEDS_extract-shard_events", f"--config-dir={tmp_path}", f"--config-name={name}"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert ran.stderr == f"error: {tmp_path}/pipe.yaml: {key} must be a block of keys, not [1].\n"
+
+
 def test_flags_between_settings_and_settings_without_effect(tmp_path):
     x = Preprocessing(tmp_path)
     x.write({"0": measurements((1, None, "A"))})

@@ -248,6 +248,14 @@ def test_a_file_that_cannot_be_a_pipeline(tmp_path, name, message):
         ("stages: [a", (), "cannot be composed"),
         ("defaults: [_exract]", (), "_exract"),
         ("seed: 1", ("sed=2",), "with the overrides sed=2 cannot be composed"),
+        *(
+            (
+                f"defaults: [_extract, _self_]\n{key}: [1]",
+                (),
+                rf"cannot be composed: {key} must be a block of keys, not",
+            )
+            for key in ("limits", "stage_configs", "etl_metadata", "hydra")
+        ),
     ],
 )
 def test_a_pipeline_that_cannot_be_composed(tmp_path, text, overrides, message):

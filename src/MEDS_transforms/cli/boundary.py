@@ -16,11 +16,12 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import InputError, StageError, explain, is_explained, wants_trace
+from ..settings.declarations import lists_for_blocks
 from ..work.environment import RESUMING, RUN
 from ..work.faults import log_fault, log_to_files
 from ..work.journal import note_error
 from .command_line import mistake, understood, unknown_key, unreadable
-from .help import composed_config, print_help
+from .help import composed_config, config_file, print_help
 from .overrides import side_by_side
 from .process import beginning, forgive_broken_output, raise_file_limit
 from .threads import check_threads, share_cores
@@ -62,7 +63,7 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
                 raise
             if isinstance(error, HydraException | OmegaConfBaseException):
                 note_error(explain(error))  # of the configuration, and the same another time; a launcher's may not be
-            give_up(_about_overrides(error, config) or message_for(error))
+            give_up(_what_is_refused(error, config) or message_for(error))
 
 
 def _reporting(run: Callable[[DictConfig], None], trace: bool) -> Callable[[DictConfig], None]:
@@ -93,11 +94,14 @@ def _reporting(run: Callable[[DictConfig], None], trace: bool) -> Callable[[Dict
     return task
 
 
-def _about_overrides(error: BaseException, config: Path) -> str | None:
-    """What is wrong with the command line, where Hydra has refused it; None where that is not so, or not known."""
+def _what_is_refused(error: BaseException, config: Path) -> str | None:
+    """What is wrong with the command line or the configuration file, where Hydra has refused them; None if unknown."""
     if not isinstance(error, HydraException):
         return None
     with suppress(Exception):  # then Hydra's own words must do
+        file = config_file(sys.argv[1:], config)
+        if wrong := lists_for_blocks(file):
+            return f"{file}: {wrong}"
         cfg = composed_config(sys.argv[1:], config, with_overrides=False)
         return unknown_key(sys.argv[1:], cfg) if cfg is not None else None
     return None

@@ -32,16 +32,15 @@ def print_help(argv: list[str], config: Path) -> bool:
     return True
 
 
+def config_file(argv: list[str], config: Path) -> Path:
+    """The configuration file that a command line names, or else the default."""
+    args, _ = _parsed(argv, config)
+    return Path(args.config_dir or args.config_path, f"{args.config_name.removesuffix('.yaml')}.yaml")
+
+
 def composed_config(argv: list[str], config: Path, with_overrides: bool = True) -> DictConfig | None:
     """The configuration that a command line asks for; None where that is more than this function knows."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--help", "-h", action="store_true")
-    parser.add_argument("--multirun", "-m", action="store_true")
-    parser.add_argument("--config-path", "-cp", default=str(config.parent))
-    parser.add_argument("--config-name", "-cn", default=config.stem)
-    parser.add_argument("--config-dir", "-cd")
-    parser.add_argument("overrides", nargs="*")
-    args, unknown = parser.parse_known_intermixed_args(argv)
+    args, unknown = _parsed(argv, config)
     if unknown or not Path(args.config_path).is_absolute():
         return None
     overrides = [o for o in args.overrides if with_overrides or o.startswith(("hydra.searchpath", "hydra/launcher"))]
@@ -51,3 +50,15 @@ def composed_config(argv: list[str], config: Path, with_overrides: bool = True) 
         overrides.append(f"hydra.searchpath=[{Path(args.config_dir).resolve()}]")
     with initialize_config_dir(config_dir=args.config_path, version_base=None):
         return compose(args.config_name, overrides, return_hydra_config=True)
+
+
+def _parsed(argv: list[str], config: Path) -> tuple[argparse.Namespace, list[str]]:
+    """Those of Hydra's options that are known here, and the arguments that are not."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--multirun", "-m", action="store_true")
+    parser.add_argument("--config-path", "-cp", default=str(config.parent))
+    parser.add_argument("--config-name", "-cn", default=config.stem)
+    parser.add_argument("--config-dir", "-cd")
+    parser.add_argument("overrides", nargs="*")
+    return parser.parse_known_intermixed_args(argv)

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from ..cli.command_line import unknown_key
 from ..cli.overrides import nested_value, override_key
 from ..errors import InputError, MissingInputError, explain, listed, nearest
+from ..settings.declarations import lists_for_blocks
 from ..settings.keys import flag
 from ..settings.packaged import RESERVED_CONFIG_NAMES, with_packaged_blocks
 from ..settings.plain import plain
@@ -105,7 +106,7 @@ def load_pipeline(pipeline_config_fp: str | None, overrides: Sequence[str] = ())
             del cfg["hydra"]
     except Exception as error:  # YAML, Hydra, OmegaConf, and whatever a resolver of the user's raises
         given = f" with the overrides {' '.join(overrides)}" if overrides else ""
-        why = _unknown_key(config_fp, overrides) or explain(error)
+        why = lists_for_blocks(config_fp) or _unknown_key(config_fp, overrides) or explain(error)
         raise InputError(f"The pipeline {config_fp}{given} cannot be composed: {why}") from error
     return Pipeline(config_fp, searchpath, [*overrides], cfg, launcher)
 

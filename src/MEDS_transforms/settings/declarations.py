@@ -12,6 +12,7 @@ From here come the checks, the lists of keys in help and documentation, and the 
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ import yaml
 
 from ..errors import InputError, listed
 from ..stages import PACKAGE, ROOT, STAGE_KEYS_FP, block_fp
+from .yaml_file import read_yaml
 
 Schema = dict[str, Any]
 MATCH_REVISE = "_match_revise"
@@ -111,6 +113,17 @@ def top_keys() -> dict[str, Key]:
 def pipeline_keys() -> dict[str, Key]:
     """The keys of a pipeline file that are declared."""
     return {name: key for name, key in top_keys().items() if key.own_schema}
+
+
+def lists_for_blocks(config_fp: Path) -> str | None:
+    """What is wrong with the keys of a pipeline file that must be blocks of keys and are lists; None if nothing is."""
+    with suppress(OSError, ValueError):  # a file that cannot be read is another mistake
+        given = read_yaml(config_fp)
+        blocks = [name for name, key in top_keys().items() if isinstance(key.default, dict)]
+        lists = [name for name in blocks if isinstance(given, dict) and isinstance(given.get(name), list)]
+        if lists:
+            return "; ".join(f"{name} must be a block of keys, not {given[name]!r}" for name in lists) + "."
+    return None
 
 
 @cache
