@@ -2,6 +2,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -29,10 +30,35 @@ def test_a_folder_is_made_also_while_another_worker_makes_and_removes_it(tmp_pat
             other.kill()
 
 
+def test_a_folder_may_go_and_come_back_while_it_is_made(tmp_path, monkeypatch):
+    """The other worker removes it just before `mkdir` looks, and makes it anew just after."""
+    folder, looks, look = tmp_path / "shared", [], Path.is_dir
+    folder.mkdir()
+
+    def look_between(path):
+        if path != folder or looks:
+            return look(path)
+        looks.append(path)
+        folder.rmdir()
+        found = look(path)
+        folder.mkdir()
+        return found
+
+    monkeypatch.setattr(Path, "is_dir", look_between)
+    make_folder(folder)
+    assert looks
+    assert folder.exists()
+
+
 def test_a_file_in_the_place_of_a_folder_is_an_error(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(FileExistsError):
-        make_folder(tmp_path / "file")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "to nothing").symlink_to("nothing")
+    for name in ("file", "link", "to nothing"):
+        with pytest.raises(FileExistsError):
+            make_folder(tmp_path / name)
+    (tmp_path / "to a folder").symlink_to(tmp_path)
+    make_folder(tmp_path / "to a folder")
 
 
 def test_files_below_goes_on_while_folders_come_and_go(tmp_path):

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -138,15 +139,16 @@ def read_json(path: Path) -> Any:
 def make_folder(path: Path) -> None:
     """Makes a folder and those above it, where they are not there.
 
-    NOTE: `mkdir` itself fails where a folder is there that another worker removes just then.
+    NOTE: `mkdir` itself fails where a folder is there that another worker removes just then, and may make again.
     """
     while True:
         try:
             path.mkdir(parents=True, exist_ok=True)
             return
         except FileExistsError:
-            if path.exists():  # a file, say
-                raise
+            with suppress(FileNotFoundError):
+                if not stat.S_ISDIR(path.lstat().st_mode):  # a file, say, or a link to none
+                    raise
 
 
 @contextmanager
