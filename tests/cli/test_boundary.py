@@ -212,6 +212,17 @@ def test_nobody_needs_to_read_the_output(x, sink):
     assert x.chunk("labs", 0, 50).height == 50
 
 
+@pytest.mark.parametrize("name", ["cohort", "cohort/shard_events"])
+@pytest.mark.parametrize("kind", ["a link to nothing", "a file"])
+def test_something_else_where_a_folder_should_be(x, name, kind):
+    place = x.folder / name
+    place.parent.mkdir(exist_ok=True)
+    place.symlink_to("nothing") if kind == "a link to nothing" else place.touch()
+    ran = x.script("shard_events")
+    assert ran.returncode == 1
+    assert re.fullmatch(rf"error: .*: {x.folder}/cohort.* is where a folder should be: .*\n", ran.stderr)
+
+
 @pytest.mark.parametrize("threads", ["0", "-1", "many", "100000"])
 def test_a_number_of_threads_that_cannot_be(x, threads):
     ran = x.script("shard_events", env={"POLARS_MAX_THREADS": threads})
