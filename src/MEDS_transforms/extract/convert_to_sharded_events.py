@@ -99,6 +99,7 @@ class ChunkConverter:
     def batches(self, table: Table, chunk: Chunk, counts: TableCounts) -> Iterator[pl.DataFrame]:
         """The measurements of a chunk's rows, a million rows at a time, with the shard and the event of each.
 
+        Those that repeat an earlier one are in no shard (null), so that they need not be taken out of all the others.
         `counts` takes in what becomes of the rows.
 
         Raises:

@@ -2,7 +2,6 @@
 
 import bz2
 import lzma
-import os
 from collections.abc import Iterator
 from contextlib import closing
 from io import FileIO
@@ -34,9 +33,10 @@ def pieces_of(path: Path, size: int) -> Iterator[bytes]:
 
 def _to_line_end(file: FileIO, size: int) -> int:
     """How many bytes to read, at most `size`, so that they end with a line end; `size` where none is near."""
-    looked = min(_LOOK_AHEAD, size)
-    near = os.pread(file.fileno(), looked, file.tell() + size - looked)
-    end = near.rfind(b"\n") + 1
+    start, looked = file.tell(), min(_LOOK_AHEAD, size)
+    file.seek(start + size - looked)
+    end = file.read(looked).rfind(b"\n") + 1
+    file.seek(start)
     return size - looked + end if end else size
 
 

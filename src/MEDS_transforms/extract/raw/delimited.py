@@ -145,13 +145,12 @@ class DelimitedFile:
         if isinstance(block, Fault):
             return block
         frame = None if has_quotes(block, self.dialect) else self._parse_unquoted(dtypes, wanted, block)
-        if (frame is None or not are_whole(block, self.dialect, frame, len(dtypes))) and (
-            fault := wrong_row(block, self.dialect, len(dtypes))
-        ):
+        known = frame is not None and are_whole(block, self.dialect, frame, len(dtypes))
+        if not known and (fault := wrong_row(block, self.dialect, len(dtypes))):
             return fault
         read = partial(self._read, block, columns=[*wanted])
         try:
-            frame = read(schema=dtypes) if frame is None else frame[[*wanted]]
+            frame = read(schema=dtypes) if frame is None else frame
         except pl.exceptions.PolarsError as error:
             if fault := self._not_utf8(block):
                 return fault

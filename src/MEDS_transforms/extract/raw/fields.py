@@ -46,7 +46,7 @@ def are_whole(block: bytes, dialect: Dialect, parsed: pl.DataFrame, n_fields: in
 
 
 def has_quotes(block: bytes, dialect: Dialect) -> bool:
-    """Whether a block has quotes."""
+    """Whether a block has quotes. NOTE: to count them takes ten times as long."""
     return dialect.quote is not None and dialect.quote.encode() in block
 
 
@@ -63,7 +63,7 @@ def _separator(dialect: Dialect) -> bytes:
 def _borders(block: bytes, dialect: Dialect) -> bytes:
     """The separators and line ends between fields, in their order, and nothing else of the block."""
     separator, quote = _separator(dialect), (dialect.quote or "").encode()
-    n_quotes = block.count(quote) if quote and quote in block else 0  # NOTE: `in` takes a tenth of the time
+    n_quotes = block.count(quote) if has_quotes(block, dialect) else 0
     if n_quotes * _FEW < len(block):
         outside = b"".join(block.split(quote)[::2]) if n_quotes else block
         return outside.translate(None, bytes({*range(256)} - {LINE_END, *separator}))
