@@ -42,6 +42,15 @@ class OutputsExistError(UserError, FileExistsError):
     """Outputs are there that must not be replaced unasked."""
 
 
+class NoFolderError(UserError, FileExistsError):
+    """Something else is where a folder should be."""
+
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            f"A file, or a link to nothing, is where a folder should be: {path}. Move it away, or name another folder."
+        )
+
+
 class NoLocksError(UserError, OSError):
     """The file system cannot lock files."""
 
@@ -219,7 +228,6 @@ _REMEDIES = {
     errno.EACCES: "Change the permissions of that path, or choose another folder, and run the same command again.",
     errno.EPERM: "Change the permissions of that path, or choose another folder, and run the same command again.",
     errno.ENOTDIR: "A file is where a folder should be: move it away, or choose another folder.",
-    errno.EEXIST: "A file, or a link to nothing, is where a folder should be: move it away, or choose another folder.",
     errno.EMFILE: "Too many files are open: raise the limit (ulimit -n 65536), then run the same command again.",
     errno.ENFILE: "The computer has too many files open: end other programs, then run the same command again.",
     errno.ENOMEM: "There is not enough memory: use fewer workers at a time, or smaller shards or chunks.",

@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from ..errors import InputError, StageError, explain, is_explained, wants_trace
+from ..errors import InputError, NoFolderError, StageError, explain, is_explained, wants_trace
 from ..settings.declarations import lists_for_blocks
 from ..work.environment import RESUMING, RUN
 from ..work.faults import log_fault, log_to_files
@@ -61,6 +61,8 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
         except BaseException as error:
             if trace:
                 raise
+            if isinstance(error, FileExistsError) and error.filename:  # Hydra itself makes the folder of the logs
+                error = NoFolderError(error.filename)
             if isinstance(error, HydraException | OmegaConfBaseException):
                 note_error(explain(error))  # of the configuration, and the same another time; a launcher's may not be
             give_up(_what_is_refused(error, config) or message_for(error))

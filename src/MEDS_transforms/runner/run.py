@@ -22,7 +22,7 @@ from ..errors import InputError, StageError
 from ..settings.keys import flag, names_taken
 from ..settings.layout import METADATA_DIR
 from ..settings.packaged import RUNNER_CONFIG_YAML
-from ..work.files import publish, try_lock
+from ..work.files import make_folder, publish, try_lock
 from .checks import stage_problems
 from .done import ALL_DONE, Overwriting, recorded_files
 from .metadata_files import bring_along
@@ -80,7 +80,7 @@ def _check_runner_args(args: Sequence[str]) -> None:
 def run(cfg: DictConfig) -> None:
     """Checks the whole pipeline, then runs its stages."""
     log_fp = _log_file(cfg)
-    log_fp.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(log_fp.parent)
     with (
         try_lock(Path(cfg.log_dir) / RUNNER_LOCK) as alone,
         log_fp.open("a", encoding="utf-8", errors="replace", buffering=1) as log,

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, NoLocksError
+from ..errors import InputError, NoFolderError, NoLocksError
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -139,6 +139,9 @@ def read_json(path: Path) -> Any:
 def make_folder(path: Path) -> None:
     """Makes a folder and those above it, where they are not there.
 
+    Raises:
+        FileExistsError: something else is there.
+
     NOTE: `mkdir` itself fails where a folder is there that another worker removes just then, and may make again.
     """
     while True:
@@ -147,8 +150,8 @@ def make_folder(path: Path) -> None:
             return
         except FileExistsError:
             with suppress(FileNotFoundError):
-                if not stat.S_ISDIR(path.lstat().st_mode):  # a file, say, or a link to none
-                    raise
+                if not stat.S_ISDIR(path.lstat().st_mode):
+                    raise NoFolderError(path) from None
 
 
 @contextmanager
