@@ -139,6 +139,8 @@ def test_a_quote_that_is_not_closed_in_the_header(tmp_path):
         ("a,b\n1,2\n3", 2, "1 field"),
         ("a,b\n1,2,\n", 1, "3 fields"),
         ("a,b\n1\n2,3,4\n", 1, "1 field"),  # together as many as two rows have
+        ("a,b,c\n1,2,3\n4,5\n6,7,8,9\n", 2, "2 fields"),  # likewise, and a column between that may not be read
+        ("a,b,c\n1,2,3\n4,5,6,7\n8,9\n", 2, "4 fields"),
         ('a,b\n1,"x,\ny"\n2,3,4\n', 2, "3 fields"),
         ('a,b\n1,"x"\n2\n', 2, "1 field"),
         ("a,b\n\n1,2\n\r\n3\n", 4, "1 field"),
