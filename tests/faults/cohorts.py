@@ -6,7 +6,9 @@ From the tables comes a dataset of 8 shards (by way of 17 chunks), from the data
 import json
 import random
 import re
+import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,6 +17,8 @@ import polars as pl
 import yaml
 
 from helpers import EXTRACTION_STAGES, SCRIPTS, Extraction, files_below
+from MEDS_transforms.runner.segments import STAGES_KEY, WORKER
+from MEDS_transforms.settings.packaged import CONFIG_DIR
 from MEDS_transforms.stages import packaged_stages
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -42,9 +46,10 @@ class Pipeline:
 
     stages: list[str]
     options: tuple[str, ...]
+    config: str = "_preprocess"
 
 
-EXTRACTION = Pipeline(EXTRACTION_STAGES, SMALL)
+EXTRACTION = Pipeline(EXTRACTION_STAGES, SMALL, "_extract")
 PREPROCESSING = Pipeline(PREPROCESSING_STAGES, (f"--config-path={CONFIGS}", "--config-name=preprocessing", *SELECTIVE))
 RESHARDING = Pipeline(
     ["reshard_to_split"], ("stages=[reshard_to_split]", "stage_configs.reshard_to_split.n_subjects_per_shard=5")
@@ -130,15 +135,31 @@ class Elsewhere(Extraction):
 def command(x: Extraction, stage: str, *options: str) -> list[str]:
     """The command line of a stage; flags go first."""
     pipeline = pipeline_of(stage)
-    if pipeline is EXTRACTION:
-        script, folders = f"MEDS_extract-{stage}", x.overrides()
-    else:
-        script = f"MEDS_transform-{'aggregate_code_metadata' if stage in AGGREGATIONS else stage}"
-        folders = [f"stage={stage}", f"input_dir={x.dataset}", f"cohort_dir={x.cohort}", "polling_time=1"]
-    given = [*pipeline.options, *options]
+    flags, overrides = _arguments(x, stage, pipeline, options)
+    prefix = "MEDS_extract" if pipeline is EXTRACTION else "MEDS_transform"
+    return [str(SCRIPTS / f"{prefix}-{script_of(stage)}"), *flags, *overrides]
+
+
+def command_of_all(x: Extraction, pipeline: Pipeline, *options: str) -> list[str]:
+    """The command line of a worker that runs all stages of a pipeline, as the runner starts it."""
+    config = [] if pipeline is PREPROCESSING else [f"--config-path={CONFIG_DIR}", f"--config-name={pipeline.config}"]
+    flags, overrides = _arguments(x, pipeline.stages[0], pipeline, [*config, *options])
+    stages = ",".join(f"{stage}:{script_of(stage)}" for stage in pipeline.stages)
+    first = f"++stage={pipeline.stages[0]}"
+    return [sys.executable, "-m", WORKER, *flags, *overrides, first, f"++{STAGES_KEY}={{{stages}}}"]
+
+
+def script_of(stage: str) -> str:
+    """The stage whose script runs a stage."""
+    return "aggregate_code_metadata" if stage in AGGREGATIONS else stage
+
+
+def _arguments(x: Extraction, stage: str, pipeline: Pipeline, options: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The flags and the overrides of a command line."""
+    folders = [f"stage={stage}", f"input_dir={x.dataset}", f"cohort_dir={x.cohort}", "polling_time=1"]
+    given = [*(x.overrides() if pipeline is EXTRACTION else folders), *pipeline.options, *options]
     flags = [option for option in given if option.startswith("--")]
-    overrides = [option for option in given if option not in flags]
-    return [str(SCRIPTS / script), *flags, *folders, *overrides]
+    return flags, [option for option in given if option not in flags]
 
 
 def contents(cohort: Path) -> dict[str, bytes]:

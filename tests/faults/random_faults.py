@@ -4,11 +4,15 @@ import json
 import random
 import signal
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from .cohorts import PIPELINES, Elsewhere, command
+from MEDS_transforms.work.environment import RESUMING
+
+from .cohorts import PIPELINES, Elsewhere, command, command_of_all
 from .harness import LOG_FILES, Reference, Workers, assert_success, at_random_moment, holds_claim
 
 N_WORKERS = 3
@@ -35,8 +39,12 @@ class Tally:
     """Seconds from a stage's last kill or pause, when only live workers were left, to its end."""
 
 
-def run_all(reference: Reference, folder: Path, seed: int, tally: Tally, n_workers: int = N_WORKERS) -> None:
+def run_all(
+    reference: Reference, folder: Path, seed: int, tally: Tally, n_workers: int = N_WORKERS, fused: bool = False
+) -> None:
     """Runs every stage, with so many workers at first, under random faults.
+
+    `fused`: every worker runs all stages of a pipeline, as the runner has it.
 
     Fails, and names the seed and the stage, unless all is as without faults.
     """
@@ -44,30 +52,39 @@ def run_all(reference: Reference, folder: Path, seed: int, tally: Tally, n_worke
     for number, pipeline in enumerate(PIPELINES):
         # What the disturbed extraction made is what the others read.
         x = reference.elsewhere(folder / f"cohort_{number}", folder / "cohort_0")
-        for stage in pipeline.stages:
+        for stages in [pipeline.stages] if fused else [[stage] for stage in pipeline.stages]:
+            start = partial(command_of_all, x, pipeline) if fused else partial(command, x, stages[0])
             try:
-                Disturbed(reference, x, stage, folder, rng, tally).run(n_workers)
-                reference.check(x.cohort, stage)
+                Disturbed(reference, x, stages, start, folder, rng, tally).run(n_workers)
+                reference.check(x.cohort, stages[-1])
             except AssertionError as error:
-                raise AssertionError(f"seed {seed}, stage {stage}: {error}") from error
+                raise AssertionError(f"seed {seed}, {' to '.join({stages[0]: 1, stages[-1]: 1})}: {error}") from error
 
 
 class Disturbed:
-    """A stage whose workers come to harm.
+    """A stage, or several that share workers, whose workers come to harm.
 
     They look again after at most `polling_time` seconds, which is long: none is to wait so long for a dead one.
     """
 
     def __init__(
-        self, reference: Reference, x: Elsewhere, stage: str, folder: Path, rng: random.Random, tally: Tally
+        self,
+        reference: Reference,
+        x: Elsewhere,
+        stages: Sequence[str],
+        command: Callable[..., list[str]],
+        folder: Path,
+        rng: random.Random,
+        tally: Tally,
     ) -> None:
-        self.x, self.stage, self.rng, self.tally = x, stage, rng, tally
+        self.x, self.stages, self.command, self.rng, self.tally = x, stages, command, rng, tally
         self.group = Workers(folder)
+        self.env = {RESUMING: "1"} if len(stages) > 1 else {}  # as the runner has it
         self.numbers: list[int] = []
         self.killed: list[int] = []
-        self.watched = [x.cohort / name for name in reference.folders(stage)]
-        self.n_files = reference.n_files(stage)
-        self.limit = LONGEST_WAIT + SLOWNESS * reference.seconds[stage]
+        self.watched = [x.cohort / name for stage in stages for name in reference.folders(stage)]
+        self.n_files = sum(reference.n_files(stage) for stage in stages)
+        self.limit = LONGEST_WAIT + SLOWNESS * sum(reference.seconds[stage] for stage in stages)
         self.folder = folder
 
     def run(self, n_workers: int) -> None:
@@ -76,7 +93,9 @@ class Disturbed:
             for number in range(n_workers):
                 self.start(number)
             self.disturb()
-            if self.rng.random() < 0.3:
+            for _ in range(3 if len(self.stages) > 1 else self.rng.random() < 0.3):
+                if len(self.stages) > 1 and not self.group.alive:
+                    self.start(0)
                 self.disturb()
             if self.rng.random() < 0.5:
                 self.change_settings()
@@ -88,14 +107,15 @@ class Disturbed:
 
     def start(self, number: int) -> None:
         """Starts a worker."""
-        self.group.start(command(self.x, self.stage, f"worker={number}", "polling_time=300"))
+        self.group.start(self.command(f"worker={number}", "polling_time=300"), **self.env)
         self.numbers.append(number)
         self.tally.started += 1
 
     def disturb(self) -> None:
         """At a random moment, mostly while they work, seldom while they start, something happens to some workers."""
         logs = self.rng.random() < 0.2
-        n_files = max(1, self.n_files) + (len(self.numbers) * LOG_FILES if logs else 0)
+        share = 3 if len(self.stages) > 1 else 1  # so that others come to harm in later stages
+        n_files = max(1, self.n_files // share) + (len(self.numbers) * LOG_FILES if logs else 0)
         at_random_moment(self.group, n_files, self.rng, *self.watched, logs=logs)
         live = [which for which, process in enumerate(self.group.processes) if process.poll() is None]
         self.rng.shuffle(live)
@@ -110,22 +130,23 @@ class Disturbed:
         if not any(self.has_made_something(folder) for folder in self.x.cohort.rglob(".provenance")):
             return
         other = Workers(self.folder)
-        other.start(command(self.x, self.stage, "worker=0", "++code_modifiers=[]"))
+        other.start(self.command("worker=0", "++code_modifiers=[]"))
         assert other.wait() == [1], other.text()
         assert "settings.code_modifiers: (none) -> []" in other.text(), other.text()
         self.tally.refused += 1
 
     def has_made_something(self, folder: Path) -> bool:
-        """Whether workers of the stage have left a record in a folder of such, or noted outputs that are there.
+        """Whether workers of the first stage have left a record in a folder of such, or noted outputs that are there.
 
         NOTE: outputs are noted before they get their names; of a worker that was killed between, they do not count.
         """
-        for path in [*(folder / f"{self.stage}.run").glob("*.jsonl")]:
+        first = self.stages[0]
+        for path in [*(folder / f"{first}.run").glob("*.jsonl")]:
             with suppress(FileNotFoundError):  # the run has ended meanwhile, and left a record
                 noted = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("]")]
                 if any(all((folder.parent / name).is_file() for name in files) for _, files, *_ in noted):
                     return True
-        return (folder / f"{self.stage}.record").is_file()
+        return (folder / f"{first}.record").is_file()
 
     def kill(self, which: list[int]) -> None:
         """Kills -9 some workers; sometimes another takes the place of one of them at once."""
@@ -165,4 +186,4 @@ class Disturbed:
     def succeed(self) -> None:
         """Fails unless every worker that was not killed ends well."""
         if survivors := [which for which in range(len(self.numbers)) if which not in self.killed]:
-            assert_success(self.group, self.stage, *survivors)
+            assert_success(self.group, self.stages[-1], *survivors)

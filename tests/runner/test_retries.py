@@ -9,6 +9,7 @@ import pytest
 from helpers import wait_until
 from MEDS_transforms.runner.plan import StageRun
 from MEDS_transforms.runner.retries import Failure, run_until_complete
+from MEDS_transforms.runner.segments import Segment
 from MEDS_transforms.runner.stage_runners import Parallel
 from MEDS_transforms.work import journal
 from MEDS_transforms.work.claims import claim
@@ -22,7 +23,7 @@ class Stage:
         self.units = [folder / name for name in "abc"]
         self.journal = folder / "journal"
         parallel = Parallel(n_workers, max_retries=max_retries)
-        self.stage = StageRun("s", ["script"], [], folder / "s.done", parallel)
+        self.stage = Segment((StageRun("s", ["script"], [], folder / "s.done", parallel),), self.journal)
         self.commands: list[str] = []
 
     def run(self, *attempts: Callable[[], int]) -> Failure | None:
@@ -32,7 +33,7 @@ class Stage:
             self.commands += [argv[-1] for argv in commands]
             return next(coming)()
 
-        failure = run_until_complete(self.stage, start, lambda: None, self.journal)
+        failure = run_until_complete(self.stage, start, lambda: None)
         assert list(coming) == [], "fewer attempts than expected"
         return failure
 
@@ -194,7 +195,7 @@ def test_what_a_worker_of_before_still_holds_is_waited_for(tmp_path, status):
         stage.commands += [argv[-1] for argv in commands]
         return next(coming)()
 
-    assert run_until_complete(stage.stage, start, stop_if_told, stage.journal) is None
+    assert run_until_complete(stage.stage, start, stop_if_told) is None
     holder.join()
     assert looked[:3] == [1, 1, 1]  # not started again before the claim was free
     assert stage.commands == ["worker=range(0,8)", "worker=range(0,1)"]
@@ -216,6 +217,6 @@ def test_whoever_waits_can_be_told_to_stop(tmp_path):
         raise SystemExit(130)
 
     with pytest.raises(SystemExit):
-        run_until_complete(stage.stage, lambda _: stage.attempt(1, "ab")(), stop_if_told, stage.journal)
+        run_until_complete(stage.stage, lambda _: stage.attempt(1, "ab")(), stop_if_told)
     release.set()
     holder.join()

@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,25 @@ def stage_script(module: str, config: Path | None = None, stage: str | None = No
 def run_stage(module: str, cfg: DictConfig, script: str) -> None:
     """Runs one stage, by the script of this name: checks its keys, logs its beginning and its end."""
     started = time.monotonic()
+    cfg, warnings = checked_config(cfg, script)
+    log_warnings(warnings)
+    log_begin(cfg)
+    use_allotted_cpus()
+    if is_packaged(module):
+        spare_blas_threads()
+    run = stage_module(module).run
+    begun()
+    run(cfg)
+    log_end(cfg, started)
+    log_warnings(warnings)
+
+
+def checked_config(cfg: DictConfig, script: str) -> tuple[DictConfig, list[str]]:
+    """The configuration of a stage with the defaults of its block, and warnings about its keys.
+
+    Raises:
+        UserError: with all that is wrong with it.
+    """
     leave_out_what_the_runner_warned_of()
     cfg = with_packaged_blocks(cfg)
     stage = cfg.stage
@@ -96,18 +115,28 @@ def run_stage(module: str, cfg: DictConfig, script: str) -> None:
         raise InputError("\n".join(problems))
     check_names([stage], "stage", "The stage cannot run")
     _check_mandatory(stage, cfg.stage_cfg)
-    for warning in warnings:
-        logger.warning(warning)
+    return cfg, warnings
+
+
+def is_packaged(module: str) -> bool:
+    """Whether a module is one of this package."""
+    return module.startswith(f"{PACKAGE}.")
+
+
+def log_begin(cfg: DictConfig) -> None:
+    """Logs that a stage begins."""
     if logger.isEnabledFor(logging.DEBUG):
         logger.debug("Configuration:\n%s", OmegaConf.to_yaml(cfg))
-    logger.info("Stage %s, worker %s", stage, cfg.get("worker"))
-    use_allotted_cpus()
-    if module.startswith(f"{PACKAGE}."):
-        spare_blas_threads()
-    run = stage_module(module).run
-    begun()
-    run(cfg)
-    logger.info("Stage %s, worker %s: done in %.1f s", stage, cfg.get("worker"), time.monotonic() - started)
+    logger.info("Stage %s, worker %s", cfg.stage, cfg.get("worker"))
+
+
+def log_end(cfg: DictConfig, started: float) -> None:
+    """Logs that a stage, which started then by the monotonic clock, has ended."""
+    logger.info("Stage %s, worker %s: done in %.1f s", cfg.stage, cfg.get("worker"), time.monotonic() - started)
+
+
+def log_warnings(warnings: Iterable[str]) -> None:
+    """Logs warnings."""
     for warning in warnings:
         logger.warning(warning)
 

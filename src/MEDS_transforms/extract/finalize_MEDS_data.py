@@ -10,8 +10,6 @@ subject and time.
 """
 
 import logging
-import os
-import shutil
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -32,6 +30,7 @@ from ..mapreduce.shards import shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import flag
 from ..work.claims import staged_file
+from ..work.files import link_or_copy
 from ..work.sources import Source
 from .cohort import cohort_shards
 
@@ -71,12 +70,8 @@ def _finalize(path: Path, stage_cfg: Mapping[str, Any]) -> Path | pl.DataFrame:
 def _write(result: Path | pl.DataFrame, path: Path) -> None:
     if isinstance(result, pl.DataFrame):
         write_meds_data(result, path)
-        return
-    path.unlink(missing_ok=True)
-    try:
-        os.link(result, path)  # the same bytes under both names: files are replaced, never changed
-    except OSError:
-        shutil.copyfile(result, path)
+    else:
+        link_or_copy(result, path)
 
 
 main = stage_script(__spec__.name)

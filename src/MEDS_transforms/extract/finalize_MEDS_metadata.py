@@ -41,6 +41,7 @@ from ..work.accounts import Account
 from ..work.claims import Staged
 from ..work.environment import RESUMING
 from ..work.sources import Source
+from ..work.staying import stays
 from .cohort import codes_of, cohort_shards
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def check(cfg: Mapping[str, Any]) -> None:
 
 def run(cfg: Mapping[str, Any]) -> None:
     """Runs the stage."""
-    if cfg.get("worker", 0) != 0:
+    if cfg.get("worker", 0) != 0 and not stays():
         logger.info("Only worker 0 runs this stage")
         return
     stage_cfg = cfg["stage_cfg"]

@@ -19,7 +19,7 @@ from ..work.accounts import Account, added_up
 from ..work.files import publish
 from ..work.journal import note_refused
 from ..work.outputs import Ended
-from ..work.provenance import OutputFile
+from ..work.provenance import FILES, OutputFile, read_record
 from .figures import count_data, in_order
 from .limits import Finding, check_limits, limits_of, warnings_of
 
@@ -30,6 +30,8 @@ CountFn = Callable[[Sequence[Path]], Account]
 
 DATA = "data"
 """What a stage's shards of measurements are called among its sources."""
+THROUGH = "through"
+"""The stages between what a stage counts as read and what it has made, since their outputs are not kept."""
 IN, OUT, OUTPUTS, WARNINGS, EXAMPLES = "in", "out", "outputs", "warnings", "examples"
 SEEN = "seen"
 """What is in accounts for `Judge` alone."""
@@ -100,15 +102,26 @@ class Accounting:
         )
 
     def _figures(self, ended: Ended) -> Account:
-        """What is in the shards that the stage has read, and in those that it has made."""
+        """What is in the shards that the stage has read, and in those that it has made.
+
+        Where shards that it has read are not kept, what it counts as read is what these were made of; `through` has the
+        stages that made them.
+        """
         figures: Account = {}
-        source = ended.maker.inputs.get(DATA)
+        folder, source, through = ended.folder, ended.maker.inputs.get(DATA), list[str]()
+        while source is not None and FILES not in source:
+            [stage] = source["made_by"]
+            folder, through = folder / source["folder"], [stage, *through]
+            record = read_record(folder, stage)
+            source = record.made_by.inputs.get(DATA) if record else None
+        files = source[FILES] if source is not None else {}
         if source is not None:
-            paths = [ended.folder / source["folder"] / name for name in source["files"]]
             noted = self._noted_by_producer(source) if self.count_in is count_data else None
-            figures[IN] = noted or self.count_in(paths)
+            figures[IN] = noted or self.count_in([folder / source["folder"] / name for name in files])
+        if through:
+            figures[THROUGH] = through
         if self.count_out is not None:
-            passed_on = source is not None and digest_of(_made(ended)) == digest_of(source["files"].values())
+            passed_on = bool(files) and digest_of(_made(ended)) == digest_of(files.values())
             figures[OUT] = figures[IN] if passed_on else self.count_out(ended.files)
         return figures
 
@@ -118,7 +131,7 @@ class Accounting:
             for root in ("cohort_dir", "input_dir"):
                 with suppress(Exception):  # no such file, or not one of ours
                     noted = json.loads(accounting_path(Path(self.cfg[root]), stage).read_text(encoding="utf-8"))
-                    if noted[OUTPUTS] == digest_of(source["files"].values()):
+                    if noted[OUTPUTS] == digest_of(source[FILES].values()):
                         return dict(noted[OUT])
         return None
 

@@ -1,26 +1,27 @@
 """Applies a function to every shard of a dataset: `map_over`."""
 
-import logging
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from ..dataset.io import Frame, scan_parquet, shard_writer
+from ..dataset.io import Frame, scan_parquet
 from ..dataset.schema import SPLIT, SUBJECT_ID, TRAIN_SPLIT
 from ..errors import MissingInputError
 from ..settings.keys import flag
 from ..settings.layout import CODES_FILE, METADATA_DIR, SPLITS_FILE
-from ..work.claims import Unit, rwlock_wrap, staged_file
-from ..work.journal import note_plan
+from ..work.claims import Unit, rwlock_wrap
 from ..work.outputs import StageOutputs
 from ..work.sources import Source
 from .accounting import CountFn
 from .compute import CODE_METADATA, ComputeFn, bind_compute_fn, compute_fn_type, identity_fn, wants
 from .figures import count_data
 from .match_revise import is_match_revise, match_revise_fntr, validate_match_revise
+from .passes import Plan, PlannedStage, carry_out, map_units
+from .shard_work import ReadFn, ShardWork, WriteFn
 from .shards import ShardPaths, shard_iterator
 from .stage_outputs import code_of, stage_outputs
 
@@ -39,12 +40,8 @@ __all__ = [
     "validate_match_revise",
 ]
 
-logger = logging.getLogger(__name__)
-
 PARQUET = ".parquet"
 
-ReadFn = Callable[[Path], Any]
-WriteFn = Callable[[Any, Path], None]
 ShardIteratorFntr = Callable[[Any], tuple[ShardPaths, bool]]
 
 
@@ -86,13 +83,26 @@ def map_over(
         ...     return df.filter(pl.col("time").is_not_null())
         >>> map_over(cfg, compute_fn=drop_static)  # doctest: +SKIP
     """
+    plan = plan_map(cfg, compute_fn, read_fn, write_fn, shard_iterator_fntr, count_out)
+    carry_out(plan)
+    return [unit.claim_fp for unit in plan.units]
+
+
+def plan_map(
+    cfg: Mapping[str, Any],
+    compute_fn: ComputeFn | None = None,
+    read_fn: ReadFn = scan_parquet,
+    write_fn: WriteFn | None = None,
+    shard_iterator_fntr: ShardIteratorFntr = shard_iterator,
+    count_out: CountFn = count_data,
+) -> Plan:
+    """What `map_over` with these arguments does."""
     shards, own_folder = Shards(cfg, shard_iterator_fntr), Path(cfg["stage_cfg"]["output_dir"])
     code, sources = code_of(compute_fn), shards.sources(compute_fn)
     outputs = stage_outputs(cfg, sources, own_folder=own_folder, settings=code, count_out=count_out)
-    units = shards.units(outputs, compute_fn, read_fn, write_fn or shard_writer(own_folder))
-    with outputs.being_made(units):
-        map_units(units)
-    return [unit.claim_fp for unit in units]
+    work = shards.work(compute_fn, read_fn, write_fn)
+    frames = {out_fp: partial(work.frame, in_fp) for in_fp, out_fp in shards.paths} if work.is_plain else {}
+    return Plan(outputs, shards.units(outputs, work), frames=frames)
 
 
 class Shards:
@@ -119,18 +129,18 @@ class Shards:
             sources["splits"] = Source.of_files(self.splits_fp)
         return sources
 
-    def units(
-        self, outputs: StageOutputs, compute_fn: ComputeFn | None, read_fn: ReadFn, write_fn: WriteFn
-    ) -> list[Unit]:
-        """A unit of work for every shard."""
+    def work(
+        self, compute_fn: ComputeFn | None, read_fn: ReadFn = scan_parquet, write_fn: WriteFn | None = None
+    ) -> ShardWork:
+        """What the stage does with each shard; without a `write_fn`, shards are written as those of a dataset."""
         bind = match_revise_fntr if is_match_revise(self.stage_cfg) else bind_compute_fn
+        only = _in_train_split(self.splits_fp) if self.splits_fp else None
         bound = bind(self.cfg, self.stage_cfg, compute_fn)
-        if self.splits_fp:
-            read_fn = read_and_filter_fntr(_in_train_split(self.splits_fp), read_fn)
-        return [
-            outputs.unit(out_fp, staged_file(in_fp, out_fp, read_fn, write_fn, bound), in_fp)
-            for in_fp, out_fp in self.paths
-        ]
+        return ShardWork(Path(self.stage_cfg["output_dir"]), bound, read_fn, write_fn, only)
+
+    def units(self, outputs: StageOutputs, work: ShardWork) -> list[Unit]:
+        """A unit of work for every shard."""
+        return [outputs.unit(out_fp, partial(work.make, in_fp, out_fp), in_fp) for in_fp, out_fp in self.paths]
 
 
 def _source_of(paths: list[Path], folder: Path) -> Source:
@@ -145,25 +155,14 @@ def _source_of(paths: list[Path], folder: Path) -> Source:
     return Source.of_files(*paths)
 
 
-def map_stage(compute_fn: ComputeFn, shard_iterator_fntr: ShardIteratorFntr = shard_iterator) -> Callable[[Any], None]:
-    """The `run(cfg)` of a stage that applies `compute_fn` to every shard; see `map_over`."""
+def map_stage(
+    compute_fn: ComputeFn, shard_iterator_fntr: ShardIteratorFntr = shard_iterator, cheap: bool = False
+) -> PlannedStage:
+    """The `run(cfg)` of a stage that applies `compute_fn` to every shard; see `map_over`.
 
-    def run(cfg: Mapping[str, Any]) -> None:
-        map_over(cfg, compute_fn, shard_iterator_fntr=shard_iterator_fntr)
-
-    return run
-
-
-def map_units(units: list[Unit]) -> int:
-    """Goes once over all units, doing those that are neither done nor held by another worker; gives their number."""
-    note_plan(unit.claim_fp for unit in units)
-    computed = sum(unit.compute_once() for unit in units)
-    logger.info(
-        "this worker wrote %d of %d outputs; the others already existed or belong to other workers",
-        computed,
-        len(units),
-    )
-    return computed
+    `cheap` says that to compute its output takes less time than to write and read it.
+    """
+    return PlannedStage(partial(plan_map, compute_fn=compute_fn, shard_iterator_fntr=shard_iterator_fntr), cheap)
 
 
 def read_and_filter_fntr(filter_expr: pl.Expr, read_fn: ReadFn) -> ReadFn:

@@ -10,7 +10,8 @@ from ..dataset.schema import TRAIN_SPLIT
 from ..errors import InputError, MissingInputError, listed
 from ..settings.keys import flag
 from ..settings.names import check_names
-from ..work.files import files_below, read_json
+from ..work.files import read_json
+from ..work.sources import Source
 
 ShardPaths = list[tuple[Path, Path]]
 
@@ -55,11 +56,7 @@ def shard_iterator(
     root = Path(cfg["stage_cfg"]["data_input_dir"])
     out_dir = Path(cfg["stage_cfg"]["output_dir"])
     in_dir = root / in_prefix
-    shards = [
-        path.relative_to(in_dir).as_posix().removesuffix(".parquet")
-        for path in files_below(in_dir)
-        if path.suffix == ".parquet"
-    ]
+    shards = [name.removesuffix(".parquet") for name in Source(in_dir, ".parquet").files()]
     if not shards:
         raise MissingInputError(
             f"There are no parquet files below {in_dir}. {_whats_there(root)} Run the stage that writes them "

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from ..dataset.io import scan_parquet
 from ..errors import InputError
 from ..settings.folders import INFERRED_STAGE_KEYS, stage_folders
+from ..settings.intermediates import KEEP_INTERMEDIATES
 from ..settings.keys import FORMER_CODE_MODIFIER_KEYS, flag
 from ..settings.plain import plain
 from ..settings.resolvers import get_package_version
@@ -23,13 +24,13 @@ from ..stages import PACKAGE
 from ..work.decisions import Asked
 from ..work.fingerprints import fingerprint_or_none
 from ..work.outputs import StageOutputs
-from ..work.provenance import Maker, salt_of
-from ..work.sources import Source, describe_source
+from ..work.provenance import FILES, Maker, salt_of
+from ..work.sources import Source, check_not_freed, describe_source
 from .accounting import Accounting, CountFn, Judge, nothing_found
 from .figures import count_data
 
 _CODE_MODIFIER_KEYS = ("code_modifiers", *FORMER_CODE_MODIFIER_KEYS)
-_NO_SETTINGS = (INFERRED_STAGE_KEYS - {"train_only"}) | {"description"}
+_NO_SETTINGS = (INFERRED_STAGE_KEYS - {"train_only"}) | {"description", KEEP_INTERMEDIATES}
 
 
 def stage_outputs(
@@ -66,12 +67,24 @@ def stage_outputs(
     for source in sources.values():
         if own_folder and source.suffix is not None:
             check_apart(source.folder, own_folder)
-    found = {name: describe_source(source, folder) for name, source in sources.items()}
-    maker = Maker(f"{PACKAGE} {get_package_version()}", _settings(cfg, settings or {}, folder), found)
-    asked = Asked(maker, flag(cfg, "do_overwrite"), flag(cfg, "keep_existing"))
+    given = _settings(cfg, settings or {}, folder)
+
+    def maker() -> Maker:
+        found = {name: describe_source(source, folder) for name, source in sources.items()}
+        return Maker(f"{PACKAGE} {get_package_version()}", given, found)
+
+    asked = Asked(maker(), flag(cfg, "do_overwrite"), flag(cfg, "keep_existing"))
+
+    def check_inputs() -> None:
+        for name, source in sources.items():
+            if FILES in asked.maker.inputs[name]:  # else they come from the memory of this pass
+                check_not_freed(source)
+
     stage = str(cfg.get("stage") or "map_over")
     others, accounting = _other_stages(cfg, stage), Accounting(cfg, stage, count_out, count_in, judge)
-    return StageOutputs(folder, stage, asked, own_folder, watched, count_rows, others, accounting.settle)
+    return StageOutputs(
+        folder, stage, asked, own_folder, watched, count_rows, others, accounting.settle, maker, check_inputs
+    )
 
 
 def _other_stages(cfg: Mapping[str, Any], stage: str) -> dict[str, list[Path]]:

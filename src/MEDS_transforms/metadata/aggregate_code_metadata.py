@@ -30,7 +30,8 @@ from ..errors import InputError, listed
 from ..mapreduce.accounting import IN, OUT
 from ..mapreduce.figures import CODES, count_codes, count_rows
 from ..mapreduce.mapper import Shards
-from ..mapreduce.reducer import map_and_reduce
+from ..mapreduce.passes import Plan, PlannedStage
+from ..mapreduce.reducer import plan_reduction
 from ..mapreduce.shards import shard_iterator, shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import code_modifiers, flag
@@ -49,8 +50,8 @@ def check(cfg: Mapping[str, Any]) -> None:
     code_modifiers(cfg)
 
 
-def run(cfg: Mapping[str, Any]) -> None:
-    """Runs the stage."""
+def plan(cfg: Mapping[str, Any]) -> Plan:
+    """What the stage is to do."""
     stage_cfg = cfg["stage_cfg"]
     aggregations = read_aggregations(stage_cfg, cfg.get("stage"))
     modifiers = code_modifiers(cfg)
@@ -86,8 +87,12 @@ def run(cfg: Mapping[str, Any]) -> None:
         own_folder=parts_dir,
         count_in=count_rows,
     )
-    units = shards.units(outputs, compute, scan_parquet, partial(write_parquet, fast=True))
-    map_and_reduce(cfg, outputs, units, reduce, lambda codes: {IN: found, OUT: count_codes(codes)})
+    work = shards.work(compute, write_fn=partial(write_parquet, fast=True))
+    units = shards.units(outputs, work)
+    return plan_reduction(cfg, outputs, units, reduce, lambda codes: {IN: found, OUT: count_codes(codes)})
+
+
+run = PlannedStage(plan)
 
 
 def summarize(df: Frame, key: Sequence[str], aggregations: Aggregations) -> pl.DataFrame:

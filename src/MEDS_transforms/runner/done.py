@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import OutputsExistError
 from ..settings.folders import INFERRED_STAGE_KEYS, populate_stage
+from ..settings.intermediates import KEEP_INTERMEDIATES
 from ..settings.layout import ACCOUNTING_DIR
 from ..settings.plain import item_where_known
 from ..work.files import files_below, publish
@@ -24,7 +25,7 @@ ALL_DONE = "_all_stages.done"
 OVERWRITING = ".overwriting"
 
 _NO_SETTINGS = {"stage_configs", "log_dir", "worker", "stage", "stage_cfg", "polling_time", "do_overwrite", "strict"}
-_NO_SETTINGS |= {"keep_existing", "description", "hydra", "stages", "limits"}
+_NO_SETTINGS |= {"keep_existing", "description", "hydra", "stages", "limits", "fuse", KEEP_INTERMEDIATES}
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class DoneMark:
         return content.get("read") == self._files(self.reads) and all(
             fingerprint_or_none(self.path.parent / name) == Fingerprint(*file) for name, file in made
         )
+
+    def is_freed(self) -> bool:
+        """Whether outputs of the stage have been removed, or were never written, since they are not kept."""
+        records = (read_record(folder, self.stage) for folder in self.folders)
+        return any(record.freed for record in records if record)
 
     def set(self) -> None:
         """Marks the stage done."""
@@ -127,6 +133,7 @@ def settings_digest(pipeline: Pipeline, log_dir: Path, stage: str | None = None)
     settings = {str(key): item_where_known(pipeline.cfg, key) for key in pipeline.cfg if key not in _NO_SETTINGS}
     for name in [stage] if stage else pipeline.stage_names:
         block = item_where_known(pipeline.cfg.stage_configs, name) if pipeline.block(name) else {}
+        block = {key: value for key, value in (block or {}).items() if key != KEEP_INTERMEDIATES}
         settings[f"stage_configs.{name}"] = {"block": block, "inferred": _inferred(pipeline, name)}
     text = json.dumps(settings, sort_keys=True, default=str)
     folders = {str(folder) for key in ("input_dir", "cohort_dir") if (folder := pipeline.value(key))}

@@ -99,15 +99,15 @@ class Children:
             time.sleep(_PAUSE)
 
     @contextmanager
-    def ended_by_signals(self) -> Iterator[None]:
+    def ended_by_signals(self) -> Iterator["Children"]:
         """Passes SIGINT, SIGTERM and SIGHUP on to the running programs instead of being killed by them."""
         if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread receives signals
+            yield self  # only the main thread receives signals
             return
         passed_on = [s for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) != signal.SIG_IGN]
         before: dict[int, Any] = {s: signal.signal(s, self._stop) for s in (*passed_on, signal.SIGALRM)}
         try:
-            yield
+            yield self
         finally:
             signal.alarm(0)
             for signum, handler in before.items():

@@ -1,4 +1,4 @@
-"""Runs one stage until nothing of it is missing, or gives it up.
+"""Runs a stage until nothing of it is missing, or gives it up.
 
 A launcher reports a failure as soon as it misses one of its workers, and may leave others running. What the workers
 noted (`journal`) tells what is missing then: just that is done by another attempt.
@@ -9,11 +9,10 @@ import signal
 import time
 from collections.abc import Callable, Container
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..errors import ITEM, counted, is_or_are, listed
-from ..work.journal import Work, read_journal
-from .plan import StageRun
+from ..work.journal import Work
+from .segments import Segment
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +56,9 @@ class Failure:
 
 
 def run_until_complete(
-    stage: StageRun, run: Callable[[list[list[str]]], int], stop_if_told: Callable[[], None], journal: Path
+    stage: Segment, run: Callable[[list[list[str]]], int], stop_if_told: Callable[[], None]
 ) -> Failure | None:
-    """Runs a stage and, at most `stage.parallel.max_retries` times, runs it again for what is missing.
+    """Runs stages of one segment and, at most `max_retries` times, runs them again for what is missing.
 
     It is complete when an attempt ends with success and no unit of work is missing; then also what comes after the
     last unit is done. Units that workers of an earlier attempt still hold are waited for. What would fail again is not
@@ -69,7 +68,6 @@ def run_until_complete(
         stage: the stage.
         run: runs command lines side by side to their end and gives an exit status: not 0, if one of them has failed.
         stop_if_told: called while other workers are waited for; may raise.
-        journal: the folder in which the stage's workers note their work.
 
     Returns:
         None, or how it failed.
@@ -77,30 +75,30 @@ def run_until_complete(
     n_workers, failures, before = stage.parallel.n_workers, 0, None
     while True:
         status = run(stage.commands(n_workers))
-        if not status and not read_journal(journal).missing:
+        if not status and not stage.work().missing:
             return None
-        missing = _unheld(journal, stage.name, stop_if_told)
+        missing = _unheld(stage, stop_if_told)
         failures += bool(status) or missing == before
-        work = read_journal(journal)
+        work = stage.work()
         if failures > stage.parallel.max_retries or (status and work.would_fail_again):
             return Failure(status, failures - 1, work)
         n_workers, before = max(1, len(missing)) if work.planned else stage.parallel.n_workers, missing
         _log_retry(stage, status, work, failures)
 
 
-def _unheld(journal: Path, stage: str, stop_if_told: Callable[[], None]) -> list[str]:
+def _unheld(stage: Segment, stop_if_told: Callable[[], None]) -> list[str]:
     """The missing units that no worker holds, as soon as there are any, or none is missing any more."""
     logged = float("-inf")
     while True:
         stop_if_told()
-        work = read_journal(journal)
+        work = stage.work()
         held = set(work.held)
         unheld = [unit for unit in work.missing if unit not in held]
         if unheld or not held:
             return unheld
         if time.monotonic() - logged > _LOG_EVERY:
             logged = time.monotonic()
-            logger.info(f"Stage {stage}: waiting for workers that are still running and hold {listed(held, 5)}")
+            logger.info(f"Stage {stage.name}: waiting for workers that are still running and hold {listed(held, 5)}")
         time.sleep(_PAUSE)
 
 
@@ -115,7 +113,7 @@ def _missing_of_all(work: Work) -> str:
     return f"{n_missing} of {counted(len(work.planned), 'output')} {is_or_are(n_missing)} missing"
 
 
-def _log_retry(stage: StageRun, status: int, work: Work, failures: int) -> None:
+def _log_retry(stage: Segment, status: int, work: Work, failures: int) -> None:
     left = _missing_of_all(work) if work.missing else "no output is missing"
     again = f"Running it again for the {'missing outputs' if work.missing else 'steps after the outputs'}"
     if not work.planned:

@@ -6,8 +6,9 @@ A stage that succeeds leaves `<log_dir>/<stage>.done`, the whole pipeline `<log_
 import logging
 import shlex
 import sys
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -25,12 +26,14 @@ from ..settings.packaged import RUNNER_CONFIG_YAML
 from ..work.files import make_folder, publish, try_lock
 from .checks import stage_problems
 from .done import ALL_DONE, Overwriting, recorded_files
+from .freed import free_intermediates, needed_again
 from .metadata_files import bring_along
 from .pipeline import Pipeline, load_pipeline
 from .plan import StageRun, plan, serial_workers, unknown_keys
 from .processes import Children
-from .screen import Sink, open_screen
+from .screen import Screen, Sink, open_screen
 from .secrets import without_secrets
+from .segments import Segment, segment_from
 from .stage_process import StageProcess, failure_message, stage_log_dir
 from .stage_runners import read_stage_runners
 
@@ -104,26 +107,76 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
     _warn(warnings)
     if pipeline.flag("do_overwrite") and not overwriting.begin(pipeline, [stage.done for stage in runs]):
         logger.info("Resuming an interrupted run with do_overwrite.")
-    children = Children()
-    with children.ended_by_signals(), open_screen() as screen:
-        for number, stage in enumerate(runs, 1):
-            if stage.done.is_set():
-                logger.info(f"Stage {number} of {len(runs)}, {stage.name}, is already done: skipped.")
-                continue
-            screen.begin(number, len(runs), stage.name)
-            command, *others = stage.commands(stage.parallel.n_workers)
-            times = f" ({len(others) + 1} processes)" if others else ""
-            shown = without_secrets(shlex.join(command), cfg.get("_stage_runners"), pipeline.cfg.get("stage_configs"))
-            logger.info(f"Stage {number} of {len(runs)}, {stage.name}{times}: {shown}")
-            process = StageProcess(stage, children, [screen.line, log], warned)
-            if failure := process.run():
-                stage_logs = stage_log_dir(pipeline, stage.name)
-                raise StageError(failure_message(stage.name, failure, stage_logs, log_fp, process.shown_errors))
+    _run_stages(pipeline, runs, log_fp, log, warned, cfg)
+    free_intermediates(pipeline)
     _bring_along(pipeline, runs, log_dir)
     publish(log_dir / ALL_DONE, Path.touch)
     overwriting.end()
     logger.info("The stage is done." if len(runs) == 1 else f"All {len(runs)} stages are done.")
     _warn(warnings)
+
+
+def _run_stages(
+    pipeline: Pipeline, runs: Sequence[StageRun], log_fp: Path, log: Sink, warned: Iterable[str], cfg: DictConfig
+) -> None:
+    """Runs the stages that are not done, segment by segment.
+
+    Raises:
+        StageError: a stage failed.
+    """
+    fuse = pipeline.flag("fuse") and not flag(cfg, "do_profile")
+    to_do, again = [*runs], needed_again(pipeline, runs)
+    with Children().ended_by_signals() as children, open_screen() as screen:
+        progress = Progress(runs, again, screen, (cfg.get("_stage_runners"), pipeline.cfg.get("stage_configs")))
+        while to_do:
+            if progress.skips(to_do[0]):
+                to_do.pop(0)
+                continue
+            segment = segment_from(to_do, fuse)
+            del to_do[: len(segment.stages)]
+            process = StageProcess(segment, children, [screen.line, log], warned, partial(progress.begin, segment))
+            if failure := process.run():
+                stage_logs = stage_log_dir(pipeline, segment.name)
+                raise StageError(failure_message(segment.name, failure, stage_logs, log_fp, process.shown_errors))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Tells how a run goes on.
+
+    Args:
+        runs: all stages.
+        again: those that are to run though they are done.
+        screen: where the user sees it.
+        may_hold_secrets: the configurations whose values from the environment are not to be shown.
+    """
+
+    runs: Sequence[StageRun]
+    again: Container[str]
+    screen: Screen
+    may_hold_secrets: Sequence[object]
+
+    def skips(self, stage: StageRun) -> bool:
+        """Whether there is nothing to do for a stage; says so."""
+        skipped = stage.name not in self.again and stage.done.is_set()
+        if skipped:
+            logger.info(f"{self._numbered(stage)}, is already done: skipped.")
+        return skipped
+
+    def begin(self, segment: Segment, stage: StageRun) -> None:
+        """Tells that it is a stage's turn; of the first one of a segment also the command."""
+        self.screen.begin(self.runs.index(stage) + 1, len(self.runs), stage.name)
+        command, *others = segment.commands(segment.parallel.n_workers)
+        times = f" ({len(others) + 1} processes)" if others else ""
+        if stage is segment.stages[0]:
+            shown = without_secrets(shlex.join(command), *self.may_hold_secrets)
+            logger.info(f"{self._numbered(stage)}{times}: {shown}")
+        elif not self.skips(stage):
+            same = "processes" if segment.parallel.n_workers > 1 else "process"
+            logger.info(f"{self._numbered(stage)}, in the same {same}")
+
+    def _numbered(self, stage: StageRun) -> str:
+        return f"Stage {self.runs.index(stage) + 1} of {len(self.runs)}, {stage.name}"
 
 
 def _bring_along(pipeline: Pipeline, runs: Sequence[StageRun], log_dir: Path) -> None:

@@ -1,11 +1,11 @@
-"""Runs the processes of one stage to their end, and marks it done, or tells how it failed."""
+"""Runs the processes of a stage, or of several, to their end, and marks them done, or tells how one failed."""
 
 import logging
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,59 +21,83 @@ from .plan import StageRun
 from .processes import Children
 from .retries import Failure, run_until_complete
 from .screen import Sink
+from .segments import Segment
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class StageProcess:
-    """A stage at work.
+    """Stages at work, one after the other, in the processes of one segment.
 
     Args:
-        stage: the stage.
-        children: starts its processes, and is told when the runner is to stop.
-        sinks: what takes the lines of its output.
+        segment: the stages.
+        children: starts their processes, and is told when the runner is to stop.
+        sinks: what takes the lines of their output.
         warned: digests of warnings that are logged already.
+        begins: called with each stage when it is its turn.
     """
 
-    stage: StageRun
+    segment: Segment
     children: Children
     sinks: Sequence[Sink]
     warned: Iterable[str] = ()
+    begins: Callable[[StageRun], object] = lambda _: None
     shown_errors: set[str] = field(default_factory=set)
-    """The first lines of the errors in its output so far."""
+    """The first lines of the errors in their output so far."""
+    to_come: list[StageRun] = field(init=False)
+    """The stages that are not done."""
+    began: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.to_come = [*self.segment.stages]
 
     def run(self) -> Failure | None:
-        """Runs the stage and marks it done; or gives how it failed.
+        """Runs the stages and marks them done; or gives how one of them failed.
 
         Raises:
-            StageError: it could not be started.
+            StageError: they could not be started.
             SystemExit: the runner was told to stop.
         """
-        start = time.monotonic()
-        journal = self.stage.done.path.with_suffix(".journal").absolute()
+        journal = self.segment.journal
         shutil.rmtree(journal, ignore_errors=True)
         environ = stage_environment(journal, self.warned)
-        if failure := run_until_complete(
-            self.stage, lambda commands: self._attempt(commands, environ), self._stop_if_told, journal
-        ):
+        self.begins(self.to_come[0])
+        failure = run_until_complete(
+            self.segment, lambda commands: self._attempt(commands, environ), self._stop_if_told
+        )
+        self._go_on()
+        if failure:
             return failure
-        self.stage.done.set()
+        while self.to_come:
+            self._set_done()
         shutil.rmtree(journal, ignore_errors=True)
-        logger.info(f"Stage {self.stage.name} took {time.monotonic() - start:.1f} s.")
         return None
+
+    def _go_on(self, _line: str = "") -> None:
+        """Marks the stages done that have ended. NOTE: called with every line of output, since a worker logs an end."""
+        while self.to_come and len(self.segment.stages) > 1 and self.segment.has_ended(self.to_come[0]):
+            self._set_done()
+
+    def _set_done(self) -> None:
+        stage = self.to_come.pop(0)
+        stage.done.set()
+        logger.info(f"Stage {stage.name} took {time.monotonic() - self.began:.1f} s.")
+        self.began = time.monotonic()
+        if self.to_come:
+            self.begins(self.to_come[0])
 
     def _attempt(self, commands: list[list[str]], environ: dict[str, str]) -> int:
         """Runs commands side by side to their end; gives an exit status."""
         environ = environ.copy()
-        if self.stage.parallel.in_processes:
+        if self.segment.parallel.in_processes:
             limit_threads(len(commands), environ)
         else:
             share_cores(commands[0], environ)  # the package's own scripts do that themselves, a user's may not
         try:
-            status = self.children.run(commands, environ, [*self.sinks, self._note_shown_error])
+            status = self.children.run(commands, environ, [self._go_on, *self.sinks, self._note_shown_error])
         except OSError as error:
-            raise StageError(f"The stage {self.stage.name} could not be started: {error}") from error
+            raise StageError(f"The stage {self.segment.name} could not be started: {error}") from error
         self._stop_if_told()
         return status
 
@@ -84,10 +108,10 @@ class StageProcess:
 
     def _stop_if_told(self) -> None:
         if stopped_by := self.children.stopped_by:
-            on_slurm = self.stage.parallel.on_slurm
+            on_slurm = self.segment.parallel.on_slurm
             jobs = " Its jobs stay in Slurm's queue: cancel them with scancel." if on_slurm else ""
             again = "Run the same command to continue."
-            logger.error(f"Stopped by {stopped_by.name} in stage {self.stage.name}.{jobs} {again}")
+            logger.error(f"Stopped by {stopped_by.name} in stage {self.segment.name}.{jobs} {again}")
             raise SystemExit(128 + stopped_by)
 
 

@@ -70,7 +70,7 @@ def check(cfg: Mapping[str, Any]) -> None:
     code_modifiers(cfg)
 
 
-run = map_stage(normalization_fntr)
+run = map_stage(normalization_fntr, cheap=True)
 
 main = stage_script(__spec__.name)
 

@@ -38,7 +38,7 @@ from ..dataset.subjects import shard_numbers
 from ..errors import InputError, MissingInputError, listed
 from ..mapreduce.figures import count_data
 from ..mapreduce.mapper import Shards, map_units
-from ..mapreduce.reducer import finish
+from ..mapreduce.passes import finish
 from ..mapreduce.shards import shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value

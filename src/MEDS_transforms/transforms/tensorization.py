@@ -34,7 +34,8 @@ from ..dataset.io import Frame
 from ..dataset.schema import CODE, NUMERIC_VALUE
 from ..errors import InputError, Problems, counted, listed
 from ..mapreduce.figures import CODES, FILES, ROWS, SUBJECTS
-from ..mapreduce.mapper import map_over
+from ..mapreduce.mapper import plan_map
+from ..mapreduce.passes import Plan, PlannedStage
 from ..mapreduce.shards import ShardPaths, shard_iterator
 from ..work.accounts import Account
 
@@ -46,9 +47,12 @@ Tensor = npt.NDArray[Any]
 Tensors = dict[str, Tensor]
 
 
-def run(cfg: Mapping[str, Any]) -> None:
-    """Runs the stage."""
-    map_over(cfg, tensorize, write_fn=write_tensors, shard_iterator_fntr=event_seqs, count_out=count_tensors)
+def plan(cfg: Mapping[str, Any]) -> Plan:
+    """What the stage is to do."""
+    return plan_map(cfg, tensorize, write_fn=write_tensors, shard_iterator_fntr=event_seqs, count_out=count_tensors)
+
+
+run = PlannedStage(plan)
 
 
 def event_seqs(cfg: Mapping[str, Any]) -> tuple[ShardPaths, bool]:

@@ -37,7 +37,9 @@ from ..dataset.schema import CODE, MANDATORY_TYPES, NUMERIC_VALUE, START_TIME, S
 from ..errors import InputError, listed, nearest
 from ..mapreduce.accounting import OUT
 from ..mapreduce.figures import ROWS, count_data
-from ..mapreduce.mapper import Shards, map_units
+from ..mapreduce.handover import hand_over, handed_over
+from ..mapreduce.mapper import Shards
+from ..mapreduce.passes import Plan, PlannedStage
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.layout import EVENT_SEQS_DIR, SCHEMAS_DIR
 from ..work.claims import Staged, Unit
@@ -49,14 +51,16 @@ logger = logging.getLogger(__name__)
 _MICROSECONDS_PER_DAY = 24 * 60 * 60 * 1_000_000
 
 
-def run(cfg: Mapping[str, Any]) -> None:
-    """Runs the stage."""
+def plan(cfg: Mapping[str, Any]) -> Plan:
+    """What the stage is to do."""
     output_dir = Path(cfg["stage_cfg"]["output_dir"])
     shards = Shards(cfg)
     outputs = stage_outputs(cfg, shards.sources(None), own_folder=output_dir, count_out=count_data)
     units = [_shard_unit(in_fp, output_dir, out_fp.relative_to(output_dir), outputs) for in_fp, out_fp in shards.paths]
-    with outputs.being_made(units):
-        map_units(units)
+    return Plan(outputs, units)
+
+
+run = PlannedStage(plan)
 
 
 def _shard_unit(in_fp: Path, output_dir: Path, name: Path, outputs: StageOutputs) -> Unit:
@@ -66,9 +70,11 @@ def _shard_unit(in_fp: Path, output_dir: Path, name: Path, outputs: StageOutputs
 
     def make(scratch: Path) -> Staged:
         finished = {schemas_fp: scratch / "schemas.parquet", event_seqs_fp: scratch / "event_seqs.parquet"}
-        frames = tokenize(scan_parquet(in_fp))
-        for path, frame in zip(finished.values(), frames, strict=True):
-            write(frame, path)
+        handed = handed_over(in_fp)
+        frames = tokenize(scan_parquet(in_fp) if handed is None else handed.lazy())
+        for (path, unfinished), frame in zip(finished.items(), frames, strict=True):
+            write(frame, unfinished)
+            hand_over(path, frame)
         return Staged(finished, {OUT: {ROWS: sum(map(count_measurements, frames))}})
 
     return outputs.unit(event_seqs_fp, make, in_fp, outputs=[schemas_fp, event_seqs_fp])

@@ -48,7 +48,7 @@ def decide(asked: Asked, found: Found) -> Generation:
     running = found.generation
     if running is None:
         return _first_generation(asked, found)
-    is_same = running.made_by.digest == asked.maker.digest
+    is_same = running.made_by.is_same_as(asked.maker)
     if is_same and (running.overwrites or not asked.overwrite):
         return running  # of workers that share the work, or interrupted
     if others := found.others():
@@ -81,7 +81,7 @@ def _first_generation(asked: Asked, found: Found) -> Generation:
     record = found.record
     if asked.overwrite:
         return Generation(asked.maker, overwrites=True)
-    if record and (asked.keep or record.made_by.digest == asked.maker.digest):
+    if record and (asked.keep or record.made_by.is_same_as(asked.maker)):
         origins = _origins(asked.maker, record.kept, (record.outputs, record.made_by), (found.unknown, None))
         kept = found.unknown | record.outputs
         return Generation(asked.maker, kept=kept, origins=origins, accounts=record.accounts)
@@ -105,7 +105,7 @@ def _origins(maker: Maker, known: Sequence[Kept], *found: tuple[Units, Maker | N
         names = {name for files in units.values() for name in files} - told
         origins.append(Kept(tuple(sorted(names)), made_by))
         told |= names
-    return tuple(k for k in origins if k.files and (k.made_by is None or k.made_by.digest != maker.digest))
+    return tuple(k for k in origins if k.files and (k.made_by is None or not k.made_by.is_same_as(maker)))
 
 
 def what_is_kept(generation: Generation) -> str:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .provenance import Maker
+from .provenance import FILES, Maker
 
 
 def is_same_for(old: Maker, new: Maker, sources: Iterable[str]) -> bool:
@@ -19,13 +19,14 @@ def is_same_for(old: Maker, new: Maker, sources: Iterable[str]) -> bool:
     changed: set[str] = set()
     for role, was in old.inputs.items():
         now = new.inputs[role]
-        if {**was, "files": None} != {**now, "files": None}:
+        if {**was, FILES: None} != {**now, FILES: None}:
             return False
-        names = was["files"].keys() | now["files"].keys()
+        if FILES not in was or FILES not in now:
+            continue  # by a maker that is the same
         changed.update(
             os.path.normpath(f"{now['folder']}/{name}")
-            for name in names
-            if was["files"].get(name) != now["files"].get(name)
+            for name in was[FILES].keys() | now[FILES].keys()
+            if was[FILES].get(name) != now[FILES].get(name)
         )
     return not any(
         not source or path == source or path.startswith(f"{source}/") for source in sources for path in changed

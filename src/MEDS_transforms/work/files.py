@@ -170,6 +170,28 @@ def scratch_folder(path: Path) -> Iterator[Path]:
             clear_scratch(path)
 
 
+def link_or_copy(source: Path, path: Path) -> None:
+    """Gives the content of a file a second name: as a link, where the file system has links; it replaces what is there.
+
+    NOTE: no link to a link, which would lead nowhere from another folder.
+    """
+    path.unlink(missing_ok=True)
+    try:
+        os.link(os.path.realpath(source), path)  # the same bytes under both names: files are replaced, never changed
+    except OSError:
+        shutil.copyfile(source, path)
+
+
+def remove_empty_folders(folder: Path, names: Iterable[str]) -> None:
+    """Removes the folders that are empty, of those below a folder in which files of these names were."""
+    for path in {folder / name for name in names}:
+        with suppress(OSError):
+            for parent in path.parents:
+                if parent == folder or folder not in parent.parents:
+                    break
+                parent.rmdir()
+
+
 def publish(path: Path, write: Callable[[Path], object]) -> None:
     """Has `write` make a file of the same name in a scratch folder and moves it to `path`: readers see all or nothing.
 

@@ -2,12 +2,11 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from ..errors import OutputsExistError, counted, listed
 from .claims import Unit
-from .files import files_below, relative_name
+from .files import files_below, relative_name, remove_empty_folders
 from .fingerprints import fingerprint
 from .owners import Folders, Owner, owners_in
 from .provenance import OutputFile, Units
@@ -108,14 +107,9 @@ class OutputFolder:
 
     def remove(self, names: Iterable[str]) -> None:
         """Removes outputs of a former run that this one does not make, and the folders that are empty then."""
-        for path in (self.path / name for name in names):
-            if not path.exists():
-                continue
+        removed = [name for name in names if (self.path / name).exists()]
+        for path in (self.path / name for name in removed):
             path.unlink()
             if not path.name.startswith("."):
                 logger.warning("%s: removed: an earlier run made it, this one does not", path)
-            with suppress(OSError):
-                for folder in path.parents:
-                    if folder == self.path or self.path not in folder.parents:
-                        break
-                    folder.rmdir()
+        remove_empty_folders(self.path, removed)

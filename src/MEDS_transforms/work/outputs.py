@@ -9,14 +9,15 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import OutputsExistError
 from .accounts import Account, added_up, in_order
-from .claims import Staged, Unit
+from .claims import Staged, Unit, nothing
 from .decisions import Asked, Found, decide, what_is_kept
 from .environment import RUN
+from .expected import Expected
 from .files import clear_scratch, is_complete, lock_path, make_folder, publish, try_lock
 from .fingerprints import fingerprint
 from .output_folder import OutputFolder
@@ -31,6 +32,7 @@ from .provenance import (
     write_record,
 )
 from .runs import Generation, Noted, Notes, Run
+from .staying import pauses, stays
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,8 @@ class StageOutputs:
             pipeline was changed, may be overwritten.
         settle: called by the worker that is to write the record, just before it does. What it raises leaves the stage
             unfinished and its outputs as they are, so that another attempt begins with it.
+        complete: gives what makes the outputs, where not all inputs were there before the run.
+        check_inputs: called before anything is made; raises a FileNotFoundError where an input is not there any more.
     """
 
     def __init__(
@@ -79,14 +83,17 @@ class StageOutputs:
         count_rows: Callable[[Sequence[Path]], Sequence[int]] | None = None,
         others: Mapping[str, Sequence[Path]] | None = None,
         settle: Callable[[Ended], object] = lambda _: None,
+        complete: Callable[[], Maker] | None = None,
+        check_inputs: Callable[[], object] = nothing,
     ) -> None:
-        self.settle = settle
+        self.settle, self.complete, self.check_inputs = settle, complete or (lambda: asked.maker), check_inputs
         self.folder, self.stage, self.asked = folder, stage, asked
         self.files = OutputFolder(folder, stage, own_folder, others, count_rows)
         here = folder.resolve()
         self.watched = {os.path.relpath(path.resolve(), here): fingerprint(path, whole=True).check for path in watched}
         self.run = Run(folder, stage)
         self.generation: Generation | None = None
+        self._names: list[str] = []
         self._done: Units = {}
         self._accounts: dict[str, Account] = {}
         self._notes = Notes(self.run.path, "")
@@ -155,11 +162,22 @@ class StageOutputs:
         Raises:
             FileExistsError: see `decide`; or there are files that the stage did not make.
         """
-        names = [self.files.name(unit.claim_fp) for unit in units]
+        with self.joined(units):
+            yield
+            self.finish()
+
+    @contextmanager
+    def joined(self, units: Sequence[Unit]) -> Iterator[None]:
+        """Takes part in the run of the stage, which somebody is to `finish`.
+
+        Raises:
+            FileExistsError: see `decide`; or there are files that the stage did not make.
+        """
+        self._names = names = [self.files.name(unit.claim_fp) for unit in units]
         if not self.run.path.is_dir() and self._is_finished(names):
-            self._clear_away()
             yield
             return
+        self.check_inputs()
         unknown = self._unknown(units)
         while True:
             with self.run.taking_part():
@@ -170,10 +188,55 @@ class StageOutputs:
                 except BaseException:
                     self._end_if_nothing_was_made()
                     raise
-                if self.was_finished:
-                    self._clear_away()
-                self._finish(names)
                 return
+
+    def finish(self) -> None:
+        """Writes the record, if all units are done; several workers may find that they are the last.
+
+        A worker that stays returns when it is written, by whomever.
+
+        Raises:
+            FileExistsError: other inputs than expected have made what was there already.
+        """
+        if not all(self.is_done(name) for name in self._names):
+            return
+        if not self.asked.maker.is_whole and (self.was_finished or self._is_in_force()):
+            self.asked = replace(self.asked, maker=self.complete())
+            if self.was_finished:
+                self._check_what_was_there()
+        if self.was_finished:
+            self._clear_away()
+            return
+        waits = pauses()
+        while self._is_in_force() and not self._recorded() and stays():
+            next(waits)
+
+    def expected(self) -> Expected:
+        """The outputs, for a stage that is planned before they are there."""
+        paths = frozenset(path for outputs in self._outputs.values() for path in outputs)
+        return Expected(self.files.own or self.folder, self.stage, self.asked.maker.digest, paths)
+
+    def can_do_without_files(self) -> bool:
+        """Whether nothing is in the folder, and no run has begun there, so that no outputs need be looked at."""
+        record = read_record(self.folder, self.stage)
+        return not (self.run.path.is_dir() or (record and not record.freed) or self.files.there())
+
+    def leave_no_files(self) -> None:
+        """Records what makes the outputs, which are not kept and were not written."""
+        record = Record(self.complete(), {}, self.watched, self._own_folder, freed=True)
+        path = record_path(self.folder, self.stage)
+        make_folder(path.parent)
+        with try_lock(lock_path(path), wait=True):
+            former = read_record(self.folder, self.stage)
+            if former is None or (former.freed and not former.made_by.is_same_as(record.made_by)):
+                write_record(self.folder, self.stage, record)
+            lock_path(path).unlink(missing_ok=True)
+
+    def _check_what_was_there(self) -> None:
+        """Raises a FileExistsError where the record is about other input files than those that were expected."""
+        record = read_record(self.folder, self.stage)
+        if record and not record.made_by.is_same_as(self.asked.maker):
+            decide(self.asked, Found(record))
 
     @property
     def was_finished(self) -> bool:
@@ -183,7 +246,7 @@ class StageOutputs:
     def _is_finished(self, names: Sequence[str]) -> bool:
         """Whether a finished run of the same maker has left all outputs as they must be."""
         record = read_record(self.folder, self.stage)
-        if record is None or record.made_by.digest != self.asked.maker.digest:
+        if record is None or record.freed or not record.made_by.is_same_as(self.asked.maker):
             return False
         if self.asked.overwrite and not self._overwritten_by_this_launch():
             return False
@@ -233,7 +296,7 @@ class StageOutputs:
         yield from self._notes.units.get(unit, [])
         if not self.run.path.is_dir():  # another worker has ended the run, so that all is in the record
             record = read_record(self.folder, self.stage)
-            if record and record.made_by.digest == self.asked.maker.digest and unit in record.outputs:
+            if record and record.made_by.is_same_as(self.asked.maker) and unit in record.outputs:
                 yield Noted(record.outputs[unit], account=record.accounts.get(unit, {}))
 
     def _unknown(self, units: Sequence[Unit]) -> Units:
@@ -280,17 +343,20 @@ class StageOutputs:
         files = self.files.described({self.files.name(final): path for final, path in staged.files.items()})
         self.run.note(self.generation, unit, Noted(self._kept(unit) | files, source, staged.account))
 
-    def _finish(self, names: Sequence[str]) -> None:
-        """Writes the record, if all is done. It is the last worker's to do; several may find that they are the last."""
-        if self.generation is None or not all(self.is_done(name) for name in names):
-            return
+    def _is_in_force(self) -> bool:
+        """Whether the run that this worker takes part in has not ended."""
+        generation = self.run.generation()
+        return bool(generation and self.generation and generation.token == self.generation.token)
+
+    def _recorded(self) -> bool:
+        """Writes the record, unless another worker is just doing that, and ends the run; gives whether it did."""
         path = record_path(self.folder, self.stage)
         with try_lock(lock_path(path)) as ours:
-            generation = self.run.generation()
-            if ours and generation is not None and generation.token == self.generation.token:
-                self._write_record({name: dict(self._done[name]) for name in names})
             if ours:
+                if self._is_in_force():
+                    self._write_record({name: dict(self._done[name]) for name in self._names})
                 lock_path(path).unlink(missing_ok=True)
+        return ours
 
     def _clear_away(self) -> None:
         """Removes what a worker left that was killed just after it had written the record."""
@@ -302,12 +368,15 @@ class StageOutputs:
                     clear_scratch(record_fp)
                     lock_path(record_fp).unlink(missing_ok=True)
 
+    @property
+    def _own_folder(self) -> str | None:
+        return self.files.name(self.files.own) if self.files.own else None
+
     def _write_record(self, outputs: Units) -> None:
-        own_folder = self.files.name(self.files.own) if self.files.own else None
         assert self.generation is not None
         kept = still_kept(self.generation.origins, self.generation.kept, outputs)
         accounts = {unit: self._accounts[unit] for unit in in_order(outputs) if self._accounts.get(unit)}
-        record = Record(self.asked.maker, outputs, self.watched, own_folder, kept, accounts)
+        record = Record(self.asked.maker, outputs, self.watched, self._own_folder, kept, accounts)
         former = read_record(self.folder, self.stage)
         ours = set(record.files)
         self.files.remove((self.run.all_files() | set(former.files if former else ())) - ours)

@@ -6,6 +6,7 @@ A finished stage has a record, `<folder>/.provenance/<stage>.record` (JSON):
   files with sizes and checksums, and the `made_by` of the stage that made them, as a digest, where that is known;
 - `outputs`: the files of every unit of work, with size, checksum and, for parquet, rows; paths are from the folder;
 - `accounts`: what became of the rows of every unit of work, where that was counted (see `accounts`);
+- `freed`, only where it is true: the outputs have been removed, or were never written, since they are not kept;
 - `watched`: files whose content is among the settings, with their checksums;
 - `own_folder`: the folder that holds nothing but these outputs, if there is one;
 - `kept`, only where outputs were kept that something else had made: these files, with the `made_by` of what made them,
@@ -36,6 +37,9 @@ RECORD_SUFFIX = ".record"
 RUN_SUFFIX = ".run"
 SALT = ".salt"
 
+FILES = "files"
+"""The key for the files of an input."""
+
 Settings = dict[str, Any]
 
 
@@ -65,8 +69,27 @@ class Maker:
 
     @property
     def digest(self) -> str:
-        """A short text that differs where anything of the maker does."""
-        return hashlib.sha256(json.dumps(self.as_json()).encode()).hexdigest()[:16]
+        """A short text that differs where anything of the maker does.
+
+        Files that another stage made, all in a folder, are known by what made them, so that the digest is known before
+        they are there.
+        """
+        inputs = {role: _without_made_files(described) for role, described in self.inputs.items()}
+        content = {**self.as_json(), "inputs": inputs}
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all input files are known; not so while the stages that make them are still at work."""
+        return all(FILES in described for described in self.inputs.values())
+
+    def is_same_as(self, other: "Maker") -> bool:
+        """Whether it makes what another one does: nothing differs, as far as it is known of both."""
+        return self.digest == other.digest and all(
+            described[FILES] == other.inputs[role][FILES]
+            for role, described in self.inputs.items()
+            if FILES in described and FILES in other.inputs[role]
+        )
 
     def as_json(self) -> Settings:
         """What the record holds of it."""
@@ -76,6 +99,12 @@ class Maker:
     def from_json(cls, content: Settings) -> "Maker":
         """The maker that a record holds."""
         return cls(content["version"], content["settings"], content["inputs"])
+
+
+def _without_made_files(described: Settings) -> Settings:
+    if "made_by" not in described or "suffix" not in described:
+        return described
+    return {key: value for key, value in described.items() if key != FILES}
 
 
 @dataclass(frozen=True)
@@ -119,6 +148,8 @@ class Record:
     own_folder: str | None = None
     kept: tuple[Kept, ...] = ()
     accounts: dict[str, Account] = field(default_factory=dict)
+    freed: bool = False
+    """Whether the outputs, as far as they ever were files, are to be there no more."""
 
     @property
     def files(self) -> dict[str, OutputFile]:
@@ -167,7 +198,9 @@ def read_record(folder: Path, stage: str) -> Record | None:
         made_by, outputs = Maker.from_json(content["made_by"]), units_from_json(content["outputs"])
         kept = tuple(map(Kept.from_json, content.get("kept", ())))
         accounts = content.get("accounts", {})
-        return Record(made_by, outputs, content["watched"], content["own_folder"], kept, accounts)
+        return Record(
+            made_by, outputs, content["watched"], content["own_folder"], kept, accounts, content.get("freed", False)
+        )
     return None
 
 
@@ -186,6 +219,7 @@ def write_record(folder: Path, stage: str, record: Record) -> None:
     content = {
         "stage": stage,
         "made_by": record.made_by.as_json(),
+        **({"freed": True} if record.freed else {}),
         "watched": record.watched,
         "own_folder": record.own_folder,
         **({"kept": [kept.as_json() for kept in record.kept]} if record.kept else {}),

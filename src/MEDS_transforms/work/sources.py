@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError, MissingInputError, counted, is_or_are, listed
+from .expected import expected_in
 from .files import files_below, relative_name
 from .fingerprints import Fingerprint, fingerprint_or_none
 from .provenance import (
+    FILES,
     PROVENANCE_DIR,
     RECORD_SUFFIX,
     RUN_SUFFIX,
@@ -40,11 +42,14 @@ class Source:
         return cls(folder, None, tuple(path.relative_to(folder).as_posix() for path in paths), whole)
 
     def files(self) -> list[str]:
-        """The files that are there, from the folder, sorted."""
+        """The files that are there, or were before they were freed, from the folder, sorted."""
         if self.suffix is None:
             return sorted(name for name in self.names if (self.folder / name).is_file())
-        below = (relative_name(path, self.folder) for path in files_below(self.folder))
-        return sorted(name for name in below if name.endswith(self.suffix))
+        expected = expected_in(self.folder)
+        there = expected.below(self.folder) if expected else files_below(self.folder)
+        below = (relative_name(path, self.folder) for path in there)
+        found = sorted(name for name in below if name.endswith(self.suffix))
+        return found or sorted(name for _, record in _makers_of(self) if record.freed for name in record.files)
 
     def fingerprints(self, whole: bool = False) -> dict[str, Fingerprint | None]:
         """What tells the files that are there from other versions of them."""
@@ -54,23 +59,41 @@ class Source:
 def describe_source(source: Source, seen_from: Path) -> Settings:
     """What a maker holds of a source, after a look at whether its files are as the stage that made them left them.
 
+    Of files that are expected (see `expected`) it holds what makes them alone.
+
     Raises:
         FileNotFoundError: files are missing, or the stage that makes them has not finished.
         ValueError: files are damaged, or are there that the stage did not make.
     """
-    makers = list(_makers_of(source))
-    files = source.fingerprints()
-    for stage, record in makers:
-        _check_against(source, files, stage, record)
     described: Settings = {"folder": os.path.relpath(source.folder.resolve(), seen_from.resolve())}
     if source.suffix is not None:
         described["suffix"] = source.suffix
+        if expected := expected_in(source.folder):
+            return described | {"made_by": {expected.stage: expected.digest}}
+    makers = list(_makers_of(source))
+    made_by = {"made_by": {stage: record.made_by.digest for stage, record in makers}} if makers else {}
+    if any(record.freed and not record.files for _, record in makers):
+        return described | made_by
+    files = source.fingerprints()
+    for stage, record in makers:
+        if record.freed:
+            files |= {name: Fingerprint(file.size, file.check) for name, file in record.files.items()}
+        else:
+            _check_against(source, files, stage, record)
     if source.whole:
         described["whole"], files = True, source.fingerprints(whole=True)
     described["files"] = _described(files)
-    if makers:
-        described["made_by"] = {stage: record.made_by.digest for stage, record in makers}
-    return described
+    return described | made_by
+
+
+def check_not_freed(source: Source) -> None:
+    """Raises a FileNotFoundError where a source was freed."""
+    for stage, record in _makers_of(source):
+        if record.freed:
+            raise MissingInputError(
+                f"The outputs of the stage {stage} in {source.folder} are not kept (keep_intermediates). Run the "
+                f"pipeline with the runner, which makes them again where they are needed, or {stage} by its own script."
+            )
 
 
 def is_as_recorded(folder: Path, stage: str, maker: str | None = None) -> bool:
@@ -81,7 +104,7 @@ def is_as_recorded(folder: Path, stage: str, maker: str | None = None) -> bool:
     record = read_record(folder, stage)
     if record is None or run_path(folder, stage).is_dir() or maker not in (None, record.made_by.digest):
         return False
-    if not all(file.is_at(folder, name) for name, file in record.files.items()):
+    if not record.freed and not all(file.is_at(folder, name) for name, file in record.files.items()):
         return False
     if record.own_folder and (folder / record.own_folder).is_dir():
         own = folder / record.own_folder
@@ -95,9 +118,15 @@ def is_as_recorded(folder: Path, stage: str, maker: str | None = None) -> bool:
 
 
 def has_changed(described: Settings, seen_from: Path) -> bool:
-    """Whether the files that a maker describes are others now."""
-    folder = seen_from / described["folder"]
-    source = Source(folder, described.get("suffix"), tuple(described["files"]))
+    """Whether the files that a maker describes are others now, or what makes them, where they are not kept."""
+    folder = Path(os.path.normpath(seen_from / described["folder"]))
+    source = Source(folder, described.get("suffix"), tuple(described.get(FILES, ())))
+    makers = [*_makers_of(source)]
+    if FILES not in described:
+        return bool({stage: record.made_by.digest for stage, record in makers} != described["made_by"])
+    if any(record.freed for _, record in makers):
+        freed = {name: list(file[:2]) for _, record in makers for name, file in record.files.items()}
+        return bool(freed != described[FILES])
     return bool(_described(source.fingerprints(described.get("whole", False))) != described["files"])
 
 
@@ -112,7 +141,10 @@ def _makers_of(source: Source) -> Iterator[tuple[str, Record]]:
         below = os.path.relpath(source.folder, folder)
         for stage in sorted({path.name.removesuffix(RECORD_SUFFIX).removesuffix(RUN_SUFFIX) for path in found}):
             record = read_record(folder, stage)
-            if record and (mine := _seen_from(record, below, source)):
+            mine = record and _seen_from(record, below, source)
+            if record and record.freed and not record.files and _is_own(record, below):
+                mine = record
+            if mine:
                 _check_at_end(folder, stage)
                 yield stage, mine
             elif below == "." and source.suffix:
@@ -128,7 +160,13 @@ def _seen_from(record: Record, below: str, source: Source) -> Record | None:
         for name, file in files.items()
         if not name.startswith("..") and (name in wanted or (source.suffix and name.endswith(source.suffix)))
     }
-    return Record(record.made_by, {"": mine}) if mine else None
+    return Record(record.made_by, {"": mine}, freed=record.freed) if mine else None
+
+
+def _is_own(record: Record, below: str) -> bool:
+    """Whether a folder, by its path from the record's, is the stage's own, or lies in it."""
+    own = record.own_folder
+    return own is not None and not os.path.relpath(below, own).startswith(os.pardir)
 
 
 def _check_at_end(folder: Path, stage: str) -> None:

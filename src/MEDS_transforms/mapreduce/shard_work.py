@@ -1,0 +1,79 @@
+"""What a stage does with one shard: reads it, or takes it from the stage before; computes; writes it, or links it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ..dataset.io import scan_parquet, shard_writer
+from ..settings.layout import DATA_DIR
+from ..work.claims import Staged
+from ..work.files import link_or_copy
+from .compute import ComputeFn
+from .handover import hand_over, handed_over, is_wanted
+
+ReadFn = Callable[[Path], Any]
+WriteFn = Callable[[Any, Path], None]
+
+
+@dataclass(frozen=True)
+class ShardWork:
+    """What a stage does with each shard.
+
+    Args:
+        folder: where the stage writes.
+        compute_fn: the bound function of a frame.
+        read_fn: makes the frame.
+        write_fn: writes the result; None: as `shard_writer` does in that folder.
+        only: if given, the function gets only the rows for which this holds.
+    """
+
+    folder: Path
+    compute_fn: ComputeFn
+    read_fn: ReadFn = scan_parquet
+    write_fn: WriteFn | None = None
+    only: pl.Expr | None = None
+
+    def make(self, in_fp: Path, out_fp: Path, scratch: Path) -> Staged:
+        """Makes the output of a shard in a scratch folder.
+
+        A shard that the function gives back as it got it is linked. What a later stage of the pass reads is handed on.
+        """
+        finished, handed = scratch / out_fp.name, self._handed(in_fp)
+        read = self.read_fn(in_fp) if handed is None else handed.lazy()
+        result = self._computed(read)
+        if result is read and self.is_plain and self.read_fn is scan_parquet:
+            link_or_copy(in_fp, finished)
+            result = handed
+        else:
+            del handed, read
+            if self.is_plain and is_wanted(out_fp):
+                result = result.lazy().collect()
+            (self.write_fn or shard_writer(self.folder))(result, finished)
+        if self.is_plain and isinstance(result, pl.DataFrame):
+            hand_over(out_fp, result)
+        return Staged({out_fp: finished})
+
+    def frame(self, in_fp: Path) -> pl.DataFrame:
+        """The rows of the output of a shard, without a file."""
+        handed = self._handed(in_fp)
+        result = self._computed(self.read_fn(in_fp) if handed is None else handed.lazy())
+        frame: pl.DataFrame = result.lazy().collect()
+        return frame
+
+    def _handed(self, in_fp: Path) -> pl.DataFrame | None:
+        return handed_over(in_fp) if self.read_fn is scan_parquet else None
+
+    def _computed(self, frame: Any) -> Any:
+        return self.compute_fn(frame if self.only is None else frame.filter(self.only))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether files hold just what the function gives: in a finished dataset they may have other types."""
+        return self.write_fn is None and self.folder.name != DATA_DIR
+
+    def _read(self, in_fp: Path) -> Any:
+        handed = handed_over(in_fp) if self.read_fn is scan_parquet else None
+        return self.read_fn(in_fp) if handed is None else handed.lazy()

@@ -1,0 +1,84 @@
+"""Which consecutive stages of a pipeline the same workers run, each in one process, without a start for every stage."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..cli.overrides import hydra_value
+from ..stages import PACKAGE
+from ..work.journal import Work, has_ended, read_journal
+from .checks import stage_of
+from .plan import StageRun
+from .stage_runners import Parallel
+
+WORKER = f"{PACKAGE}.runner.worker"
+"""The module that runs the stages of a segment."""
+STAGES_KEY = "_stages_of_worker"
+"""The key by which it is told these stages, each with the stage whose script runs it."""
+_SCRIPT_WORDS = 3
+"""A script without arguments of its own, and the two options that give it the pipeline."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Consecutive stages of a pipeline that each worker runs in one process; a single one is run by its own script."""
+
+    stages: tuple[StageRun, ...]
+    journal: Path
+    """The folder in which the workers note their work."""
+
+    @property
+    def parallel(self) -> Parallel:
+        """How workers share the stages."""
+        return self.stages[0].parallel
+
+    @property
+    def at_work(self) -> StageRun:
+        """The first stage that is not noted to have ended; the last one, if all have."""
+        return next((stage for stage in self.stages if not self.has_ended(stage)), self.stages[-1])
+
+    @property
+    def name(self) -> str:
+        """The name of the stage that is at work."""
+        return self.at_work.name
+
+    def has_ended(self, stage: StageRun) -> bool:
+        """Whether the workers have noted that all of a stage is done."""
+        return has_ended(self._notes_of(stage))
+
+    def work(self) -> Work:
+        """How far the stage is that is at work."""
+        return read_journal(self._notes_of(self.at_work))
+
+    def commands(self, n_workers: int) -> list[list[str]]:
+        """What to start at the same time, for as many workers; where more stages are to come, for all workers."""
+        first = self.stages[0]
+        if len(self.stages) == 1:
+            return first.commands(n_workers)
+        scripts = {stage.name: script.name for stage in self.stages if (script := stage_of(stage.program))}
+        program = [sys.executable, "-m", WORKER, *first.program[-2:]]
+        overrides = [*first.overrides, f"++{STAGES_KEY}={hydra_value(scripts)}"]
+        worker = StageRun(first.name, program, overrides, first.done, first.parallel)
+        return worker.commands(first.parallel.n_workers)
+
+    def _notes_of(self, stage: StageRun) -> Path:
+        return self.journal if len(self.stages) == 1 else self.journal / stage.name
+
+
+def segment_from(runs: Sequence[StageRun], fuse: bool) -> Segment:
+    """The longest segment that begins with the first of these stages; with `fuse` off, that stage alone."""
+    first, *others = runs
+    together = [first]
+    for run in others if fuse and _joins(first) else ():
+        if not _joins(run) or run.parallel != first.parallel:
+            break
+        together.append(run)
+    return Segment(tuple(together), first.done.path.with_suffix(".journal").absolute())
+
+
+def _joins(run: StageRun) -> bool:
+    """Whether a worker can run a stage in its own process: one of this installation, without arguments of its own."""
+    if stage_of(run.program) is None or Path(run.program[0]).parent != Path(sys.executable).parent:
+        return False
+    return run.program[0] == sys.executable or len(run.program) == _SCRIPT_WORDS

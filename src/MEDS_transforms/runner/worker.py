@@ -1,0 +1,187 @@
+"""A worker that runs several stages of a pipeline in one process.
+
+The runner starts it for consecutive stages of this package, or of packages that register theirs, in place of a script
+for each. Stages that work on shards alone share a pass (see `mapreduce.passes`); the next pass begins when the one
+before it is done, by whichever worker. Each stage has its own logs and notes, as if its own script had run.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, open_dict
+
+from ..cli.boundary import hydra_script
+from ..cli.process import begun
+from ..cli.script import checked_config, is_packaged, log_begin, log_end, log_warnings, stage_module
+from ..cli.threads import spare_blas_threads, use_allotted_cpus
+from ..settings.intermediates import intermediates
+from ..settings.packaged import PREPROCESS_CONFIG_YAML
+from ..settings.resolvers import Script
+from ..stages import find_stage
+from ..work.freeing import free
+from ..work.journal import note_ended, turn_to
+from ..work.staying import staying
+from .segments import STAGES_KEY
+from .stage_logs import StageLogs
+
+if TYPE_CHECKING:
+    from ..mapreduce.passes import Plan
+
+
+def main() -> None:
+    """Runs the stages that the command line names."""
+    hydra_script(run_stages, PREPROCESS_CONFIG_YAML)
+
+
+def run_stages(cfg: DictConfig) -> None:
+    """Runs the stages of a configuration, in order."""
+    scripts: Mapping[str, Any] = dict(cfg[STAGES_KEY])
+    with open_dict(cfg):
+        del cfg[STAGES_KEY]
+    logs = StageLogs(cfg)
+    stages = [StageAtWork.of(cfg, name, script, logs) for name, script in scripts.items()]
+    use_allotted_cpus()
+    if all(is_packaged(stage.module) for stage in stages):
+        spare_blas_threads()
+    with staying():
+        passes = Passes(stages)
+        while passes.left:
+            passes.run_next()
+
+
+@dataclass
+class StageAtWork:
+    """A stage that the worker runs, with the configuration that its own script would have."""
+
+    cfg: DictConfig
+    module: str
+    script: str
+    logs: StageLogs
+    has_begun: bool = False
+
+    @classmethod
+    def of(cls, cfg: DictConfig, name: str, script: str, logs: StageLogs) -> "StageAtWork":
+        """A stage by its name, run by the script of a stage."""
+        of_stage, stage = cfg.copy(), find_stage(script)
+        assert stage is not None  # the runner has found it
+        of_stage.stage = name
+        return cls(of_stage, stage.module, script, logs)
+
+    @property
+    def name(self) -> str:
+        """The name of the stage."""
+        return str(self.cfg.stage)
+
+    def turn_to(self) -> None:
+        """From now on, logs and notes are about this stage."""
+        Script.running = Script(self.cfg.stage, self.module)
+        turn_to(self.cfg.stage)
+        self.logs.turn_to(self.cfg)
+
+    def begin(self) -> Any:
+        """Checks its keys and logs its beginning, once; gives what runs it."""
+        self.turn_to()
+        if not self.has_begun:
+            self.cfg, warnings = checked_config(self.cfg, self.script)
+            log_warnings(warnings)
+            log_begin(self.cfg)
+        self.has_begun = True
+        return stage_module(self.module).run
+
+    def end(self, started: float) -> None:
+        """Logs and notes that all of it is done."""
+        log_end(self.cfg, started)
+        note_ended()
+
+
+class Passes:
+    """The way of a worker through its stages, pass by pass.
+
+    Args:
+        stages: the stages, in order.
+    """
+
+    def __init__(self, stages: Sequence[StageAtWork]) -> None:
+        self.left = [*stages]
+        self.ended: set[str] = set()
+        self.unwritten: list[Plan] = []
+        """What stages of earlier passes are to do whenever later ones read from them."""
+        self.not_kept = {name: one for name, one in intermediates(stages[0].cfg).items() if not one.is_kept}
+
+    def run_next(self) -> None:
+        """Runs the next stage, with those after it that can share a pass with it."""
+        from ..mapreduce.passes import Watch, run_pass  # with it polars, which must find its number of threads
+
+        started, first = time.monotonic(), self.left[0]
+        plans = self._plans()
+        stages = self.left[: len(plans)]
+        if not plans:
+            first.begin()(first.cfg)
+            first.end(started)
+            self._end([first])
+            return
+        plans = [self._as_written(plan, stage, stages) for plan, stage in zip(plans, stages, strict=True)]
+        watch = Watch(
+            turn_to=lambda number: stages[number].turn_to(),
+            ended=lambda number, seconds: stages[number].end(time.monotonic() - seconds),
+        )
+        run_pass(plans, self.unwritten, watch)
+        self.unwritten += [plan for plan in plans if not plan.is_written]
+        self._end(stages)
+
+    def _plans(self) -> "list[Plan]":
+        """What the first stages are to do, as far as they can share a pass; what the next one lacks, it says later.
+
+        Nothing where the first one does not tell.
+        """
+        from ..mapreduce.passes import plan_of
+        from ..work.expected import expecting
+
+        plans: list[Plan] = []
+        for stage in self.left:
+            before = [*self.unwritten, *plans]
+            with suppress(*([Exception] if plans else [])), expecting([plan.expected() for plan in before]):
+                run = stage.begin()
+                begun()
+                plan = plan_of(run, stage.cfg)
+                if plan and (not plans or plan.follows(before)):
+                    plans.append(plan)
+                    if not plan.reduction:
+                        continue
+            break
+        return plans
+
+    def _as_written(self, plan: "Plan", stage: StageAtWork, together: Sequence[StageAtWork]) -> "Plan":
+        """The plan of a stage as one that is written or not.
+
+        What is not kept is not written, if it is cheap to compute or all that read it share the pass. Where there are
+        files already, these count, or are overwritten, as anywhere else.
+        """
+        unkept = self.not_kept.get(stage.name)
+        if not unkept or not plan.frames or not plan.outputs.can_do_without_files():
+            return plan
+        can_spare = getattr(stage.begin(), "cheap", False) or unkept.readers <= {other.name for other in together}
+        return replace(plan, is_written=not can_spare)
+
+    def _end(self, stages: Sequence[StageAtWork]) -> None:
+        """Goes on behind some stages; frees what is not kept and has been read by all that do."""
+        self.ended |= {stage.name for stage in stages}
+        del self.left[: len(stages)]
+        for name, unkept in self.not_kept.items():
+            if name in self.ended and self._is_read(name):
+                free(unkept.folder, name)
+
+    def _is_read(self, name: str) -> bool:
+        """Whether all have ended that read what is not kept, also by way of stages that are not written."""
+        unwritten = {plan.outputs.stage for plan in self.unwritten}
+        return all(
+            reader in self.ended and (reader not in unwritten or self._is_read(reader))
+            for reader in self.not_kept[name].readers
+        )
+
+
+if __name__ == "__main__":
+    main()

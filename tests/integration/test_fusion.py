@@ -1,0 +1,159 @@
+"""Stages that share a process and a pass leave what they leave one by one, however many workers there are."""
+
+import subprocess
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from faults.cohorts import CONFIGS, SELECTIVE, SMALL, contents, make_raw, strays
+from helpers import SCRIPTS, Extraction, files_below
+
+PROCESSES = "parallelize: {n_workers: 2, launcher: processes}\n"
+JOBLIB = "parallelize: {n_workers: 2, launcher: joblib}\n"
+INTERMEDIATE = ("filter_subjects", "add_time_derived_measurements", "filter_measurements", "occlude_outliers")
+INTERMEDIATE += ("normalization", "tokenization")
+
+
+class Runs:
+    """Runs of both pipelines by the runner, on the same raw tables."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.raw = folder, Extraction(folder / "raw")
+        self.raw.folder.mkdir()
+        make_raw(self.raw)
+
+    def run(self, name: str, *arguments: str, runner: str = "") -> subprocess.CompletedProcess[str]:
+        """Runs both pipelines; gives what the last one printed."""
+        (self.folder / "runner.yaml").write_text(runner)
+        own = [*arguments, *([f"stage_runner_fp={self.folder / 'runner.yaml'}"] if runner else [])]
+        folders = [f"cohort_dir={self.folder / name / 'cohort'}", *self.raw_overrides()]
+        ran = self.runner("extraction", *folders, *SMALL, *own)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        return self.preprocess(name, *own)
+
+    def raw_overrides(self) -> list[str]:
+        return [o for o in self.raw.overrides() if not o.startswith("cohort_dir=")]
+
+    def preprocess(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs the pre-processing of what was extracted."""
+        folders = [f"input_dir={self.folder / name / 'cohort'}", f"cohort_dir={self.tensors(name)}"]
+        return self.runner("preprocessing", *folders, *SELECTIVE, *arguments)
+
+    def runner(self, config: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [SCRIPTS / "MEDS_transform-runner", f"pipeline_config_fp={CONFIGS / config}.yaml", *arguments]
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=300, check=False)
+
+    def tensors(self, name: str) -> Path:
+        return self.folder / name / "tensors"
+
+    def contents(self, name: str) -> dict[str, bytes]:
+        """The bytes of all files of both cohorts, their records as well."""
+        found: dict[str, bytes] = {}
+        for cohort in ("cohort", "tensors"):
+            root = self.folder / name / cohort
+            records = [p.relative_to(root).as_posix() for p in root.rglob("*.record")]
+            of_cohort = contents(root) | {path: (root / path).read_bytes() for path in records}
+            found |= {f"{cohort}/{path}": data for path, data in of_cohort.items()}
+        return {path: data for path, data in found.items() if not path.endswith("finalize_MEDS_metadata.record")}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Runs:
+    """Runs with one that went stage by stage, each by its own script."""
+    runs = Runs(tmp_path_factory.mktemp("fusion"))
+    ran = runs.run("by_stage", "fuse=false")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "in the same process" not in ran.stdout
+    return runs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "runner"), [("one", ""), ("processes", PROCESSES), ("joblib", JOBLIB)])
+def test_every_file_and_record_is_the_same(runs, name, runner):
+    ran = runs.run(name, runner=runner)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "Stage 2 of 11, add_time_derived_measurements, in the same process" in ran.stdout
+    want, got = runs.contents("by_stage"), runs.contents(name)
+    assert sorted(got) == sorted(want)
+    assert [path for path in want if got[path] != want[path]] == []
+    assert strays(runs.tensors(name)) == []
+    for stage in INTERMEDIATE:
+        assert list((runs.tensors(name) / stage / ".logs").rglob(f"{stage}_0_*.log")), f"{stage} has no log"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "runner"), [("lean", ""), ("lean_joblib", JOBLIB)])
+def test_without_intermediates_the_results_are_the_same_and_nothing_else_stays(runs, name, runner):
+    ran = runs.run(name, "keep_intermediates=false", runner=runner)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    got, want = (runs.contents(of) for of in (name, "by_stage"))
+    results = [path for path in want if "/data/" in path or path.split("/")[1:3:2] == ["metadata"]]
+    results = [path for path in results if "accounting" not in path and not path.endswith(".record")]
+    assert len(results) > 20
+    assert [path for path in results if got[path] != want[path]] == []
+    assert [stage for stage in INTERMEDIATE if files_below(runs.tensors(name) / stage)] == []
+    assert strays(runs.tensors(name)) == []
+    again = runs.preprocess(name, "keep_intermediates=false")
+    assert again.stdout.count("is already done: skipped") == 11, again.stdout
+
+
+@pytest.mark.slow
+def test_what_was_not_kept_is_made_again_where_it_is_needed(runs):
+    assert runs.run("again", "keep_intermediates=false").returncode == 0
+    results = runs.tensors("again") / "data"
+    before = contents(results)
+    lost = next(results.rglob("*.nrt"))
+    lost.unlink()
+    ran = runs.preprocess("again", "keep_intermediates=false")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert contents(results) == before
+    assert [stage for stage in INTERMEDIATE if files_below(runs.tensors("again") / stage)] == []
+    assert runs.preprocess("again").returncode == 0
+    want, got = runs.contents("by_stage"), runs.contents("again")
+    assert [
+        path for path in want if path.startswith("tensors/") and got[path] != want[path] and "fit_" not in path
+    ] == []
+
+
+@pytest.mark.slow
+def test_a_block_or_last_keeps_some(runs):
+    assert runs.run("some", "keep_intermediates=last", "fuse=true").returncode == 0
+    there = [stage for stage in INTERMEDIATE if files_below(runs.tensors("some") / stage)]
+    assert there == ["tokenization"]
+    own = ["keep_intermediates=false", "++stage_configs.occlude_outliers.keep_intermediates=true"]
+    assert runs.run("own", "keep_intermediates=false").returncode == 0
+    assert runs.preprocess("own", *own, "do_overwrite=True").returncode == 0
+    assert [stage for stage in INTERMEDIATE if files_below(runs.tensors("own") / stage)] == ["occlude_outliers"]
+
+
+@pytest.mark.slow
+def test_a_script_that_needs_what_was_not_kept_says_so(runs):
+    assert runs.run("script", "keep_intermediates=false").returncode == 0
+    next((runs.tensors("script") / "data").rglob("*.nrt")).unlink()
+    flags = [f"--config-path={CONFIGS}", "--config-name=preprocessing"]
+    folders = [f"input_dir={runs.folder / 'script' / 'cohort'}", f"cohort_dir={runs.tensors('script')}"]
+    command = [SCRIPTS / "MEDS_transform-tensorization", *flags, *folders, *SELECTIVE]
+    ran = subprocess.run(command, cwd=runs.folder, capture_output=True, text=True, timeout=100, check=False)
+    assert ran.returncode == 1
+    assert "error: The outputs of the stage tokenization in " in ran.stderr
+    assert "are not kept (keep_intermediates)" in ran.stderr
+
+
+@pytest.mark.slow
+def test_a_stage_that_fails_in_a_pass_is_named_and_what_was_made_counts(runs):
+    assert runs.run("failing").returncode == 0
+    tensors = runs.tensors("failing")
+    for stage in (*INTERMEDIATE, "data"):
+        for path in files_below(tensors / stage):
+            (tensors / stage / path).unlink()
+    shard = next((runs.folder / "failing" / "cohort" / "data").rglob("*.parquet"))
+    whole = shard.read_bytes()
+    pl.read_parquet(shard, glob=False).with_columns(code=pl.lit(7)).write_parquet(shard)
+    ran = runs.preprocess("failing")
+    assert ran.returncode == 1
+    assert "damaged or replaced" in ran.stdout
+    shard.write_bytes(whole)
+    assert runs.preprocess("failing").returncode == 0
+    want, got = runs.contents("by_stage"), runs.contents("failing")
+    assert [path for path in want if got[path] != want[path]] == []
