@@ -1,5 +1,6 @@
 """Chunks to measurements apart by subject shard: which rows and columns are in which piece, in which order."""
 
+import gc
 import json
 from datetime import datetime
 
@@ -305,6 +306,22 @@ def test_batches_make_no_difference(tmp_path_factory, rows, batch_rows):
     for at_once, in_batches in zip(*found, strict=True):
         assert at_once.schema == in_batches.schema
         assert at_once.equals(in_batches)
+
+
+def test_no_raw_rows_stay_in_memory_while_a_batch_is_written(convert, monkeypatch):
+    held, write = set(), stage.write_parquet
+
+    def look_and_write(*args, **kwargs):
+        there = [known for known in gc.get_objects() if isinstance(known, pl.DataFrame)]
+        held.update(frame.height for frame in there if "raw only" in frame.columns)
+        write(*args, **kwargs)
+
+    tables = {"labs": LABS.rename({"test": "raw only"})}
+    convert(tables=tables, events={"labs": {"lab": LAB | {"code": "col(raw only)"}}})
+    monkeypatch.setattr(stage, "_BATCH_ROWS", 4)
+    monkeypatch.setattr(stage, "write_parquet", look_and_write)
+    convert("do_overwrite=True", again=True)
+    assert held == {tables["labs"].height}
 
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 4])

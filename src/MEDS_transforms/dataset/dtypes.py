@@ -62,6 +62,16 @@ def concat_with_common_dtypes(
 ) -> pl.DataFrame:
     """The frames one below the other; a column has the common dtype of all frames, null where a frame lacks it.
 
+    See `with_common_dtypes`.
+    """
+    return pl.concat(with_common_dtypes(frames, what, only_numbers), how="diagonal")
+
+
+def with_common_dtypes(
+    frames: Sequence[pl.DataFrame], what: str = "the tables", only_numbers: bool = False
+) -> list[pl.DataFrame]:
+    """The frames with the common dtype of all frames in every column.
+
     Args:
         frames: with any columns.
         what: the frames, for messages.
@@ -83,7 +93,7 @@ def concat_with_common_dtypes(
             raise InputError(f"Column {name!r} has incompatible dtypes in {what}: {listed(found)}. {_REMEDY}")
         if len(found) > 1:
             changed[name] = common
-    return pl.concat([cast_columns(frame, changed, what) for frame in frames], how="diagonal")
+    return [cast_columns(frame, changed, what) for frame in frames]
 
 
 def _of_numbers(name: str, dtypes: Sequence[pl.DataType]) -> pl.DataType | None:

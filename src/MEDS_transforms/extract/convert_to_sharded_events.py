@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import polars as pl
 
 from ..cli.script import stage_script
 from ..dataset.columns import internal
-from ..dataset.dtypes import concat_with_common_dtypes
+from ..dataset.dtypes import with_common_dtypes
 from ..dataset.io import scan_parquet, write_parquet
 from ..dataset.schema import SUBJECT_ID
 from ..dataset.subjects import shard_numbers
@@ -47,6 +48,9 @@ logger = logging.getLogger(__name__)
 
 _BATCH_ROWS = 1_000_000
 _ROW, _ID, _SHARD, _EVENT = internal("row"), internal("subject_id"), internal("shard"), internal("event")
+
+Events = list[pl.DataFrame]
+"""Measurements, a frame for each event."""
 
 
 def run(cfg: Mapping[str, Any]) -> None:
@@ -96,8 +100,10 @@ class ChunkConverter:
         self.shard_of = shard_numbers(shards, _SHARD)
         self.ids_repeat = self.shard_of[SUBJECT_ID].is_duplicated().any()
 
-    def batches(self, table: Table, chunk: Chunk, counts: TableCounts) -> Iterator[pl.DataFrame]:
+    def batches(self, table: Table, chunk: Chunk, counts: TableCounts) -> Iterator[Events]:
         """The measurements of a chunk's rows, a million rows at a time, with the shard and the event of each.
+
+        A frame for each event; all of them have common dtypes.
 
         Those that repeat an earlier one are in no shard (null), so that they need not be taken out of all the others.
         `counts` takes in what becomes of the rows.
@@ -108,25 +114,32 @@ class ChunkConverter:
         times, left_out = TimeCheck(), set[int]()
         scan = scan_parquet(chunk.path)
         for start in range(0, chunk.end - chunk.start, _BATCH_ROWS):
-            raw = scan.slice(start, _BATCH_ROWS).collect()
-            rows = self._assign_shards(raw, table, left_out, counts)
-            parts = []
-            for n, event in enumerate(table.events):
-                check_range(raw, event, chunk.start + start)
-                of_event = counts.events[event.name]
-                made = event_rows(rows, event, of_event.choose)
-                if event.time not in raw.columns:
-                    check_range(made, event, None)
-                part = extract_event(made, event, [_SHARD], self.dedup_text, _ID, of_event.look)
-                times.look(event, made, part)
-                if (repeats := repeated_rows(part)) is not None:
-                    of_event.repeats(int(repeats.sum()))
-                    part = part.with_columns(part[_SHARD].set(repeats, None))
-                parts.append(part.with_columns(pl.lit(n, dtype=pl.UInt16).alias(_EVENT)))
-            yield concat_with_common_dtypes(parts)
+            rows = scan.slice(start, _BATCH_ROWS)
+            # NOTE: a frame that had a name here would stay in memory while the batch is written.
+            yield self._converted(rows.collect(), chunk.start + start, table, times, left_out, counts)
         times.raise_if_none_parsed()
         if left_out:
             logger.warning("%s %s: subjects in no shard, left out: %d", table.name, chunk.rows, len(left_out))
+
+    def _converted(
+        self, raw: pl.DataFrame, start: int, table: Table, times: TimeCheck, left_out: set[int], counts: TableCounts
+    ) -> Events:
+        """The measurements of a batch of rows, of which `start` is the number of the first; a frame for each event."""
+        rows = self._assign_shards(raw, table, left_out, counts)
+        parts = []
+        for n, event in enumerate(table.events):
+            check_range(raw, event, start)
+            of_event = counts.events[event.name]
+            made = event_rows(rows, event, of_event.choose)
+            if event.time not in raw.columns:
+                check_range(made, event, None)
+            part = extract_event(made, event, [_SHARD], self.dedup_text, _ID, of_event.look)
+            times.look(event, made, part)
+            if (repeats := repeated_rows(part)) is not None:
+                of_event.repeats(int(repeats.sum()))
+                part = part.with_columns(part[_SHARD].set(repeats, None))
+            parts.append(part.with_columns(pl.lit(n, dtype=pl.UInt16).alias(_EVENT)))
+        return with_common_dtypes(parts)
 
     def _assign_shards(self, raw: pl.DataFrame, table: Table, left_out: set[int], counts: TableCounts) -> pl.DataFrame:
         """The rows of subjects that are in shards, once per shard, in order, with the ids as Int64.
@@ -163,7 +176,7 @@ def _chunk_unit(table: Table, chunk: Chunk, convert: ChunkConverter, outputs: St
     return outputs.unit(output_dir / quote(name, safe=""), make, chunk.path, outputs=pieces)
 
 
-def write_pieces(batches: Iterator[pl.DataFrame], pieces: list[Path], spill_dir: Path, counts: TableCounts) -> int:
+def write_pieces(batches: Iterator[Events], pieces: list[Path], spill_dir: Path, counts: TableCounts) -> int:
     """Writes the measurements of a chunk as one piece per shard; returns how many there are.
 
     A chunk of one batch goes straight from memory. Of a larger one each batch is first written apart by shard to
@@ -171,19 +184,16 @@ def write_pieces(batches: Iterator[pl.DataFrame], pieces: list[Path], spill_dir:
     """
     first, second = next(batches), next(batches, None)
     if second is None:
-        by_shard = _by_shard(first)
-        return sum(_write_piece(path, by_shard.get(n, first.clear())) for n, path in enumerate(pieces))
+        return sum(_write_piece(pieces[n], part) for n, part in _by_shard(first, len(pieces)))
     count = 0
     for count, batch in enumerate(chain([first, second], batches), start=1):
-        for n, part in _by_shard(batch).items():
+        for n, part in _by_shard(batch, len(pieces)):
             write_parquet(part, spill_dir / f"{n}/{count}.parquet", fast=True)
-    empty = first.clear()
     del first, second
     rows = 0
     for n, path in enumerate(pieces):
-        spilled = [spill_dir / f"{n}/{i}.parquet" for i in range(1, count + 1)]
-        parts = [pl.read_parquet(fp, glob=False) for fp in spilled if fp.exists()]
-        piece = pl.concat([empty, *parts]).sort(_EVENT, maintain_order=True)
+        spilled = [pl.read_parquet(spill_dir / f"{n}/{i}.parquet", glob=False) for i in range(1, count + 1)]
+        piece = pl.concat(spilled).sort(_EVENT, maintain_order=True)
         distinct = drop_duplicate_rows(piece)
         if distinct.height < piece.height:
             _count_repeats(piece, distinct, counts)
@@ -198,13 +208,32 @@ def _count_repeats(piece: pl.DataFrame, distinct: pl.DataFrame, counts: TableCou
         of_event.repeats(before.get(event, 0) - after.get(event, 0))
 
 
-def _by_shard(measurements: pl.DataFrame) -> dict[int, pl.DataFrame]:
-    parts = measurements.partition_by(_SHARD, maintain_order=True, as_dict=True)
-    return {int(key[0]): part for key, part in parts.items() if key[0] is not None}
+def _by_shard(measurements: Events, n_shards: int) -> Iterator[tuple[int, pl.DataFrame]]:
+    """The measurements of every shard, by its number, those of one event after those of another, each in their order.
+
+    They are gathered as they are asked for, so that memory never holds all of them twice, and is used again for the
+    next shard: new memory costs more time than the gathering. Those that are in no shard are left out.
+
+    NOTE: empties the list of measurements, so that the former columns do not stay in memory.
+    """
+    gathers = [_gather_by_shard(measurements.pop(0), n_shards) for _ in range(len(measurements))]
+    for n in range(n_shards):
+        yield n, pl.concat([next(of_event) for of_event in gathers], how="diagonal").rechunk()
+
+
+def _gather_by_shard(measurements: pl.DataFrame, n_shards: int) -> Iterator[pl.DataFrame]:
+    """The measurements of one event for every shard, in their order, gathered as they are asked for."""
+    shards = measurements[_SHARD].fill_null(n_shards).to_numpy().astype(np.min_scalar_type(n_shards))
+    order = pl.Series(np.argsort(shards, kind="stable"))
+    ends = np.cumsum(np.bincount(shards, minlength=n_shards)).tolist()
+    # NOTE: of more than a few chunks polars makes one whenever it gathers.
+    measurements = measurements.drop(_SHARD).rechunk()
+    for start, end in zip([0, *ends], ends[:n_shards], strict=False):
+        yield measurements[order[start:end]]
 
 
 def _write_piece(path: Path, piece: pl.DataFrame) -> int:
-    write_parquet(piece.drop(_SHARD, _EVENT), path, fast=True)
+    write_parquet(piece.drop(_EVENT), path, fast=True)
     return piece.height
 
 
