@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from helpers import measurements, measurements_with_ties, stably_sorted
-from MEDS_transforms.dataset.measurements import begins_event, checked, in_order
+from MEDS_transforms.dataset.measurements import begins_event, checked, in_order, sorted_rows
 
 ROW = measurements((1, None, "A"))
 COLUMNS = ("subject_id", "time", "code", "numeric_value")
@@ -24,6 +24,35 @@ def test_rows_are_sorted_stably_null_times_first(rows):
     want = sorted(df.rows(), key=lambda row: (row[0], row[1] is not None, row[1] or datetime.max))
     assert got.rows() == want
     assert in_order(got) is got
+
+
+LARGEST = 2**63 - 1
+WHOLE_SECONDS = st.integers(-4_000_000_000, 4_000_000_000).map(lambda seconds: seconds * 10**6 + 7)
+TIMES = st.one_of(WHOLE_SECONDS, st.integers(-3, 3), st.integers(-LARGEST, LARGEST), st.none())
+SUBJECTS = st.one_of(st.integers(0, 3), st.integers(-LARGEST - 1, LARGEST))
+
+
+@given(
+    subjects=st.lists(SUBJECTS, min_size=1, max_size=3),
+    times=st.lists(st.one_of(TIMES, WHOLE_SECONDS), min_size=1, max_size=3),
+    picks=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=20),
+    unit=st.sampled_from(["ms", "us", "ns"]),
+)
+def test_subjects_and_times_of_any_size_are_sorted_stably(subjects, times, picks, unit):
+    rows = [(subjects[i % len(subjects)], times[j % len(times)], n) for n, (i, j) in enumerate(picks)]
+    df = pl.DataFrame(rows, schema={"subject_id": pl.Int64, "time": pl.Int64, "n": pl.Int64}, orient="row")
+    expected = sorted(rows, key=lambda row: (row[0], row[1] is not None, row[1] or 0))
+    got = sorted_rows(df.with_columns(pl.col("time").cast(pl.Datetime(unit))))
+    assert got.with_columns(pl.col("time").to_physical()).rows() == expected
+
+
+@pytest.mark.parametrize("dtype", [pl.Null, pl.Date, pl.Datetime("us"), pl.Datetime("us", "UTC")])
+def test_rows_without_any_time_keep_their_order(dtype):
+    df = pl.DataFrame(
+        {"subject_id": [2, 1, 2, 1], "time": [None] * 4, "n": [0, 1, 2, 3]}, schema_overrides={"time": dtype}
+    )
+    assert sorted_rows(df)["n"].to_list() == [1, 3, 0, 2]
+    assert sorted_rows(df.clear()).is_empty()
 
 
 def test_ties_keep_their_order_among_many_rows():

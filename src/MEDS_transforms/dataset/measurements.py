@@ -19,6 +19,11 @@ Bools = npt.NDArray[np.bool_]
 _STATIC = np.iinfo(np.int64).min
 """Stands for the null time of static rows; it sorts before every time, as nulls come first in a shard."""
 
+_WHOLE_SECOND = 10**6
+"""Microseconds in a second, which times are multiples of as a rule."""
+_FAR = 2**61
+"""Times up to here can be subtracted from each other."""
+
 _SUITABLE: dict[str, tuple[Callable[[pl.DataType], bool], str]] = {
     SUBJECT_ID: (lambda dtype: dtype.is_integer(), "an integer"),
     TIME: (lambda dtype: isinstance(dtype, pl.Datetime), "a Datetime"),
@@ -93,7 +98,46 @@ def in_order(df: pl.DataFrame) -> pl.DataFrame:
         raise InputError(f"{counted(n, 'row')} without {SUBJECT_ID}. Correct the data.")
     subject, when = _keys(df)
     later = (subject[1:] > subject[:-1]) | ((subject[1:] == subject[:-1]) & (when[1:] >= when[:-1]))
-    return df if later.all() else df.sort(SUBJECT_ID, TIME, nulls_last=False, maintain_order=True)
+    return df if later.all() else sorted_rows(df)
+
+
+def sorted_rows(df: pl.DataFrame) -> pl.DataFrame:
+    """The rows sorted by subject and time, null first; ties keep their order."""
+    order = order_of_rows(df)
+    return df.sort(SUBJECT_ID, TIME, nulls_last=False, maintain_order=True) if order is None else df[order]
+
+
+def order_of_rows(df: pl.DataFrame) -> pl.Series | None:
+    """The numbers of the rows in the order of `sorted_rows`; None where no integers of 64 bits tell it.
+
+    NOTE: to sort integers numpy's way, which makes use of what is sorted already, and to gather each column once takes
+    half the time of a sort by two columns in polars.
+    """
+    key = _one_key(df[SUBJECT_ID], df[TIME])
+    return None if key is None else pl.Series(np.argsort(key, kind="stable"), dtype=pl.get_index_type())
+
+
+def _one_key(subjects: pl.Series, times: pl.Series) -> Ints | None:
+    """Integers in the order of subjects and times; None where 64 bits do not hold them, or dtypes are others."""
+    if subjects.dtype != pl.Int64 or not isinstance(times.dtype, pl.Datetime) or subjects.null_count():
+        return None
+    when = times.to_physical()
+    (lowest, highest), (first, last) = _bounds(subjects), _bounds(when)
+    if min(first, -last) < -_FAR:
+        return None
+    for unit in (1, _WHOLE_SECOND):
+        n_times = (last - first) // unit + 2  # null is one more, the first
+        if (highest - lowest + 1) * n_times < 2**63:
+            passed = when.fill_null(first - unit).to_numpy() - (first - unit)
+            steps = passed // unit
+            if unit == 1 or (steps * unit == passed).all():
+                key: Ints = (subjects.to_numpy() - lowest) * n_times + steps
+                return key
+    return None
+
+
+def _bounds(values: pl.Series) -> tuple[int, int]:
+    return int(values.min() or 0), int(values.max() or 0)  # type: ignore[arg-type] # of Int64
 
 
 def begins_event(df: pl.DataFrame) -> Bools:

@@ -23,7 +23,7 @@ from ..dataset.arrow import write_meds_data
 from ..dataset.columns import columns
 from ..dataset.dtypes import concat_with_common_dtypes
 from ..dataset.io import scan_parquet
-from ..dataset.measurements import to_meds_data
+from ..dataset.measurements import order_of_rows, to_meds_data
 from ..dataset.schema import SUBJECT_ID, TIME
 from ..mapreduce.accounting import IN
 from ..mapreduce.figures import ROWS, count_data
@@ -112,13 +112,17 @@ def merge_pieces(
     """
     merged = concat_with_common_dtypes(pieces)
     pieces.clear()
-    merged = merged.rechunk()  # which takes less time than it saves
+    merged = merged.rechunk()  # which polars would do again and again
     if unique_by == ALL_COLUMNS:
         merged = drop_duplicate_rows(merged)
     elif unique_by is not None:
         merged = drop_duplicate_rows(merged, _known("unique_by", unique_by, merged.columns))
-    sort_by = [SUBJECT_ID, TIME, *_known("additional_sort_by", additional_sort_by, merged.columns)]
-    return merged.sort(columns(sort_by), maintain_order=True, nulls_last=False)
+    more = _known("additional_sort_by", additional_sort_by, merged.columns)
+    if more or (order := order_of_rows(merged)) is None:
+        return merged.sort(columns([SUBJECT_ID, TIME, *more]), maintain_order=True, nulls_last=False)
+    unsorted = merged.get_columns()
+    del merged  # so that every column is freed as soon as it is sorted
+    return pl.DataFrame([unsorted.pop(0)[order] for _ in range(len(unsorted))])
 
 
 def _known(key: str, wanted: Sequence[str], columns: list[str]) -> list[str]:
