@@ -28,6 +28,7 @@ from ..settings.resolvers import Script
 from ..stages import PACKAGE, find_stage, packaged_stages, registered_stages
 from ..work.environment import RESUMING
 from .boundary import give_up, hydra_script
+from .memory import keep_freed_memory
 from .overrides import override_key, with_override
 from .process import begun
 from .repeats import leave_out_what_the_runner_warned_of
@@ -83,9 +84,7 @@ def run_stage(module: str, cfg: DictConfig, script: str) -> None:
     cfg, warnings = checked_config(cfg, script)
     log_warnings(warnings)
     log_begin(cfg)
-    use_allotted_cpus()
-    if is_packaged(module):
-        spare_blas_threads()
+    prepare_for_polars(only_packaged=is_packaged(module))
     run = stage_module(module).run
     begun()
     run(cfg)
@@ -116,6 +115,14 @@ def checked_config(cfg: DictConfig, script: str) -> tuple[DictConfig, list[str]]
     check_names([stage], "stage", "The stage cannot run")
     _check_mandatory(stage, cfg.stage_cfg)
     return cfg, warnings
+
+
+def prepare_for_polars(only_packaged: bool) -> None:
+    """Sets what polars and numpy read when they are imported; `only_packaged`: just stages of this package will run."""
+    use_allotted_cpus()
+    keep_freed_memory()
+    if only_packaged:
+        spare_blas_threads()
 
 
 def is_packaged(module: str) -> bool:

@@ -15,8 +15,15 @@ from omegaconf import DictConfig, open_dict
 
 from ..cli.boundary import hydra_script
 from ..cli.process import begun
-from ..cli.script import checked_config, is_packaged, log_begin, log_end, log_warnings, stage_module
-from ..cli.threads import spare_blas_threads, use_allotted_cpus
+from ..cli.script import (
+    checked_config,
+    is_packaged,
+    log_begin,
+    log_end,
+    log_warnings,
+    prepare_for_polars,
+    stage_module,
+)
 from ..settings.intermediates import intermediates
 from ..settings.packaged import PREPROCESS_CONFIG_YAML
 from ..settings.resolvers import Script
@@ -43,9 +50,7 @@ def run_stages(cfg: DictConfig) -> None:
         del cfg[STAGES_KEY]
     logs = StageLogs(cfg)
     stages = [StageAtWork.of(cfg, name, script, logs) for name, script in scripts.items()]
-    use_allotted_cpus()
-    if all(is_packaged(stage.module) for stage in stages):
-        spare_blas_threads()
+    prepare_for_polars(only_packaged=all(is_packaged(stage.module) for stage in stages))
     with staying():
         passes = Passes(stages)
         while passes.left:
