@@ -185,6 +185,28 @@ def test_wide_values_stay_and_data_without_values_get_the_column():
     assert without.schema["numeric_value"] == pl.Float32
 
 
+def test_other_columns_of_any_kind_are_null_in_new_rows():
+    df = measurements((1, BIRTH, "MEDS_BIRTH", 0.5), (1, after(days=1), "A", 1.5))
+    others = {
+        "*": pl.Series([1, 2]),
+        "^.*$": pl.Series(["x", "y"], dtype=pl.Categorical),
+        "kind": pl.Series(["x", "y"], dtype=pl.Enum(["y", "x"])),
+        "list": pl.Series([["a"], []]),
+        "struct": pl.Series([{"a": 1, "b": ["x"]}, None]),
+        "true": pl.Series([True, False]),
+        "null": pl.Series([None, None]),
+    }
+    # In several chunks, as frames that were read are.
+    df = df.with_columns(s.alias(n) for n, s in others.items())
+    df = pl.concat([df.head(1), df.tail(1)], rechunk=False)
+    got = added(df)
+    assert got["code"].to_list() == ["TOD//[06,12)", "MEDS_BIRTH", "TOD//[06,12)", "AGE", "A"]
+    assert got.schema == df.schema
+    is_old = got["code"].is_in(["MEDS_BIRTH", "A"])
+    assert got.filter(is_old).equals(df)
+    assert all(got.filter(~is_old)[n].null_count() == 3 for n in others)
+
+
 def by_sorting(df, blocks):
     """The same by a slower way: rows of each block put before all others, then a stable sort."""
     for make, settings in ((age, blocks["age"]), (time_of_day, blocks["time_of_day"])):

@@ -14,12 +14,12 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from ..cli.script import stage_script
-from ..dataset.columns import column as as_column
 from ..dataset.io import Frame
-from ..dataset.measurements import Ints, begins_event, checked, in_order
+from ..dataset.measurements import Bools, Ints, begins_event, checked, in_order
 from ..dataset.schema import CODE, NUMERIC_VALUE, SUBJECT_ID, TIME
 from ..errors import InputError, Problems, listed, nearest
 from ..mapreduce.mapper import map_stage
@@ -46,7 +46,10 @@ class NewRows:
 
     before: Ints
     """The positions of these rows, ascending."""
-    code: pl.Series
+    codes: pl.Series
+    """The codes that they have, few."""
+    which: Ints
+    """For each row the position of its code among these."""
     numeric_value: pl.Series | None = None
     """Float32; None for rows without values."""
 
@@ -114,7 +117,7 @@ def age(DOB_code: str, age_code: str, age_unit: str) -> Block:  # noqa: N803
         since = since_birth.collect().to_series()
         later = (since > 0).fill_null(False)
         value = since.filter(later).to_frame().select((pl.first() / unit).cast(pl.Float32)).to_series()
-        return NewRows(events[later.to_numpy()], pl.repeat(age_code, value.len(), dtype=pl.String, eager=True), value)
+        return NewRows(events[later.to_numpy()], pl.Series([age_code]), np.zeros(value.len(), np.int64), value)
 
     return block
 
@@ -142,7 +145,7 @@ def time_of_day(time_of_day_code: str, endpoints: list[int]) -> Block:
     labels = pl.Series([f"{time_of_day_code}//{interval}" for interval in intervals_by_hour(endpoints)])
 
     def block(rows: pl.DataFrame, events: Ints) -> NewRows:
-        return NewRows(events, labels.gather(rows[TIME].gather(events).dt.hour()))
+        return NewRows(events, labels, rows[TIME].gather(events).dt.hour().cast(pl.Int64).to_numpy())
 
     return block
 
@@ -173,46 +176,67 @@ _BLOCKS: dict[str, tuple[tuple[str, ...], Callable[..., Block]]] = {
 def insert(rows: pl.DataFrame, blocks: list[NewRows]) -> pl.DataFrame:
     """The shard with the new rows, each before its row; if several precede one row, those of a later block come first.
 
-    Positions are computed by counting, and every column is gathered once; nothing is sorted, and only the columns
-    that new rows fill are concatenated.
+    Positions are computed by counting, and every column is gathered once; nothing is sorted.
+
+    NOTE: a gather takes a third of the time where the column is in one chunk and no index is null. So what the new rows
+    have is appended to the old ones, and a null for the columns that they leave empty; column by column, since memory
+    for a copy of all of them would cost as much as that saves.
     """
     # The later block first, so that it stays first where both insert before the same row.
     blocks = [block for block in reversed(blocks) if len(block.before)]
     if not blocks:
         return rows
-    before = np.concatenate([block.before for block in blocks])
-    by_position = np.argsort(before, kind="stable")
-    is_old = np.zeros(rows.height + len(before), dtype=bool)
-    is_old[np.arange(rows.height) + np.cumsum(np.bincount(before, minlength=rows.height))] = True
-    # Where each row of the result comes from: a new one takes subject and time of the row it stands before.
-    source = np.empty(len(is_old), dtype=np.uint32)
-    source[is_old] = np.arange(rows.height)
-    source[~is_old] = before[by_position]
-    at = pl.Series(source)
-    at_or_null = pl.select(pl.when(pl.Series(is_old)).then(at)).to_series()
-    # A copy, because a polars series may share memory with the array that it was made from.
-    with_new = source.copy()
-    with_new[~is_old] = rows.height + by_position
-    filled = {
-        CODE: pl.concat([block.code for block in blocks]),
-        NUMERIC_VALUE: pl.concat([_values(block) for block in blocks]),
-    }
-    return rows.select(
-        _with_new(rows[column], filled[column]).gather(pl.Series(with_new))
-        if column in filled
-        else as_column(column).gather(at if column in (SUBJECT_ID, TIME) else at_or_null)
-        for column in rows.columns
+    n, before = rows.height, np.concatenate([block.before for block in blocks])
+    is_new = np.ones(n + len(before), dtype=bool)
+    is_new[np.arange(n) + np.cumsum(np.bincount(before, minlength=n))] = False
+    # How many old rows are before each row: an old one is the next of them, a new one stands before the next of them.
+    place = Place(np.cumsum(~is_new, dtype=np.uint32) - ~is_new, is_new, np.argsort(before, kind="stable"))
+    filled = {CODE: place.filled(rows[CODE], *_codes(blocks))}
+    filled[NUMERIC_VALUE] = place.filled(rows[NUMERIC_VALUE], _values(blocks), np.arange(len(before)))
+    old, old_or_null = pl.Series(place.source), pl.Series(np.where(is_new, np.uint32(n), place.source))
+    filled |= {column: rows[column].rechunk().gather(old) for column in (SUBJECT_ID, TIME)}
+    return pl.DataFrame(
+        [
+            filled[values.name]
+            if values.name in filled
+            else pl.concat([values, values.clear(1)], rechunk=True).gather(old_or_null)
+            for values in rows.get_columns()
+        ]
     )
 
 
-def _with_new(old: pl.Series, new: pl.Series) -> pl.Series:
-    return pl.concat([old.to_frame(), new.alias(old.name).to_frame()], how="vertical_relaxed").to_series()
+@dataclass(frozen=True)
+class Place:
+    """Where the rows of the result come from."""
+
+    source: npt.NDArray[np.uint32]
+    """The positions of the old rows that they are, or stand before."""
+    is_new: Bools
+    order: Ints
+    """The new rows in the order of the result."""
+
+    def filled(self, old: pl.Series, new: pl.Series, which: Ints) -> pl.Series:
+        """A column of the result: an old value, or for each new row one of the new ones."""
+        # A copy, because a polars series may share memory with the array that it was made from.
+        source = self.source.copy()
+        source[self.is_new] = old.len() + which[self.order]
+        # NOTE: only frames are concatenated with a common dtype.
+        both = pl.concat([old.to_frame(), new.alias(old.name).to_frame()], how="vertical_relaxed", rechunk=True)
+        return both.to_series().gather(pl.Series(source))
 
 
-def _values(block: NewRows) -> pl.Series:
-    if block.numeric_value is not None:
-        return block.numeric_value
-    return pl.repeat(None, len(block.before), dtype=pl.Float32, eager=True)
+def _codes(blocks: list[NewRows]) -> tuple[pl.Series, Ints]:
+    """The codes of all blocks, and for each of their rows the position of its code among these."""
+    firsts = np.cumsum([0, *(block.codes.len() for block in blocks)])
+    which = [block.which + first for block, first in zip(blocks, firsts, strict=False)]
+    return pl.concat([block.codes for block in blocks]), np.concatenate(which)
+
+
+def _values(blocks: list[NewRows]) -> pl.Series:
+    """The values of the rows of all blocks, null for blocks without values."""
+    nulls = (pl.repeat(None, len(block.before), dtype=pl.Float32, eager=True) for block in blocks)
+    given = [block.numeric_value for block in blocks]
+    return pl.concat([null if value is None else value for value, null in zip(given, nulls, strict=True)])
 
 
 def _check_code(key: str, code: Any) -> None:
