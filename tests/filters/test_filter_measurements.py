@@ -47,6 +47,23 @@ def test_limits(limits, codes, modifiers):
     assert got.columns == df.columns
 
 
+@pytest.mark.parametrize("modifiers", [None, ["unit"]])
+@pytest.mark.parametrize("limits", [{"subjects": 2}, {"occurrences": 3}, {}])
+@pytest.mark.parametrize("make", [pl.DataFrame.lazy, lambda df: df])
+def test_a_shard_that_keeps_all_rows_is_given_back_itself(make, limits, modifiers):
+    """So that a caller can see that nothing changed."""
+    df = make(SHARD.filter(pl.col("code").is_in(["A", "B("])).with_columns(unit=pl.lit("u")))
+    block = {f"min_{key}_per_code": value for key, value in limits.items()}
+    codes = CODES.with_columns(unit=pl.lit("u"))
+    assert filter_measurements(block, codes, modifiers)(df) is df
+
+
+def test_categories_become_text_also_where_all_rows_are_kept():
+    df = SHARD.filter(code="A")
+    got = filter_measurements({"min_subjects_per_code": 2}, CODES, None)(df.cast({"code": pl.Categorical}).lazy())
+    assert got.lazy().collect().equals(df)
+
+
 def test_null_modifiers_are_equal():
     """In release 0.1 rows with a null modifier vanished."""
     codes = pl.DataFrame(

@@ -54,6 +54,19 @@ def test_limits(events, measurements, subjects):
     assert df.equals(SHARD.filter(pl.col("subject_id").is_in(subjects)))
 
 
+@pytest.mark.parametrize("make", [pl.DataFrame.lazy, lambda df: df])
+@pytest.mark.parametrize("events", [None, 1, 2])
+def test_a_shard_that_keeps_all_subjects_is_given_back_itself(make, events):
+    """So that a caller can see that nothing changed."""
+    df = make(SHARD.filter(pl.col("subject_id") != 3))
+    keep = filter_subjects({"min_events_per_subject": events, "min_measurements_per_subject": None})
+    assert keep(df) is df
+
+
+def test_times_of_no_dtype_get_one_also_where_all_subjects_are_kept():
+    assert kept(SHARD.filter(subject_id=3).with_columns(time=None), events=1).schema["time"] == pl.Datetime("us")
+
+
 @given(st.lists(st.tuples(st.integers(1, 4), st.sampled_from([None, *T]))), st.integers(0, 4), st.integers(0, 4))
 def test_any_rows_in_any_order(rows, events, measurements_):
     df = measurements(*((i, t, str(n)) for n, (i, t) in enumerate(rows)))

@@ -60,6 +60,11 @@ def checked(df: Frame, *columns: str) -> pl.LazyFrame:
     return df.cast(casts) if casts else df  # type: ignore[arg-type]
 
 
+def as_given(df: Frame, rows: pl.LazyFrame) -> Frame:
+    """The very frame that was given, where its check changed nothing; else the checked rows."""
+    return df if df.lazy().collect_schema() == rows.collect_schema() else rows
+
+
 def to_meds_data(df: Frame, do_retype: bool = True) -> pl.DataFrame:
     """The measurements with the mandatory columns first, in their MEDS dtypes.
 

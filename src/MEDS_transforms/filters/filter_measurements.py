@@ -16,7 +16,7 @@ from ..cli.script import stage_script
 from ..dataset.code_metadata import check_metadata, check_unique, lookup
 from ..dataset.columns import internal
 from ..dataset.io import Frame
-from ..dataset.measurements import checked
+from ..dataset.measurements import as_given, checked
 from ..dataset.schema import CODE, CODE_N_OCCURRENCES, CODE_N_SUBJECTS
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
@@ -34,6 +34,8 @@ def filter_measurements(
 ) -> Callable[[Frame], Frame]:
     """The function of one shard that keeps the rows whose code is within the limits of a stage's block.
 
+    Where all are, it gives back the very frame that it was given.
+
     Raises:
         TypeError: a limit is not an integer.
         ValueError: the code metadata lacks a column that is limited, or has several rows for one code; when applied,
@@ -45,17 +47,20 @@ def filter_measurements(
         return lambda df: df
     check_metadata(code_metadata, [CODE, *limits])
     is_frequent = pl.all_horizontal(pl.col(column) >= limit for column, limit in limits.items())
-    if code_modifiers:
-        marked = code_metadata.with_columns(is_frequent.alias(_IS_FREQUENT))
-        return lambda df: _keep_marked(lookup(checked(df, CODE), marked, code_modifiers, {_IS_FREQUENT: _IS_FREQUENT}))
-    check_unique(code_metadata, [CODE])
-    frequent = code_metadata.filter(is_frequent)[CODE].drop_nulls().implode()
-    # Takes half the time of a join, and keeps the order of rows.
-    return lambda df: checked(df, CODE).filter(pl.col(CODE).is_in(frequent))
+    if not code_modifiers:
+        check_unique(code_metadata, [CODE])
+        frequent = code_metadata.filter(is_frequent)[CODE].drop_nulls().implode()
+        # Takes half the time of a join, and keeps the order of rows.
+        return lambda df: _kept(df, lambda rows: rows.with_columns(pl.col(CODE).is_in(frequent).alias(_IS_FREQUENT)))
+    marked = code_metadata.with_columns(is_frequent.alias(_IS_FREQUENT))
+    return lambda df: _kept(df, lambda rows: lookup(rows, marked, code_modifiers, {_IS_FREQUENT: _IS_FREQUENT}))
 
 
-def _keep_marked(df: pl.LazyFrame) -> pl.LazyFrame:
-    return df.filter(_IS_FREQUENT).drop(_IS_FREQUENT)
+def _kept(df: Frame, mark: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Frame:
+    rows = checked(df, CODE)
+    marks = mark(rows).select(pl.col(_IS_FREQUENT).fill_null(value=False)).collect().to_series()
+    # Each row is marked once. What is in memory is collected at no cost, and a file keeps the order of its rows.
+    return as_given(df, rows) if marks.all() else rows.collect().filter(marks)
 
 
 def check(cfg: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ import polars as pl
 from ..cli.script import stage_script
 from ..dataset.columns import internal
 from ..dataset.io import Frame
-from ..dataset.measurements import begins_event, checked, in_order
+from ..dataset.measurements import as_given, begins_event, checked, in_order
 from ..dataset.schema import SUBJECT_ID, TIME
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
@@ -25,6 +25,8 @@ _BEGINS = internal("begins_event")
 def filter_subjects(stage_cfg: Mapping[str, Any]) -> Callable[[Frame], Frame]:
     """The function of one shard that keeps the rows of subjects within the limits of a stage's block.
 
+    Where all are, it gives back the very frame that it was given.
+
     Raises:
         TypeError: a limit is not an integer.
     """
@@ -34,11 +36,12 @@ def filter_subjects(stage_cfg: Mapping[str, Any]) -> Callable[[Frame], Frame]:
     def keep(df: Frame) -> Frame:
         if min_measurements is None and min_events is None:
             return df
-        df = checked(df, SUBJECT_ID, TIME)
-        counts = count_per_subject(df.select(SUBJECT_ID, TIME).collect())
+        rows = checked(df, SUBJECT_ID, TIME)
+        counts = count_per_subject(rows.select(SUBJECT_ID, TIME).collect())
         enough = (counts["measurements"] >= (min_measurements or 0)) & (counts["events"] >= (min_events or 0))
-        kept = counts[SUBJECT_ID].filter(enough)
-        return df if kept.len() == counts.height else df.filter(pl.col(SUBJECT_ID).is_in(kept.implode()))
+        if enough.all():
+            return as_given(df, rows)
+        return rows.filter(pl.col(SUBJECT_ID).is_in(counts[SUBJECT_ID].filter(enough).implode()))
 
     return keep
 
