@@ -6,6 +6,8 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from helpers import measurements
@@ -79,6 +81,18 @@ def test_a_row_without_a_code_is_not_the_row_of_all_codes():
 
 def test_lookup_of_an_empty_shard():
     assert look_up(measurements(), codes(**{"code": ["A"], "code/n_subjects": [1]})).shape == (0, 5)
+
+
+@given(st.lists(st.text(max_size=2) | st.none()), st.lists(st.text(max_size=2), unique=True), st.booleans())
+def test_lookup_by_code_alone_finds_what_a_dictionary_finds(data, known, is_categorical):
+    """Of any text, also where nothing is known, where the data has categories, and where it is in several chunks."""
+    df = measurements(*((1, T, code) for code in data))
+    df = df.cast({"code": pl.Categorical}) if is_categorical else pl.concat([df[:2], df[2:]], rechunk=False)
+    metadata = codes(**{"code": pl.Series([None, *known], dtype=pl.String), "code/n_subjects": range(len(known) + 1)})
+    number = dict(zip(known, range(1, len(known) + 1), strict=True))
+    got = look_up(df, metadata)
+    assert got["n"].to_list() == [number.get(code) for code in data]
+    assert got.drop("n").equals(df)
 
 
 @pytest.mark.slow

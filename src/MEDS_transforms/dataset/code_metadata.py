@@ -1,7 +1,8 @@
 """The table of codes, `codes.parquet`: reading it, looking codes up, and adding a stage's results to it."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -96,17 +97,28 @@ def lookup(
         *(as_column(column).alias(name) for column, name in columns.items()),
     )
 
+    find = _finder(known, by)
+
     def look_up(keys: pl.Series) -> pl.Series:
         rows = keys.struct.unnest().rename(dict(zip(by, key, strict=True)))
-        rows = cast_columns(rows, key_types, _BOTH).rename(plain)
-        rows = rows.join(known, on=by, how="left", nulls_equal=True, maintain_order="left")
-        return rows.select(columns.values()).to_struct(keys.name)
+        return find(cast_columns(rows, key_types, _BOTH).rename(plain)).to_struct(keys.name)
 
     # NOTE: an expression of the key only. A join of whole rows that keeps their order takes twice as long, and
     # polars cannot see through it which of the other columns are needed.
     keyed = pl.struct(as_column(name).alias(k) for name, k in plain.items())
     found = keyed.map_batches(look_up, known.select(columns.values()).to_struct().dtype, is_elementwise=True)
     return df.with_columns(found.alias(_FOUND)).unnest(_FOUND)
+
+
+def _finder(known: pl.DataFrame, by: list[str]) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """A function that gives for each row what is known of its key; null for keys of which nothing is known."""
+    values = known.drop(by)
+    if len(by) == 1 and known.schema[by[0]] == pl.String and not known.is_empty():
+        # Finding the number of a category takes half the time of a join.
+        codes = pl.Enum(known[by[0]])
+        return lambda rows: values.select(pl.all().gather(rows[by[0]].cast(codes, strict=False).to_physical()))
+    join = partial(pl.DataFrame.join, other=known, on=by, how="left", nulls_equal=True, maintain_order="left")
+    return lambda rows: join(rows).select(values.columns)
 
 
 _FOUND, _COUNT = internal("found"), internal("count")
