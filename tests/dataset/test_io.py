@@ -5,6 +5,7 @@ import stat
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -56,6 +57,50 @@ def test_write_arrow_gives_the_same_bytes_for_the_same_rows(tmp_path):
 
 def cut(path: Path, size: int) -> None:
     path.write_bytes(path.read_bytes()[:size])
+
+
+def in_chunks(df, n):
+    return pl.concat([df[i : i + n] for i in range(0, df.height, n)], rechunk=False)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_the_same_rows_give_the_same_bytes_however_they_are_laid_out_in_memory(tmp_path, fast):
+    """Else a file would depend on whether its rows come from another file or from a function."""
+    n = 110_000
+    number = pl.int_range(n)
+    text = pl.when(number % 7 > 0).then(pl.format("a text that is too long for a view: {}", number % 1000))
+    df = pl.select(
+        subject_id=number // 100,
+        time=(number * 7919).cast(pl.Datetime("us")),
+        code=pl.format("C{}", number % 300),
+        numeric_value=pl.when(number % 3 > 0).then(number * 0.1).cast(pl.Float32),
+        text_value=text,
+        rare=pl.when(number == n - 2).then(pl.lit("x")),
+        kind=text.cast(pl.Categorical),
+        true=number % 2 == 0,
+        list=pl.concat_list(text, text),
+        lists=pl.concat_list(pl.concat_list(number, number), pl.concat_list(number)),
+        struct=pl.struct(a=number, b=text),
+    ).rechunk()
+    layouts = {
+        "whole": df,
+        "chunks": in_chunks(df, 33_333),
+        "many chunks": in_chunks(df, 1_000),
+        "row groups": in_chunks(df, 100_000),
+        "part of a larger frame": pl.concat([df.head(1_234), df, df])[1_234 : 1_234 + n],
+        "filtered": pl.concat([in_chunks(df, 70_000).with_columns(x=y) for y in (1, 2)]).filter(x=1).drop("x"),
+        "filtered lazily": pl.concat([df, df]).lazy().with_row_index("x").filter(pl.col("x") < n).drop("x"),
+        "gathered": df.reverse()[np.arange(n)[::-1]],
+        "collected": df.lazy(),
+    }
+    written = {}
+    for name, frame in layouts.items():
+        write_parquet(frame, tmp_path / name, fast=fast)
+        written[name] = (tmp_path / name).read_bytes()
+        write_arrow(frame.lazy().collect(), df.head(0).to_arrow().schema, tmp_path / name)
+        written[name] += (tmp_path / name).read_bytes()
+    assert [name for name, found in written.items() if found != written["whole"]] == []
+    assert scan_parquet(tmp_path / "whole").collect().equals(df)
 
 
 @pytest.mark.parametrize("kept", [0, 4, 11, 60, -1, -4, -8])

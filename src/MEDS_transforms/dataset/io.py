@@ -10,7 +10,7 @@ import polars as pl
 
 from ..settings.layout import DATA_DIR, METADATA_DIR
 from ..work.files import is_complete, is_complete_parquet_file, publish, scratch_path
-from .columns import columns
+from .columns import column, columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,15 +43,27 @@ def scan_parquet(path: Path) -> pl.LazyFrame:
 
 
 def write_parquet(df: Frame, path: Path, fast: bool = False) -> None:
-    """Writes a frame to `path`. `fast` is for files between stages: they are larger, and quicker to write."""
-    if isinstance(df, pl.LazyFrame):
-        df = df.collect()
+    """Writes a frame to `path`. `fast` is for files between stages: they are larger, and quicker to write.
+
+    The same rows give the same bytes, however they are laid out in memory.
+    """
+    df = _with_lists_anew(df.collect() if isinstance(df, pl.LazyFrame) else df)
     path.parent.mkdir(parents=True, exist_ok=True)
     codec: Literal["lz4", "zstd"] = "lz4" if fast else "zstd"
     level = None if fast else _ZSTD_LEVEL
     df.write_parquet(
         path, compression=codec, compression_level=level, statistics=not fast, row_group_size=_ROW_GROUP_ROWS
     )
+
+
+def _with_lists_anew(df: pl.DataFrame) -> pl.DataFrame:
+    """The frame with its nested columns copied.
+
+    NOTE: polars cuts lists into pages by the memory that they take, and so where their chunks end, and where lists that
+    were dropped have left their items. Other columns are the same bytes in any layout.
+    """
+    nested = [name for name, dtype in df.schema.items() if dtype.is_nested()]
+    return df.with_columns(column(name).gather(pl.int_range(pl.len())) for name in nested) if nested else df
 
 
 def write_lazyframe(df: Frame, out_fp: Path) -> None:
@@ -89,7 +101,7 @@ def write_arrow(df: pl.DataFrame, schema: "pa.Schema", path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # One chunk per column: the bytes on disk must not depend on how the frame is laid out in memory.
-    df = df.select(columns(schema.names)).rechunk()
+    df = _with_lists_anew(df.select(columns(schema.names))).rechunk()
     metadata = {"ARROW:schema": b64encode(schema.serialize()).decode()}
     df.write_parquet(
         path, compression="zstd", compression_level=_ZSTD_LEVEL, row_group_size=_ROW_GROUP_ROWS, metadata=metadata
