@@ -4,7 +4,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import IO, TYPE_CHECKING, Literal, TypeAlias
 
 import polars as pl
 
@@ -47,12 +47,16 @@ def write_parquet(df: Frame, path: Path, fast: bool = False) -> None:
 
     The same rows give the same bytes, however they are laid out in memory.
     """
-    df = _with_lists_anew(df.collect() if isinstance(df, pl.LazyFrame) else df)
     path.parent.mkdir(parents=True, exist_ok=True)
+    encode(df.collect() if isinstance(df, pl.LazyFrame) else df, path, fast)
+
+
+def encode(df: pl.DataFrame, target: Path | IO[bytes], fast: bool = False) -> None:
+    """Writes a frame to a file as `write_parquet`; the folder is there."""
     codec: Literal["lz4", "zstd"] = "lz4" if fast else "zstd"
     level = None if fast else _ZSTD_LEVEL
-    df.write_parquet(
-        path, compression=codec, compression_level=level, statistics=not fast, row_group_size=_ROW_GROUP_ROWS
+    _with_lists_anew(df).write_parquet(
+        target, compression=codec, compression_level=level, statistics=not fast, row_group_size=_ROW_GROUP_ROWS
     )
 
 
