@@ -38,6 +38,7 @@ from ..settings.keys import code_modifiers, flag
 from ..settings.layout import CODES_FILE
 from ..work.sources import Source
 from .aggregations import Aggregations, read_aggregations
+from .counting import parts_by_code
 from .quantiles import merge_quantiles, quantile_part
 from .statistics import STATISTICS, SUMS, summed, sums_of_parts, terms_of, value_or_null
 
@@ -108,8 +109,7 @@ def summarize(df: Frame, key: Sequence[str], aggregations: Aggregations) -> pl.D
     # NOTE: in memory, so that floats are added in the order of the rows: the same rows give the same bytes.
     rows = df.select(needed).with_columns(values).collect(engine="in-memory")
     coded = rows.filter(pl.col(CODE).is_not_null())
-    terms = terms_of(aggregations.parts, grouped=True)
-    parts = [summed(coded.lazy().group_by(key).agg(**terms).collect(engine="in-memory"), grouped=True)]
+    parts = [_parts_of_codes(coded, key, aggregations.parts)]
     if aggregations.over_all_codes:
         # NOTE: not grouped, since there is a row for all codes even where there is no row at all.
         no_key = [pl.lit(None, rows.schema[column]).alias(column) for column in key]
@@ -122,6 +122,13 @@ def summarize(df: Frame, key: Sequence[str], aggregations: Aggregations) -> pl.D
             of_codes.append(quantile_part(rows.with_columns(no_key), key))
         part = part.join(pl.concat(of_codes), on=key, how="left", nulls_equal=True)
     return part.sort(key, nulls_last=False)
+
+
+def _parts_of_codes(coded: pl.DataFrame, key: Sequence[str], parts: Mapping[str, pl.Expr]) -> pl.DataFrame:
+    if [*key] == [CODE] and coded.schema[CODE] == pl.String:
+        return parts_by_code(coded, parts)
+    terms = terms_of(parts, grouped=True)
+    return summed(coded.lazy().group_by(key).agg(**terms).collect(engine="in-memory"), grouped=True)
 
 
 def read_parts(paths: Sequence[Path], key: Sequence[str], aggregations: Aggregations) -> list[pl.DataFrame]:
