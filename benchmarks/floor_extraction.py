@@ -45,8 +45,8 @@ def event(rows: pl.LazyFrame, code: pl.Expr, at: pl.Expr, subject: str = "subjec
     return found.filter(pl.col("time").is_not_null())
 
 
-def measurements(raw: Path) -> pl.DataFrame:
-    """All measurements, in the order of tables, events and rows."""
+def all_events(raw: Path) -> list[pl.LazyFrame]:
+    """The measurements of every event, in the order of tables and events."""
     names = ("hosp/patients", "hosp/admissions", "hosp/labs", "hosp/medications", "icu/vitals")
     patients, admissions, labs, medications, vitals = (table(raw, name) for name in names)
     hadm = {"hadm_id": pl.col("hadm_id")}
@@ -54,7 +54,7 @@ def measurements(raw: Path) -> pl.DataFrame:
     repeats_number = (result.cast(pl.Float32) == pl.col("valuenum").cast(pl.Float32)).fill_null(False)
     admission = joined("HOSPITAL_ADMISSION", "admission_type", "admission_location")
     sex = patients.select("subject_id", time=pl.lit(None, pl.Datetime("us")), code=joined("SEX", "sex"))
-    events = [
+    return [
         sex,
         event(patients, pl.lit("MEDS_BIRTH"), time("birth_date", DAY)),
         event(patients, pl.lit("MEDS_DEATH"), time("death_time", SECONDS, DAY)),
@@ -91,8 +91,12 @@ def measurements(raw: Path) -> pl.DataFrame:
             **hadm,
         ),
     ]
-    frame = pl.concat(events, how="diagonal")
-    return frame.select(*MEDS_COLUMNS, pl.exclude(MEDS_COLUMNS)).collect()
+
+
+def measurements(raw: Path) -> pl.LazyFrame:
+    """All measurements, in the order of tables, events and rows."""
+    frame = pl.concat(all_events(raw), how="diagonal")
+    return frame.select(*MEDS_COLUMNS, pl.exclude(MEDS_COLUMNS))
 
 
 def shards_of(ids: np.ndarray, per_shard: int) -> dict[str, np.ndarray]:
@@ -139,7 +143,7 @@ def main(raw: Path, cohort: Path, per_shard: int) -> None:
     """Makes the cohort."""
     metadata = cohort / "metadata"
     metadata.mkdir(parents=True)
-    data = measurements(raw)
+    data = measurements(raw).collect()
     shards = shards_of(data["subject_id"].unique().sort().to_numpy(), per_shard)
     write_shards(data, shards, cohort / "data")
     described_codes(raw, data["code"].unique()).write_parquet(metadata / "codes.parquet")

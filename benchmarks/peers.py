@@ -1,38 +1,36 @@
-"""Common parts of the benchmarks: runs the stages of peers in turns and collects the results in one record.
+"""Common parts of the benchmarks: runs contenders in turns and collects the results in one record.
 
-A benchmark defines its stages, their arguments and their input; everything else is here.
+A benchmark defines its kinds of contenders, their arguments and their input; everything else is here.
 """
 
 import argparse
 import json
 import os
-import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from pathlib import Path
 
 import report
-from measure import CommandError, as_record, compile_modules, machine, measured, n_rows, versions
+from contenders import HERE, Contender, Contenders
+from describe import asked_script, compile_modules, machine, versions
+from measure import CommandError, as_record, measured
 
-HERE = Path(__file__).parent
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet", ".par")
 READ_BYTES = 2**22
 
-Peers = dict[str, Path]
 Record = dict[str, object]
-Commands = Callable[[argparse.Namespace, Path, Path], Mapping[str, list[str]]]
-"""Makes the command of each stage from the arguments, a peer's folder and a cohort's folder."""
 
 
-def in_turns(peers: Peers, n: int) -> Iterator[tuple[int, str]]:
-    """The order of runs: each peer once per turn, every second turn in reverse.
+def in_turns(names: Iterable[str], n: int) -> Iterator[tuple[int, str]]:
+    """The order of runs: each contender once per turn, every second turn in reverse.
 
-    >>> list(in_turns({"a": Path(), "b": Path()}, 2))
+    >>> list(in_turns(["a", "b"], 2))
     [(0, 'a'), (0, 'b'), (1, 'b'), (1, 'a')]
     """
     for turn in range(n):
-        for name in list(peers) if turn % 2 == 0 else reversed(peers):
+        for name in list(names) if turn % 2 == 0 else reversed(list(names)):
             yield turn, name
 
 
@@ -46,20 +44,54 @@ def overrides_for_workers(args: argparse.Namespace, stage: str) -> list[str]:
     return ["--multirun", f"stage={stage}", f"worker=range(0,{args.workers})", *launcher, "polling_time=1"]
 
 
-def staged_run(args: argparse.Namespace, name: str, turn: int, commands: Commands, counted: str) -> Record:
-    """One run of all stages into a new folder, `<benchmark>-<peer>`; rows are counted in its cohort's `counted`."""
-    folder = args.work / f"{args.benchmark}-{name}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+def cohort_of(args: argparse.Namespace, name: str) -> Path:
+    """Where a contender's cohort goes."""
+    return args.work / f"{args.benchmark}-{name}" / "cohort"
+
+
+def run(args: argparse.Namespace, contender: Contender, turn: int) -> Record:
+    """One run of all commands of a contender into a new folder."""
+    cohort = cohort_of(args, contender.name)
+    shutil.rmtree(cohort.parent, ignore_errors=True)
+    cohort.parent.mkdir(parents=True)
     os.sync()  # otherwise this run would wait for data that the previous one has written
     stages = {}
-    for stage, command in commands(args, args.peer[name], folder / "cohort").items():
-        stages[stage] = as_record(measured(command, folder / f"{stage}.log"))
-    n = n_rows(args.peer[name] / "python", folder / "cohort" / counted)
-    wall = sum(stage["wall_s"] for stage in stages.values())
-    peak = max(stage["peak_mib"] for stage in stages.values())
-    print(f"turn {turn + 1}  {name:<12} {wall:8.1f} s  {peak:8.0f} MiB  {n:,} measurements", flush=True)
-    return {"turn": turn, "peer": name, "n_measurements": n, "stages": stages}
+    for stage, command in contender.commands(args, contender.folder, cohort).items():
+        log = cohort.parent / f"{stage}.log"
+        stages[stage] = as_record(measured(command, log, contender.folder, args.limit * 60))
+    n = asked_script(Path(sys.executable), HERE / "agreement.py", "count", str(cohort / args.result))
+    figures = report.whole(stages)
+    print(
+        f"turn {turn + 1}  {contender.name:<18} {figures['wall_s']:8.1f} s  CPU {figures['cpu_s']:8.1f} s"
+        f"  {figures['peak_mib']:8.0f} MiB  {n:,} measurements",
+        flush=True,
+    )
+    return {"turn": turn, "peer": contender.name, "n_measurements": n, "stages": stages}
+
+
+def all_runs(args: argparse.Namespace, found: Record) -> Record:
+    """The record with all runs; a contender that fails is left out from then on, and the record says why."""
+    for turn, name in in_turns(args.peer, args.repeat):
+        if name in found["failed"]:
+            continue
+        try:
+            found["runs"].append(run(args, args.peer[name], turn))
+        except CommandError as error:
+            if len(args.peer) == 1:
+                raise
+            found["failed"][name] = error.reason
+            print(f"turn {turn + 1}  {name:<18} is left out:\n{error}", file=sys.stderr, flush=True)
+    found["runs"] = [done for done in found["runs"] if done["peer"] not in found["failed"]]
+    found["peers"] = {name: peer for name, peer in found["peers"].items() if name not in found["failed"]}
+    return found
+
+
+def agreements(args: argparse.Namespace, names: list[str]) -> dict[str, list[str]]:
+    """How the cohort of each contender but the first differs from that of the first."""
+    script, python = HERE / "agreement.py", Path(sys.executable)
+    first, *others = (str(cohort_of(args, name) / args.result) for name in names)
+    found = [asked_script(python, script, "compare", cohort, first) for cohort in others]
+    return dict(zip(names[1:], found, strict=True))
 
 
 def read_tables(folder: Path) -> dict[str, int]:
@@ -75,35 +107,23 @@ def read_tables(folder: Path) -> dict[str, int]:
 
 def record(args: argparse.Namespace, settings: tuple[str, ...], tables: Path) -> Record:
     """The record before the first run: machine, versions, settings, input."""
-    for peer in args.peer.values():
-        compile_modules(peer / "python")
+    contenders: Contenders = args.peer
+    for peer in contenders.values():
+        compile_modules(peer.python)
     return {
         "name": args.name,
+        "benchmark": args.benchmark,
         "date": date.today().isoformat(),
         "machine": machine(),
-        "peers": {name: versions(peer / "python") for name, peer in args.peer.items()},
+        "peers": {name: versions(peer.python) for name, peer in contenders.items()},
+        "kinds": {name: peer.kind for name, peer in contenders.items()},
         "settings": {key: getattr(args, key) for key in (*settings, "workers", "repeat", "override")},
         "POLARS_MAX_THREADS": os.environ.get("POLARS_MAX_THREADS"),
         "tables_bytes": read_tables(tables) if args.repeat else {},
         "startup": [],
+        "failed": {},
         "runs": [],
     }
-
-
-def peer_with(scripts: list[str]) -> Callable[[str], tuple[str, Path]]:
-    """A parser of `NAME=DIR`, an installation and its name, which checks that its Python and scripts exist."""
-
-    def peer(text: str) -> tuple[str, Path]:
-        name, _, folder = text.partition("=")
-        if not re.fullmatch(r"[\w.+-]+", name) or not folder:
-            raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DIR with a NAME of letters, digits and . + -")
-        # Not resolved: the link `python` of a virtual environment must stay what it is.
-        bin_folder = Path(folder).absolute()
-        if missing := [s for s in ("python", *scripts) if not (bin_folder / s).is_file()]:
-            raise argparse.ArgumentTypeError(f"{bin_folder} has no {', '.join(missing)}")
-        return name, bin_folder
-
-    return peer
 
 
 def argument_parser(description: str | None, name: str) -> argparse.ArgumentParser:
@@ -116,22 +136,20 @@ def argument_parser(description: str | None, name: str) -> argparse.ArgumentPars
     add("--results", type=Path, default=HERE / "results", help="for the record [results]")
     add("--name", default=name, help=f"of the record [{name}]")
     add("--repeat", type=int, default=3, help="runs per peer, 0 for none [3]")
-    add("--override", action="append", default=[], metavar="KEY=VALUE", help="more for every script")
-    parser.set_defaults(peer=[], benchmark=name)
+    add("--override", action="append", default=[], metavar="KEY=VALUE", help="more for every script of the suite")
+    add("--limit", type=float, default=60, help="minutes after which a command is stopped [60]")
+    add("--compare", action="store_true", help="also compare the cohorts of the last turn with the first peer's")
+    parser.set_defaults(peer=[], benchmark=name, result=".")  # the folder in a cohort that is counted and compared
     return parser
-
-
-def add_peers(parser: argparse.ArgumentParser, scripts: list[str]) -> None:
-    """Adds the arguments of a benchmark that compares installations."""
-    add, peer = parser.add_argument, peer_with(scripts)
-    add("--peer", type=peer, action="append", required=True, metavar="NAME=DIR", help="folder with its scripts")
-    add("--workers", type=int, default=1, help="above 1: with the joblib launcher [1]")
 
 
 def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """The arguments, with `peer` as a mapping and the folder of runs as an absolute path."""
     args = parser.parse_args()
-    args.peer = dict(args.peer)
+    names = [peer.name for peer in args.peer]
+    if twice := {name for name in names if names.count(name) > 1}:
+        parser.error(f"--peer: the name {', '.join(sorted(twice))} is given twice")
+    args.peer = {peer.name: peer for peer in args.peer}
     args.work = args.work.absolute()
     args.record = args.results / f"{date.today().isoformat()}-{args.name}.json"
     if args.record.exists():
@@ -145,6 +163,8 @@ def conclude(args: argparse.Namespace, measure: Callable[[], Record]) -> None:
         found = measure()
     except CommandError as error:
         raise SystemExit(str(error)) from None
+    if args.compare and args.repeat:
+        found["differences"] = agreements(args, list(found["peers"]))
     args.results.mkdir(parents=True, exist_ok=True)
     args.record.write_text(json.dumps(found, indent=1) + "\n")
     args.record.with_suffix(".md").write_text(report.markdown(found))

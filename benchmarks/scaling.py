@@ -12,36 +12,24 @@ from pathlib import Path
 
 import extraction
 import preprocessing
-from peers import HERE, Record, argument_parser, conclude, in_turns, record, staged_run
-
-CONFIGS = HERE.parent / "configs"
-STAGE_RUNNER = CONFIGS / "stage_runner_local.yaml"
-RUNNER = "MEDS_transform-runner"
+from contenders import RUNNER, Contender, runner_command
+from peers import Record, all_runs, argument_parser, conclude, record
 
 
-def commands(n_workers: int, args: argparse.Namespace, bin_folder: Path, cohort: Path) -> dict[str, list[str]]:
-    """The command of each pipeline; the stage-runner file takes the number of workers from the environment."""
-    runner = ["/usr/bin/env", f"N_WORKERS={n_workers}", str(bin_folder / RUNNER), f"stage_runner_fp={STAGE_RUNNER}"]
+def commands(n_workers: int, args: argparse.Namespace, folder: Path, cohort: Path) -> dict[str, list[str]]:
+    """The command of each pipeline."""
     dataset, tensors = cohort / "dataset", cohort / "tensors"
-    extract = [f"pipeline_config_fp={CONFIGS / 'extraction.yaml'}", *extraction.overrides(args, dataset)]
-    preprocess = [
-        f"pipeline_config_fp={CONFIGS / 'preprocessing.yaml'}",
-        f"input_dir={dataset}",
-        f"cohort_dir={tensors}",
-        *preprocessing.SETTINGS,
-        *args.override,
-    ]
-    return {"extraction": [*runner, *extract], "preprocessing": [*runner, *preprocess]}
+    extract = extraction.overrides(args, dataset)
+    preprocess = [f"input_dir={dataset}", f"cohort_dir={tensors}", *preprocessing.SETTINGS, *args.override]
+    return {
+        "extraction": runner_command(folder, extraction.PIPELINE, extract, n_workers),
+        "preprocessing": runner_command(folder, preprocessing.PIPELINE, preprocess, n_workers),
+    }
 
 
 def measure(args: argparse.Namespace) -> Record:
-    """The record of one call of this benchmark; counts the rows that become tensors."""
-    found = record(args, ("row_chunksize", "n_subjects_per_shard"), args.raw)
-    found["runs"] = [
-        staged_run(args, name, turn, partial(commands, args.n_workers[name]), "tensors/normalization")
-        for turn, name in in_turns(args.peer, args.repeat)
-    ]
-    return found
+    """The record of one call of this benchmark; counts the measurements in the tensors."""
+    return all_runs(args, record(args, ("row_chunksize", "n_subjects_per_shard"), args.raw))
 
 
 def arguments() -> argparse.Namespace:
@@ -51,11 +39,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="numbers of workers [1 2]")
     args = extraction.parsed_with_tables(parser)
     # Not resolved: the link `python` of a virtual environment must stay what it is.
-    bin_folder = args.bin.absolute()
-    if not (bin_folder / RUNNER).is_file():
-        parser.error(f"{bin_folder} has no {RUNNER}")
-    args.n_workers = {f"workers-{n}": n for n in args.workers}
-    args.peer = dict.fromkeys(args.n_workers, bin_folder)
+    folder = args.bin.absolute()
+    if not (folder / RUNNER).is_file():
+        parser.error(f"{folder} has no {RUNNER}")
+    contenders = [Contender(f"workers-{n}", folder, partial(commands, n), "runner") for n in args.workers]
+    args.result = "tensors"
+    args.peer = {contender.name: contender for contender in contenders}
     return args
 
 
