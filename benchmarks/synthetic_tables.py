@@ -1,8 +1,8 @@
 """Makes the raw tables of a made-up hospital: patients, admissions, labs, vitals, medications.
 
 At scale 1 there are 50,000 subjects and about 15 million rows, two thirds of them labs; the event file is copied
-beside the tables. Subjects come in blocks of 2,500, one block in memory at a time. Each block and table has
-its own random stream, so the values depend on seed and scale only, never on the format.
+beside the tables, and `rows.json` says how many rows each has. Subjects come in blocks of 2,500, one block in memory at
+a time. Each block and table has its own random stream, so the values depend on seed and scale only, not on the format.
 
     python benchmarks/synthetic_tables.py --format csv --scale 0.01
 
@@ -18,6 +18,7 @@ its own random stream, so the values depend on seed and scale only, never on the
 
 import argparse
 import gzip
+import json
 import shutil
 from collections.abc import Iterator
 from functools import partial
@@ -367,6 +368,7 @@ def main() -> None:
     args = arguments()
     n_rows = write_tables(all_tables(args.seed, args.scale), args.output, args.format)
     shutil.copy(EVENT_FILE, args.output / EVENT_FILE.name)
+    (args.output / "rows.json").write_text(json.dumps(n_rows) + "\n")
     for name, n in n_rows.items():
         print(f"{name:<20}{n:>12,} rows")
     print(f"{'in all':<20}{sum(n_rows.values()):>12,} rows in {args.output}")
