@@ -3,7 +3,8 @@
 #
 #   make demo                      raw tables -> a MEDS dataset in demo/cohort -> tensors in demo/tensors
 #   make test [TESTS=tests/x.py]   the tests
-#   make bench [SCALE=1]           speed and memory; 1 is 15 million rows, 0.1 the default
+#   make bench [SCALE=1]           speed and memory; 1 is 15 million rows, 0.1 the default; PEERS names other suites,
+#                                  as in PEERS="0.1=/opt/meds-0.1/bin newer:newer=/opt/newer/bin"
 #   make lint | docs | clean       style and types; the documentation; back to a fresh clone
 #
 # PYTHON is the interpreter to start from, VENV the environment's folder, PINS further requirements
@@ -14,6 +15,9 @@ PINS ?=
 TESTS ?=
 PYTEST_ARGS ?= -n auto --dist loadgroup
 SCALE ?= 0.1
+# How this suite takes part in the benchmarks (benchmarks/README.md lists the kinds), and who else does.
+KINDS ?= floor stages runner no-intermediates
+PEERS ?=
 BENCH_ARGS ?=
 
 RUN := $(VENV)/bin/python
@@ -40,8 +44,14 @@ lint: $(VENV)/.has-dev
 docs: $(VENV)/.has-docs
 	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(RUN) -m mkdocs build --strict
 
+# The floor first, since all ratios are to the first; then this suite by its kinds, then others.
+own_peers = $(foreach kind,$(KINDS),--peer $(kind):$(kind)=$(VENV)/bin)
 bench: benchmarks/data/.raw-csv-$(SCALE)
-	$(RUN) benchmarks/extraction.py --raw benchmarks/data/raw-csv-$(SCALE) --peer new=$(VENV)/bin $(BENCH_ARGS)
+	$(RUN) benchmarks/extraction.py --name extraction-$(SCALE) --compare --raw benchmarks/data/raw-csv-$(SCALE) \
+	    $(own_peers) $(foreach peer,$(PEERS),--peer $(peer)) $(BENCH_ARGS)
+	$(RUN) benchmarks/preprocessing.py --name preprocessing-$(SCALE) --compare \
+	    --cohort benchmarks/data/runs/extraction-$(or $(filter stages,$(KINDS)),$(firstword $(KINDS)))/cohort \
+	    $(own_peers) $(foreach peer,$(filter-out meds_etl:%,$(PEERS)),--peer $(peer)) $(BENCH_ARGS)
 
 benchmarks/data/.raw-csv-$(SCALE): | $(VENV)/.has-local-parallelism
 	rm -rf benchmarks/data/raw-csv-$(SCALE)
