@@ -71,7 +71,7 @@ class Worker:
 
         shards = Shards(self.cfg)
         outputs = stage_outputs(self.cfg, shards.sources(compute), own_folder=self.folder / "out")
-        units = shards.units(outputs, compute, self.read, self.write)
+        units = shards.units(outputs, shards.work(compute, self.read, self.write))
         (self.folder / f"began.{self.worker}").touch()
         map_and_reduce(self.cfg, outputs, units, merge)
 

@@ -50,9 +50,8 @@ SHARDS = {name: pl.DataFrame({"subject_id": [1], "numeric_value": [n]}) for n, n
 
 
 def call(*command, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Runs a program in a folder, without what the importing of polars has set here."""
-    unset = ("HYDRA_FULL_ERROR", "POLARS_MAX_THREADS", "_RJEM_MALLOC_CONF")
-    before = {k: v for k, v in os.environ.items() if k not in unset}
+    """Runs a program in a folder."""
+    before = {k: v for k, v in os.environ.items() if k not in ("HYDRA_FULL_ERROR", "POLARS_MAX_THREADS")}
     return subprocess.run(
         [*map(str, command)],
         cwd=folder,
@@ -493,31 +492,6 @@ def test_packaged_stages_alone_do_without_threads_for_matrices(tmp_path, module,
     )
     assert ran.returncode == 0, ran.stderr
     assert (tmp_path / "said").read_text() == threads
-
-
-SAYS_WHAT_MEMORY_IS_KEPT = """
-import os
-from pathlib import Path
-
-import polars
-
-
-def run(cfg):
-    Path(cfg.cohort_dir, "said").write_text(os.environ["_RJEM_MALLOC_CONF"])
-"""
-
-
-@pytest.mark.parametrize("own", [None, "dirty_decay_ms:100"])
-def test_freed_memory_is_kept_for_the_next_shard_unless_the_user_says_otherwise(tmp_path, own):
-    (tmp_path / "like.py").write_text(SAYS_WHAT_MEMORY_IS_KEPT)
-    ran = call(
-        *(sys.executable, "-c", LIKE, "input_dir=in", f"cohort_dir={tmp_path}", "stages=[like]"),
-        folder=tmp_path,
-        **({"_RJEM_MALLOC_CONF": own} if own else {}),
-    )
-    assert ran.returncode == 0, ran.stderr
-    said = (tmp_path / "said").read_text()
-    assert said.split(",")[-1] == (own or "dirty_decay_ms:5000")
 
 
 SAYS_ALL = """

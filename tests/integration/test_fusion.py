@@ -109,11 +109,30 @@ def test_what_was_not_kept_is_made_again_where_it_is_needed(runs):
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert contents(results) == before
     assert [stage for stage in INTERMEDIATE if files_below(runs.tensors("again") / stage)] == []
-    assert runs.preprocess("again").returncode == 0
-    want, got = runs.contents("by_stage"), runs.contents("again")
-    assert [
-        path for path in want if path.startswith("tensors/") and got[path] != want[path] and "fit_" not in path
-    ] == []
+
+
+@pytest.mark.slow
+def test_clean_frees_what_a_finished_pipeline_no_longer_needs(runs):
+    assert runs.run("clean").returncode == 0
+    tensors = runs.tensors("clean")
+    results = contents(tensors / "data") | contents(tensors / "metadata")
+    size = sum(
+        (tensors / stage / name).stat().st_size for stage in INTERMEDIATE for name in files_below(tensors / stage)
+    )
+    some = next((tensors / "data").rglob("*.nrt"))
+    some.rename(runs.folder / "aside")
+    refused = runs.preprocess("clean", "clean=True")
+    assert refused.returncode == 1
+    assert "not all stages are done (tensorization)" in refused.stderr
+    (runs.folder / "aside").rename(some)
+    ran = runs.preprocess("clean", "clean=True")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "Intermediate data removed: " in ran.stdout
+    assert [stage for stage in INTERMEDIATE if files_below(tensors / stage)] == []
+    assert contents(tensors / "data") | contents(tensors / "metadata") == results
+    again = runs.preprocess("clean")
+    assert again.stdout.count("is already done: skipped") == 11, again.stdout
+    assert runs.preprocess("clean", "clean=True").returncode == 0
 
 
 @pytest.mark.slow

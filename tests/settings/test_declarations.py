@@ -40,9 +40,8 @@ def test_defaults_are_allowed(stage):
 
 
 def test_keys_of_every_stage_are_those_that_are_filled_in():
-    assert {key for key in common_keys() if not key.startswith("_")} - {
-        "description"
-    } == MEDS_transforms.INFERRED_STAGE_KEYS
+    others = {"description", "keep_intermediates"}
+    assert {key for key in common_keys() if not key.startswith("_")} - others == MEDS_transforms.INFERRED_STAGE_KEYS
 
 
 def test_a_block_that_another_script_runs_is_explained_by_its_keys():

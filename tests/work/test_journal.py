@@ -97,3 +97,16 @@ def test_a_note_that_cannot_be_written_does_no_harm(tmp_path, monkeypatch):
     monkeypatch.setenv(JOURNAL, str(tmp_path / "file" / "journal"))
     journal.note_error("x")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_notes_of_several_stages_are_apart(tmp_path, folder):
+    try:
+        for stage in ("a", "b"):
+            journal.turn_to(stage)
+            journal.note_plan([tmp_path / stage])
+        journal.note_ended()
+    finally:
+        journal.turn_to("")
+    assert read_journal(folder / "a").planned == {str(tmp_path / "a")}
+    assert read_journal(folder / "b").planned == {str(tmp_path / "b")}
+    assert [journal.has_ended(folder / stage) for stage in ("a", "b")] == [False, True]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ..errors import InputError, nearest, not_set
 from ..settings.checks import check_block, check_pipeline
@@ -28,7 +28,6 @@ from ..settings.resolvers import Script
 from ..stages import PACKAGE, find_stage, packaged_stages, registered_stages
 from ..work.environment import RESUMING
 from .boundary import give_up, hydra_script
-from .memory import keep_freed_memory
 from .overrides import override_key, with_override
 from .process import begun
 from .repeats import leave_out_what_the_runner_warned_of
@@ -114,13 +113,14 @@ def checked_config(cfg: DictConfig, script: str) -> tuple[DictConfig, list[str]]
         raise InputError("\n".join(problems))
     check_names([stage], "stage", "The stage cannot run")
     _check_mandatory(stage, cfg.stage_cfg)
+    with open_dict(cfg):
+        cfg.stage_cfg = cfg.stage_cfg  # resolved once, not at each look
     return cfg, warnings
 
 
 def prepare_for_polars(only_packaged: bool) -> None:
     """Sets what polars and numpy read when they are imported; `only_packaged`: just stages of this package will run."""
     use_allotted_cpus()
-    keep_freed_memory()
     if only_packaged:
         spare_blas_threads()
 

@@ -8,25 +8,31 @@ from pathlib import Path
 
 import polars as pl
 
+from ..dataset.io import Frame
+
+Makers = Mapping[Path, Callable[[], Frame]]
+
 
 class HandOver:
     """What the stages of a pass have made of the shards that are at work.
 
     Args:
         reads: the files that stages of the pass read, each as often as it is read. After its last read a frame goes.
-        makers: what makes the rows of files that are not written.
+        makers: what makes the rows of files that are not written: as a query, of which only what the one reader needs
+            is computed; where there are several, it is computed once.
     """
 
-    def __init__(
-        self, reads: Iterable[Path] = (), makers: Mapping[Path, Callable[[], pl.DataFrame]] | None = None
-    ) -> None:
+    def __init__(self, reads: Iterable[Path] = (), makers: Makers | None = None) -> None:
         self.reads, self.makers = Counter(reads), makers or {}
         self.frames: dict[Path, pl.DataFrame] = {}
 
-    def take(self, path: Path) -> pl.DataFrame | None:
+    def take(self, path: Path) -> Frame | None:
         """The rows of a file; None if they are not in memory, and it is written."""
         if path not in self.frames and path in self.makers:
-            self.frames[path] = self.makers[path]()
+            made = self.makers[path]().lazy()
+            if self.reads[path] <= 1:
+                return made
+            self.frames[path] = made.collect()
         if self.reads[path] > 1:
             self.reads[path] -= 1
             return self.frames.get(path)
@@ -59,7 +65,7 @@ def hand_over(path: Path, frame: pl.DataFrame) -> None:
         handover.frames[path] = frame
 
 
-def handed_over(path: Path) -> pl.DataFrame | None:
+def handed_over(path: Path) -> Frame | None:
     """The rows of a file, if they are in memory, or the file is not written; they count as read."""
     handover = _current.get()
     return None if handover is None else handover.take(path)

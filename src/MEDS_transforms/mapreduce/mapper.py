@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -95,12 +96,13 @@ def plan_map(
     write_fn: WriteFn | None = None,
     shard_iterator_fntr: ShardIteratorFntr = shard_iterator,
     count_out: CountFn = count_data,
+    keeps_rows: bool = False,
 ) -> Plan:
-    """What `map_over` with these arguments does."""
+    """What `map_over` with these arguments does; `keeps_rows` is explained at `ShardWork`."""
     shards, own_folder = Shards(cfg, shard_iterator_fntr), Path(cfg["stage_cfg"]["output_dir"])
     code, sources = code_of(compute_fn), shards.sources(compute_fn)
     outputs = stage_outputs(cfg, sources, own_folder=own_folder, settings=code, count_out=count_out)
-    work = shards.work(compute_fn, read_fn, write_fn)
+    work = replace(shards.work(compute_fn, read_fn, write_fn), keeps_rows=keeps_rows)
     frames = {out_fp: partial(work.frame, in_fp) for in_fp, out_fp in shards.paths} if work.is_plain else {}
     return Plan(outputs, shards.units(outputs, work), frames=frames)
 
@@ -156,13 +158,18 @@ def _source_of(paths: list[Path], folder: Path) -> Source:
 
 
 def map_stage(
-    compute_fn: ComputeFn, shard_iterator_fntr: ShardIteratorFntr = shard_iterator, cheap: bool = False
+    compute_fn: ComputeFn,
+    shard_iterator_fntr: ShardIteratorFntr = shard_iterator,
+    cheap: bool = False,
+    keeps_rows: bool = False,
 ) -> PlannedStage:
     """The `run(cfg)` of a stage that applies `compute_fn` to every shard; see `map_over`.
 
-    `cheap` says that to compute its output takes less time than to write and read it.
+    `cheap` says that to compute its output takes less time than to write and read it, `keeps_rows` that it leaves most
+    columns of most shards as they are, so that these are copied as they are in the input file.
     """
-    return PlannedStage(partial(plan_map, compute_fn=compute_fn, shard_iterator_fntr=shard_iterator_fntr), cheap)
+    plan = partial(plan_map, compute_fn=compute_fn, shard_iterator_fntr=shard_iterator_fntr, keeps_rows=keeps_rows)
+    return PlannedStage(plan, cheap)
 
 
 def read_and_filter_fntr(filter_expr: pl.Expr, read_fn: ReadFn) -> ReadFn:

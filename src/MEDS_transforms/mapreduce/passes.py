@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from ..errors import listed
 from ..work.claims import Unit
 from ..work.expected import Expected
@@ -23,7 +21,7 @@ from ..work.journal import note_plan
 from ..work.outputs import StageOutputs
 from ..work.staying import pauses, stays
 from .calls import just_calls
-from .handover import HandOver, handing_over
+from .handover import HandOver, Makers, handing_over
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +37,7 @@ class Plan:
     reduction: Unit | None = None
     merges: bool = True
     """Whether this worker is the one that merges."""
-    frames: Mapping[Path, Callable[[], pl.DataFrame]] = field(default_factory=dict)
+    frames: Makers = field(default_factory=dict)
     """What makes the rows of outputs in memory, where that is all there is to them."""
     is_written: bool = True
     """Whether its outputs become files; else they are made in memory whenever they are read."""
@@ -143,7 +141,7 @@ def run_pass(plans: Sequence[Plan], unwritten: Sequence[Plan] = (), watch: Watch
             watch.ended(number, seconds[number] + time.monotonic() - started)
 
 
-def _makers(plans: Sequence[Plan]) -> dict[Path, Callable[[], pl.DataFrame]]:
+def _makers(plans: Sequence[Plan]) -> Makers:
     """What makes the rows of files that are not written."""
     return {path: make for plan in plans if not plan.is_written for path, make in plan.frames.items()}
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from ..dataset.io import scan_parquet, shard_writer
+from ..dataset.column_chunks import write_changed
+from ..dataset.io import Frame, scan_parquet, shard_writer
 from ..settings.layout import DATA_DIR
 from ..work.claims import Staged
 from ..work.files import link_or_copy
@@ -28,6 +29,7 @@ class ShardWork:
         read_fn: makes the frame.
         write_fn: writes the result; None: as `shard_writer` does in that folder.
         only: if given, the function gets only the rows for which this holds.
+        keeps_rows: whether the function leaves most columns as they are; these are copied, not encoded again.
     """
 
     folder: Path
@@ -35,6 +37,7 @@ class ShardWork:
     read_fn: ReadFn = scan_parquet
     write_fn: WriteFn | None = None
     only: pl.Expr | None = None
+    keeps_rows: bool = False
 
     def make(self, in_fp: Path, out_fp: Path, scratch: Path) -> Staged:
         """Makes the output of a shard in a scratch folder.
@@ -42,11 +45,17 @@ class ShardWork:
         A shard that the function gives back as it got it is linked. What a later stage of the pass reads is handed on.
         """
         finished, handed = scratch / out_fp.name, self._handed(in_fp)
+        if handed is None and self.keeps_rows and self.is_plain and self.read_fn is scan_parquet:
+            handed = scan_parquet(in_fp).collect()
         read = self.read_fn(in_fp) if handed is None else handed.lazy()
         result = self._computed(read)
         if result is read and self.is_plain and self.read_fn is scan_parquet:
             link_or_copy(in_fp, finished)
             result = handed
+        elif self.keeps_rows and isinstance(handed, pl.DataFrame) and self.is_plain and in_fp.exists():
+            del read
+            result = result.lazy().collect()
+            write_changed(result, finished, in_fp, handed)
         else:
             del handed, read
             if self.is_plain and is_wanted(out_fp):
@@ -56,14 +65,12 @@ class ShardWork:
             hand_over(out_fp, result)
         return Staged({out_fp: finished})
 
-    def frame(self, in_fp: Path) -> pl.DataFrame:
+    def frame(self, in_fp: Path) -> Any:
         """The rows of the output of a shard, without a file."""
         handed = self._handed(in_fp)
-        result = self._computed(self.read_fn(in_fp) if handed is None else handed.lazy())
-        frame: pl.DataFrame = result.lazy().collect()
-        return frame
+        return self._computed(self.read_fn(in_fp) if handed is None else handed.lazy())
 
-    def _handed(self, in_fp: Path) -> pl.DataFrame | None:
+    def _handed(self, in_fp: Path) -> Frame | None:
         return handed_over(in_fp) if self.read_fn is scan_parquet else None
 
     def _computed(self, frame: Any) -> Any:

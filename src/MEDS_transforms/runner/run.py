@@ -20,13 +20,14 @@ from ..cli.overrides import override_key, quoted, split_overrides, with_override
 from ..cli.process import begun
 from ..cli.repeats import without_repeats
 from ..errors import InputError, StageError
+from ..settings.intermediates import intermediates
 from ..settings.keys import flag, names_taken
 from ..settings.layout import METADATA_DIR
 from ..settings.packaged import RUNNER_CONFIG_YAML
 from ..work.files import make_folder, publish, try_lock
 from .checks import stage_problems
 from .done import ALL_DONE, Overwriting, recorded_files
-from .freed import free_intermediates, needed_again
+from .freed import clean, free_intermediates, needed_again
 from .metadata_files import bring_along
 from .pipeline import Pipeline, load_pipeline
 from .plan import StageRun, plan, serial_workers, unknown_keys
@@ -105,10 +106,14 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
         unknown_keys(pipeline) + stage_runners.unknown_keys(pipeline.stage_names) + serial_workers(pipeline, runs)
     ) + names_taken(pipeline.stage_names)
     _warn(warnings)
+    if flag(cfg, "clean"):
+        clean(pipeline, runs)
+        return
     if pipeline.flag("do_overwrite") and not overwriting.begin(pipeline, [stage.done for stage in runs]):
         logger.info("Resuming an interrupted run with do_overwrite.")
     _run_stages(pipeline, runs, log_fp, log, warned, cfg)
-    free_intermediates(pipeline)
+    if any(not one.is_kept for one in intermediates(pipeline.cfg).values()):
+        free_intermediates(pipeline)
     _bring_along(pipeline, runs, log_dir)
     publish(log_dir / ALL_DONE, Path.touch)
     overwriting.end()

@@ -23,6 +23,7 @@ The stage reads all splits; train_only is an error.
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -56,8 +57,10 @@ def plan(cfg: Mapping[str, Any]) -> Plan:
     output_dir = Path(cfg["stage_cfg"]["output_dir"])
     shards = Shards(cfg)
     outputs = stage_outputs(cfg, shards.sources(None), own_folder=output_dir, count_out=count_data)
-    units = [_shard_unit(in_fp, output_dir, out_fp.relative_to(output_dir), outputs) for in_fp, out_fp in shards.paths]
-    return Plan(outputs, units)
+    names = {in_fp: out_fp.relative_to(output_dir) for in_fp, out_fp in shards.paths}
+    units = [_shard_unit(in_fp, output_dir, name, outputs) for in_fp, name in names.items()]
+    frames = {output_dir / EVENT_SEQS_DIR / name: partial(_event_seqs, in_fp) for in_fp, name in names.items()}
+    return Plan(outputs, units, frames=frames)
 
 
 run = PlannedStage(plan)
@@ -70,14 +73,22 @@ def _shard_unit(in_fp: Path, output_dir: Path, name: Path, outputs: StageOutputs
 
     def make(scratch: Path) -> Staged:
         finished = {schemas_fp: scratch / "schemas.parquet", event_seqs_fp: scratch / "event_seqs.parquet"}
-        handed = handed_over(in_fp)
-        frames = tokenize(scan_parquet(in_fp) if handed is None else handed.lazy())
+        frames = tokenize(_read(in_fp))
         for (path, unfinished), frame in zip(finished.items(), frames, strict=True):
             write(frame, unfinished)
             hand_over(path, frame)
         return Staged(finished, {OUT: {ROWS: sum(map(count_measurements, frames))}})
 
     return outputs.unit(event_seqs_fp, make, in_fp, outputs=[schemas_fp, event_seqs_fp])
+
+
+def _event_seqs(in_fp: Path) -> pl.DataFrame:
+    return tokenize(_read(in_fp))[1]
+
+
+def _read(in_fp: Path) -> pl.LazyFrame:
+    handed = handed_over(in_fp)
+    return scan_parquet(in_fp) if handed is None else handed.lazy()
 
 
 def count_measurements(frame: pl.DataFrame) -> int:

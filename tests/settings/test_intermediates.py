@@ -1,0 +1,40 @@
+"""Which data of a pipeline are intermediate, and which of these are kept."""
+
+import pytest
+
+from MEDS_transforms.settings.intermediates import intermediates
+
+STAGES = ["filter", "count", "scale", "tensorize"]
+BLOCKS = {"count": {"is_metadata": True}}
+
+
+def pipeline(**more) -> dict:
+    return {"input_dir": "in", "cohort_dir": "out", "stages": STAGES, "stage_configs": BLOCKS, **more}
+
+
+def kept(**more) -> list[str]:
+    return [stage for stage, one in intermediates(pipeline(**more)).items() if one.is_kept]
+
+
+def test_data_that_a_later_stage_reads_are_intermediate():
+    found = intermediates(pipeline())
+    assert {stage: sorted(one.readers) for stage, one in found.items()} == {
+        "filter": ["count", "scale"],
+        "scale": ["tensorize"],
+    }
+    assert str(found["filter"].folder) == "out/filter"
+
+
+@pytest.mark.parametrize(("keep", "stay"), [(True, ["filter", "scale"]), (False, []), ("last", ["scale"])])
+def test_the_pipeline_says_what_is_kept(keep, stay):
+    assert kept(keep_intermediates=keep) == stay
+
+
+def test_a_block_goes_before_the_pipeline():
+    blocks = BLOCKS | {"filter": {"keep_intermediates": True}, "scale": {"keep_intermediates": False}}
+    assert kept(keep_intermediates="last", stage_configs=blocks) == ["filter"]
+    assert kept(stage_configs=blocks) == ["filter"]
+
+
+def test_nothing_is_intermediate_where_folders_cannot_be_told():
+    assert intermediates({"input_dir": "in"}) == {}
