@@ -11,6 +11,7 @@ from MEDS_transforms.runner.segments import STAGES_KEY, Segment, segment_from
 from MEDS_transforms.runner.stage_runners import Parallel
 from MEDS_transforms.work import journal
 from MEDS_transforms.work.environment import JOURNAL
+from MEDS_transforms.work.turn import turn_to
 
 BESIDE = Path(sys.executable).parent
 CONFIG = ["--config-dir=/x", "--config-name=p"]
@@ -70,13 +71,13 @@ def test_the_stage_at_work_is_the_first_that_has_not_ended(tmp_path, monkeypatch
     monkeypatch.setenv(JOURNAL, str(tmp_path))
     segment = Segment((FIRST, COUNT), tmp_path)
     try:
-        journal.turn_to("filter_subjects")
+        turn_to("filter_subjects")
         journal.note_plan([tmp_path / "a"])
         assert (segment.name, segment.work().missing) == ("filter_subjects", [str(tmp_path / "a")])
         journal.note_ended()
         assert (segment.name, segment.work().missing) == ("counts", [])
-        journal.turn_to("counts")
+        turn_to("counts")
         journal.note_ended()
         assert segment.name == "counts"
     finally:
-        journal.turn_to("")
+        turn_to("")

@@ -9,6 +9,7 @@ from MEDS_transforms.work import journal
 from MEDS_transforms.work.claims import Staged, Unit, claim
 from MEDS_transforms.work.environment import JOURNAL
 from MEDS_transforms.work.journal import Work, read_journal
+from MEDS_transforms.work.turn import turn_to
 
 
 def touching(path: Path) -> Unit:
@@ -102,11 +103,11 @@ def test_a_note_that_cannot_be_written_does_no_harm(tmp_path, monkeypatch):
 def test_notes_of_several_stages_are_apart(tmp_path, folder):
     try:
         for stage in ("a", "b"):
-            journal.turn_to(stage)
+            turn_to(stage)
             journal.note_plan([tmp_path / stage])
         journal.note_ended()
     finally:
-        journal.turn_to("")
+        turn_to("")
     assert read_journal(folder / "a").planned == {str(tmp_path / "a")}
     assert read_journal(folder / "b").planned == {str(tmp_path / "b")}
     assert [journal.has_ended(folder / stage) for stage in ("a", "b")] == [False, True]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from ..errors import InputError, nearest, not_set
 from ..settings.checks import check_block, check_pipeline
@@ -113,8 +113,6 @@ def checked_config(cfg: DictConfig, script: str) -> tuple[DictConfig, list[str]]
         raise InputError("\n".join(problems))
     check_names([stage], "stage", "The stage cannot run")
     _check_mandatory(stage, cfg.stage_cfg)
-    with open_dict(cfg):
-        cfg.stage_cfg = cfg.stage_cfg  # resolved once, not at each look
     return cfg, warnings
 
 

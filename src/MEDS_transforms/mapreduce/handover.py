@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from threading import Condition
 
 import polars as pl
 
@@ -25,18 +27,49 @@ class HandOver:
     def __init__(self, reads: Iterable[Path] = (), makers: Makers | None = None) -> None:
         self.reads, self.makers = Counter(reads), makers or {}
         self.frames: dict[Path, pl.DataFrame] = {}
+        self.writing: dict[Path, Future[bool]] = {}
+        """The units that are at work, by the file that they write."""
+        self._changes = Condition()
+
+    def give(self, path: Path, frame: pl.DataFrame) -> None:
+        """Keeps the rows of a file, if a stage of the pass is to read it."""
+        with self._changes:
+            if self.reads[path] > 0:
+                self.frames[path] = frame
+                self._changes.notify_all()
 
     def take(self, path: Path) -> Frame | None:
         """The rows of a file; None if they are not in memory, and it is written."""
-        if path not in self.frames and path in self.makers:
+        if path in self.makers and not self.has(path):
             made = self.makers[path]().lazy()
             if self.reads[path] <= 1:
                 return made
-            self.frames[path] = made.collect()
-        if self.reads[path] > 1:
-            self.reads[path] -= 1
-            return self.frames.get(path)
-        return self.frames.pop(path, None)
+            self.give(path, made.collect())
+        with self._changes:
+            if self.reads[path] > 1:
+                self.reads[path] -= 1
+                return self.frames.get(path)
+            return self.frames.pop(path, None)
+
+    def has(self, path: Path) -> bool:
+        """Whether the rows of a file are in memory."""
+        with self._changes:
+            return path in self.frames
+
+    def wait_for(self, path: Path, maker: "Future[bool]") -> None:
+        """Returns when the rows of a file are in memory, or whoever makes them has ended."""
+        with self._changes:
+            self._changes.wait_for(lambda: path in self.frames or maker.done())
+
+    def tell(self, _: object) -> None:
+        """Wakes those that wait."""
+        with self._changes:
+            self._changes.notify_all()
+
+    def wait_until_written(self, path: Path) -> None:
+        """Returns when a file that is being written is there, or will not be."""
+        if path in self.writing:
+            wait([self.writing[path]])
 
 
 _current: ContextVar[HandOver | None] = ContextVar("hand over", default=None)
@@ -60,9 +93,14 @@ def is_wanted(path: Path) -> bool:
 
 def hand_over(path: Path, frame: pl.DataFrame) -> None:
     """Keeps the rows of a file, if a stage of the pass is to read it."""
-    handover = _current.get()
-    if handover is not None and handover.reads[path] > 0:
-        handover.frames[path] = frame
+    if handover := _current.get():
+        handover.give(path, frame)
+
+
+def wait_until_written(path: Path) -> None:
+    """Returns when a file is there whose rows were handed over."""
+    if handover := _current.get():
+        handover.wait_until_written(path)
 
 
 def handed_over(path: Path) -> Frame | None:

@@ -21,7 +21,8 @@ from .accounting import CountFn
 from .compute import CODE_METADATA, ComputeFn, bind_compute_fn, compute_fn_type, identity_fn, wants
 from .figures import count_data
 from .match_revise import is_match_revise, match_revise_fntr, validate_match_revise
-from .passes import Plan, PlannedStage, carry_out, map_units
+from .passes import PlannedStage, carry_out, map_units
+from .plans import Plan
 from .shard_work import ReadFn, ShardWork, WriteFn
 from .shards import ShardPaths, shard_iterator
 from .stage_outputs import code_of, stage_outputs

@@ -7,54 +7,26 @@ may be a metadata stage, whose reduction ends the pass.
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import listed
 from ..work.claims import Unit
-from ..work.expected import Expected
 from ..work.journal import note_plan
-from ..work.outputs import StageOutputs
 from ..work.staying import pauses, stays
 from .calls import just_calls
+from .chains import AT_A_TIME, Chain, Step, chains
 from .handover import HandOver, Makers, handing_over
+from .plans import Plan
 
 logger = logging.getLogger(__name__)
 
 _LOG_EVERY = 30.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a stage is to do: its units of work, and what it merges their outputs into, if it does."""
-
-    outputs: StageOutputs
-    units: Sequence[Unit]
-    reduction: Unit | None = None
-    merges: bool = True
-    """Whether this worker is the one that merges."""
-    frames: Makers = field(default_factory=dict)
-    """What makes the rows of outputs in memory, where that is all there is to them."""
-    is_written: bool = True
-    """Whether its outputs become files; else they are made in memory whenever they are read."""
-
-    @property
-    def steps(self) -> list[Unit]:
-        """What is to be done for files: the units, and the reduction."""
-        return [*self.units, *([self.reduction] if self.reduction else [])] if self.is_written else []
-
-    def follows(self, plans: Sequence["Plan"]) -> bool:
-        """Whether all shards that it reads are those that another plan is to make."""
-        made = {unit.claim_fp for plan in plans for unit in plan.units}
-        return bool(self.units) and not self.outputs.asked.maker.is_whole and {u.source for u in self.units} <= made
-
-    def expected(self) -> Expected:
-        """Its outputs, for the plan of a stage that reads them."""
-        return self.outputs.expected()
 
 
 _capture: ContextVar[list[Plan] | None] = ContextVar("capture", default=None)
@@ -126,13 +98,23 @@ def run_pass(plans: Sequence[Plan], unwritten: Sequence[Plan] = (), watch: Watch
         makers = _makers([*unwritten, *plans])
         units = (unit for plan in [*unwritten, *plans] for unit in plan.units)
         reads = [unit.source for unit in units if isinstance(unit.source, Path)]
-        for chain in _chains(plans, unwritten):
-            with handing_over(HandOver(reads, makers)):
-                for number, unit in chain:
-                    started = time.monotonic()
-                    watch.turn_to(number)
-                    computed[number] += unit.compute_once()
-                    seconds[number] += time.monotonic() - started
+
+        def do(step: Step) -> bool:
+            started = time.monotonic()
+            watch.turn_to(step.number)
+            done = step.unit.compute_once()
+            computed[step.number] += done
+            seconds[step.number] += time.monotonic() - started
+            return done
+
+        pool = joined.enter_context(ThreadPoolExecutor(AT_A_TIME))
+        for steps in chains(plans, unwritten):
+            handover = HandOver(reads, makers)
+            if len(steps) > 1:
+                Chain(steps, handover, do, watch.turn_to).run(pool)
+                continue
+            with handing_over(handover):
+                do(steps[0])
         for number, plan in enumerate(plans):
             started = time.monotonic()
             watch.turn_to(number)
@@ -144,28 +126,6 @@ def run_pass(plans: Sequence[Plan], unwritten: Sequence[Plan] = (), watch: Watch
 def _makers(plans: Sequence[Plan]) -> Makers:
     """What makes the rows of files that are not written."""
     return {path: make for plan in plans if not plan.is_written for path, make in plan.frames.items()}
-
-
-def _chains(plans: Sequence[Plan], unwritten: Sequence[Plan]) -> Iterator[Iterator[tuple[int, Unit]]]:
-    """For each shard that the pass reads, the units for all that becomes of it, stage by stage.
-
-    A unit whose input another worker holds is left out.
-    """
-    makes = {unit.claim_fp: unit for plan in [*unwritten, *plans] for unit in plan.units}
-    written = {unit.claim_fp for plan in plans if plan.is_written for unit in plan.units}
-
-    def origin(unit: Unit) -> object:
-        return origin(makes[unit.source]) if unit.source in makes else unit.source
-
-    def is_there(source: object) -> bool:
-        return source not in written or makes[source].is_done()
-
-    chains: dict[object, list[tuple[int, Unit]]] = {}
-    for number, plan in enumerate(plans):
-        for unit in plan.units if plan.is_written else ():
-            chains.setdefault(origin(unit), []).append((number, unit))
-    for chain in chains.values():
-        yield ((number, unit) for number, unit in chain if is_there(unit.source))
 
 
 def _end(plan: Plan, computed: int) -> None:

@@ -14,7 +14,8 @@ from ..work.claims import Staged, Unit
 from ..work.outputs import StageOutputs
 from .accounting import OUT
 from .figures import count_codes
-from .passes import Plan, finish, run_pass
+from .passes import finish, run_pass
+from .plans import Plan
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from ..settings.layout import DATA_DIR
 from ..work.claims import Staged
 from ..work.files import link_or_copy
 from .compute import ComputeFn
-from .handover import hand_over, handed_over, is_wanted
+from .handover import hand_over, handed_over, is_wanted, wait_until_written
 
 ReadFn = Callable[[Path], Any]
 WriteFn = Callable[[Any, Path], None]
@@ -50,20 +50,23 @@ class ShardWork:
         read = self.read_fn(in_fp) if handed is None else handed.lazy()
         result = self._computed(read)
         if result is read and self.is_plain and self.read_fn is scan_parquet:
+            self._hand_over(out_fp, handed)
+            wait_until_written(in_fp)
             link_or_copy(in_fp, finished)
-            result = handed
-        elif self.keeps_rows and isinstance(handed, pl.DataFrame) and self.is_plain and in_fp.exists():
-            del read
+            return Staged({out_fp: finished})
+        if self.is_plain and (is_wanted(out_fp) or self.keeps_rows):
             result = result.lazy().collect()
+        self._hand_over(out_fp, result)
+        if self.keeps_rows and isinstance(handed, pl.DataFrame) and in_fp.exists():
             write_changed(result, finished, in_fp, handed)
         else:
             del handed, read
-            if self.is_plain and is_wanted(out_fp):
-                result = result.lazy().collect()
             (self.write_fn or shard_writer(self.folder))(result, finished)
+        return Staged({out_fp: finished})
+
+    def _hand_over(self, out_fp: Path, result: Any) -> None:
         if self.is_plain and isinstance(result, pl.DataFrame):
             hand_over(out_fp, result)
-        return Staged({out_fp: finished})
 
     def frame(self, in_fp: Path) -> Any:
         """The rows of the output of a shard, without a file."""

@@ -30,7 +30,8 @@ from ..errors import InputError, listed
 from ..mapreduce.accounting import IN, OUT
 from ..mapreduce.figures import CODES, count_codes, count_rows
 from ..mapreduce.mapper import Shards
-from ..mapreduce.passes import Plan, PlannedStage
+from ..mapreduce.passes import PlannedStage
+from ..mapreduce.plans import Plan
 from ..mapreduce.reducer import plan_reduction
 from ..mapreduce.shards import shard_iterator, shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs

@@ -9,10 +9,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ..work.files import make_folder
+from ..work.turn import stage_at_work
 
 
 class StageLogs:
-    """Turns the log of a worker from stage to stage.
+    """The log files of a worker, one for each stage.
 
     Hydra has opened the log file of the first one. A configuration of the user's without a log file stays without.
 
@@ -27,19 +28,12 @@ class StageLogs:
         self.of_stages: dict[str, logging.FileHandler] = {}
         files = [handler for handler in self.root.handlers if isinstance(handler, logging.FileHandler)]
         if hydra and len(files) == 1:
-            self.of_stages[cfg.stage] = files[0]
+            self._take_in(cfg.stage, files[0])
 
-    def turn_to(self, cfg: DictConfig) -> None:
-        """From now on, log lines go to the log file of the stage with this configuration."""
-        if not self.of_stages:
+    def open(self, cfg: DictConfig) -> None:
+        """Opens the log file of the stage with this configuration, to which go the lines that are about it."""
+        if not self.of_stages or cfg.stage in self.of_stages:
             return
-        if cfg.stage not in self.of_stages:
-            self.of_stages[cfg.stage] = self._opened(cfg)
-        for handler in self.of_stages.values():
-            self.root.removeHandler(handler)
-        self.root.addHandler(self.of_stages[cfg.stage])
-
-    def _opened(self, cfg: DictConfig) -> logging.FileHandler:
         folder = Path(str(cfg.log_dir), self.subfolder)
         make_folder(folder / ".hydra")
         OmegaConf.save(cfg, folder / ".hydra" / "config.yaml")
@@ -48,6 +42,11 @@ class StageLogs:
         handler = logging.FileHandler(folder / name, encoding=like.encoding)
         handler.setFormatter(like.formatter)
         handler.setLevel(like.level)
-        for one in like.filters:
-            handler.addFilter(one)
-        return handler
+        self._take_in(cfg.stage, handler)
+        self.root.addHandler(handler)
+
+    def _take_in(self, stage: str, handler: logging.FileHandler) -> None:
+        """Lets a log file have only the lines about its stage; the first one has those about none as well."""
+        names = {stage} if self.of_stages else {stage, ""}
+        handler.addFilter(lambda _: stage_at_work() in names)
+        self.of_stages[stage] = handler

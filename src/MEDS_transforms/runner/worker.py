@@ -29,13 +29,14 @@ from ..settings.packaged import PREPROCESS_CONFIG_YAML
 from ..settings.resolvers import Script
 from ..stages import find_stage
 from ..work.freeing import free
-from ..work.journal import note_ended, turn_to
+from ..work.journal import note_ended
 from ..work.staying import staying
+from ..work.turn import turn_to
 from .segments import STAGES_KEY
 from .stage_logs import StageLogs
 
 if TYPE_CHECKING:
-    from ..mapreduce.passes import Plan
+    from ..mapreduce.plans import Plan
 
 
 def main() -> None:
@@ -82,13 +83,13 @@ class StageAtWork:
 
     def turn_to(self) -> None:
         """From now on, logs and notes are about this stage."""
-        Script.running = Script(self.cfg.stage, self.module)
-        turn_to(self.cfg.stage)
-        self.logs.turn_to(self.cfg)
+        turn_to(self.name)
 
     def begin(self) -> Any:
         """Checks its keys and logs its beginning, once; gives what runs it."""
         self.turn_to()
+        Script.running = Script(self.name, self.module)
+        self.logs.open(self.cfg)
         if not self.has_begun:
             self.cfg, warnings = checked_config(self.cfg, self.script)
             log_warnings(warnings)

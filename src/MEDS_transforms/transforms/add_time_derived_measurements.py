@@ -18,6 +18,7 @@ import numpy.typing as npt
 import polars as pl
 
 from ..cli.script import stage_script
+from ..dataset.columns import internal
 from ..dataset.io import Frame
 from ..dataset.measurements import Bools, Ints, begins_event, checked, in_order
 from ..dataset.schema import CODE, NUMERIC_VALUE, SUBJECT_ID, TIME
@@ -197,12 +198,16 @@ def insert(rows: pl.DataFrame, blocks: list[NewRows]) -> pl.DataFrame:
     filled |= {column: rows[column].rechunk().gather(old) for column in (SUBJECT_ID, TIME)}
     return pl.DataFrame(
         [
-            filled[values.name]
-            if values.name in filled
-            else pl.concat([values, values.clear(1)], rechunk=True).gather(old_or_null)
+            filled[values.name] if values.name in filled else _or_null(values, old_or_null)
             for values in rows.get_columns()
         ]
     )
+
+
+def _or_null(values: pl.Series, which: pl.Series) -> pl.Series:
+    """Some of the values; null for their number. NOTE: not under a name that polars would take for a pattern."""
+    values, name = values.alias(internal("values")), values.name
+    return pl.concat([values, values.clear(1)], rechunk=True).gather(which).alias(name)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ from ..dataset.schema import CODE, NUMERIC_VALUE
 from ..errors import InputError, Problems, counted, listed
 from ..mapreduce.figures import CODES, FILES, ROWS, SUBJECTS
 from ..mapreduce.mapper import plan_map
-from ..mapreduce.passes import Plan, PlannedStage
+from ..mapreduce.passes import PlannedStage
+from ..mapreduce.plans import Plan
 from ..mapreduce.shards import ShardPaths, shard_iterator
 from ..work.accounts import Account
 

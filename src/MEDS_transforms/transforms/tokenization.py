@@ -40,7 +40,8 @@ from ..mapreduce.accounting import OUT
 from ..mapreduce.figures import ROWS, count_data
 from ..mapreduce.handover import hand_over, handed_over
 from ..mapreduce.mapper import Shards
-from ..mapreduce.passes import Plan, PlannedStage
+from ..mapreduce.passes import PlannedStage
+from ..mapreduce.plans import Plan
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.layout import EVENT_SEQS_DIR, SCHEMAS_DIR
 from ..work.claims import Staged, Unit
@@ -74,9 +75,10 @@ def _shard_unit(in_fp: Path, output_dir: Path, name: Path, outputs: StageOutputs
     def make(scratch: Path) -> Staged:
         finished = {schemas_fp: scratch / "schemas.parquet", event_seqs_fp: scratch / "event_seqs.parquet"}
         frames = tokenize(_read(in_fp))
-        for (path, unfinished), frame in zip(finished.items(), frames, strict=True):
-            write(frame, unfinished)
+        for path, frame in zip(finished, frames, strict=True):
             hand_over(path, frame)
+        for path, frame in zip(finished.values(), frames, strict=True):
+            write(frame, path)
         return Staged(finished, {OUT: {ROWS: sum(map(count_measurements, frames))}})
 
     return outputs.unit(event_seqs_fp, make, in_fp, outputs=[schemas_fp, event_seqs_fp])

@@ -35,6 +35,6 @@ def log_to_files(message: str) -> Path | None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
             with suppress(OSError):  # the error itself may be a full disk
-                handler.handle(record)
-                path = Path(handler.baseFilename)
+                if handler.handle(record):  # else it is the log of another stage
+                    path = Path(handler.baseFilename)
     return path

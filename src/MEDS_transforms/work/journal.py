@@ -2,7 +2,7 @@
 
 The runner names a folder in the environment (`JOURNAL`). Each worker appends lines of JSON to a file of its own in it:
 which units of work there are, which it began, and how each ended. What a killed worker had noted stays. Without a
-runner nothing is noted. Of a worker that runs several stages, the notes of each are in a subfolder (`turn_to`).
+runner nothing is noted. Of a worker that runs several stages, the notes of each are in a subfolder (see `turn`).
 
 NOTE: this module imports nothing heavy; the runner reads what the workers write.
 """
@@ -19,27 +19,20 @@ from typing import Any
 from ..errors import first_line
 from .environment import JOURNAL
 from .files import is_claimed, make_folder
+from .turn import stage_at_work
 
 PLANNED, BEGUN, DONE, FAILED, ERROR, REFUSED = "planned", "begun", "done", "failed", "error", "refused"
 
 
 _ENDED = "ended"
-_of_stage = ""
-"""The subfolder for the stage that is at work; in this process, since there is one at a time."""
-
-
-def turn_to(stage: str) -> None:
-    """From now on, notes are about this stage, one of several that the worker runs."""
-    global _of_stage
-    _of_stage = stage
 
 
 def note_ended() -> None:
     """Notes that all of the stage is done, and recorded."""
     if folder := os.environ.get(JOURNAL):
         with suppress(OSError):
-            make_folder(Path(folder, _of_stage))
-            Path(folder, _of_stage, _ENDED).touch()
+            make_folder(Path(folder, stage_at_work()))
+            Path(folder, stage_at_work(), _ENDED).touch()
 
 
 def has_ended(folder: Path) -> bool:
@@ -81,7 +74,7 @@ def _note(what: str, content: object) -> None:
     """NOTE: a stage does not fail because a note cannot be written, on a full disk say."""
     if folder := os.environ.get(JOURNAL):
         with suppress(OSError):
-            path = Path(folder, _of_stage) / f"{socket.gethostname()}-{os.getpid()}.jsonl"
+            path = Path(folder, stage_at_work()) / f"{socket.gethostname()}-{os.getpid()}.jsonl"
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps([what, content]) + "\n")

@@ -1,0 +1,97 @@
+"""The way of one shard through the stages of a pass: while an output is written, the next stage computes.
+
+A stage begins as soon as the one before it has handed its frame over. Two stages are at work at a time, so that no more
+frames are in memory than one after the other would need.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, wait
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from ..work.claims import Unit
+from .handover import HandOver, handing_over
+from .plans import Plan
+
+AT_A_TIME = 2
+
+
+class Step(NamedTuple):
+    """A unit of work of the stage with this number in the pass."""
+
+    number: int
+    unit: Unit
+
+
+def chains(plans: Sequence[Plan], unwritten: Sequence[Plan]) -> Iterator[list[Step]]:
+    """For each shard that the pass reads, the units for all that becomes of it, stage by stage."""
+    makes = {unit.claim_fp: unit for plan in [*unwritten, *plans] for unit in plan.units}
+
+    def origin(unit: Unit) -> object:
+        return origin(makes[unit.source]) if unit.source in makes else unit.source
+
+    found: dict[object, list[Step]] = {}
+    for number, plan in enumerate(plans):
+        for unit in plan.units if plan.is_written else ():
+            found.setdefault(origin(unit), []).append(Step(number, unit))
+    yield from found.values()
+
+
+@dataclass
+class Chain:
+    """A shard on its way.
+
+    Args:
+        steps: its units, in the order of the stages.
+        handover: the frames on their way.
+        do: does a unit, and says whether this worker did it.
+        failed: called with a stage's number when it has failed.
+    """
+
+    steps: Sequence[Step]
+    handover: HandOver
+    do: Callable[[Step], bool]
+    failed: Callable[[int], object]
+    futures: dict[Path, Future[bool]] = field(default_factory=dict)
+    """The units that were begun, by what they make."""
+
+    def run(self, pool: Executor) -> None:
+        """Does all units whose input is there, or comes in time.
+
+        Raises:
+            Exception: what a unit raised, once the others that were begun have ended.
+        """
+        with handing_over(self.handover):
+            for step in self.steps:
+                self._wait_for_room()
+                if self._is_ready(step.unit):
+                    future = pool.submit(copy_context().run, self.do, step)
+                    future.add_done_callback(self.handover.tell)
+                    self.futures[step.unit.claim_fp] = self.handover.writing[step.unit.claim_fp] = future
+            wait(self.futures.values())
+        for step in self.steps:
+            begun = self.futures.get(step.unit.claim_fp)
+            if begun and (error := begun.exception()):
+                self.failed(step.number)
+                raise error
+
+    def _wait_for_room(self) -> None:
+        running = [future for future in self.futures.values() if not future.done()]
+        if len(running) >= AT_A_TIME:
+            wait(running[: len(running) - AT_A_TIME + 1])
+
+    def _is_ready(self, unit: Unit) -> bool:
+        """Whether a unit has its input, once that is handed over, or its file is there, or never comes."""
+        path = unit.source
+        if not isinstance(path, Path) or path not in {step.unit.claim_fp for step in self.steps}:
+            return True
+        maker = self.futures.get(path)
+        if maker is None:
+            return False  # its own input never came
+        self.handover.wait_for(path, maker)
+        if self.handover.has(path):
+            return True
+        by_path = {step.unit.claim_fp: step.unit for step in self.steps}
+        return maker.exception() is None and by_path[path].is_done()
