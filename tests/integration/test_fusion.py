@@ -1,6 +1,7 @@
 """Stages that share a process and a pass leave what they leave one by one, however many workers there are."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -174,3 +175,50 @@ def test_a_stage_that_fails_in_a_pass_is_named_and_what_was_made_counts(runs):
     assert runs.preprocess("failing").returncode == 0
     want, got = runs.contents("by_stage"), runs.contents("failing")
     assert [path for path in want if got[path] != want[path]] == []
+
+
+OWN = """
+import hydra
+import polars as pl
+
+from MEDS_transforms.mapreduce import map_over
+
+
+def halve(df: pl.LazyFrame) -> pl.LazyFrame:
+    return df.with_columns(pl.col("numeric_value") / 2)
+
+
+@hydra.main(version_base=None)
+def main(cfg):
+    map_over(cfg, compute_fn=halve)
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", ["", "    print('and more')\n"], ids=["just map_over", "more than that"])
+def test_a_script_of_the_users_own_shares_the_process_if_it_just_maps(runs, tmp_path, more):
+    (tmp_path / "halve.py").write_text(OWN.replace("compute_fn=halve)\n", f"compute_fn=halve)\n{more}"))
+    pipeline = f"""
+defaults: [_preprocess, _self_]
+input_dir: {runs.folder / "by_stage" / "cohort"}
+stages: [filter_subjects, halve, occlude_outliers]
+stage_configs:
+  filter_subjects: {{min_events_per_subject: 14}}
+  halve: {{_script: "{sys.executable} {tmp_path / "halve.py"}"}}
+  occlude_outliers: {{stddev_cutoff: null}}
+"""
+    (tmp_path / "own.yaml").write_text(pipeline)
+    cohorts = {}
+    for fuse in ("true", "false"):
+        cohorts[fuse] = tmp_path / fuse
+        arguments = [f"pipeline_config_fp={tmp_path / 'own.yaml'}", f"cohort_dir={cohorts[fuse]}", f"fuse={fuse}"]
+        command = [SCRIPTS / "MEDS_transform-runner", *arguments]
+        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        shared = "Stage 2 of 3, halve, in the same process" in ran.stdout
+        assert shared == (fuse == "true" and not more)
+    assert contents(cohorts["true"]) == contents(cohorts["false"])

@@ -6,10 +6,10 @@ import polars as pl
 import pytest
 
 from helpers import measurements, write_shards
-from MEDS_transforms.mapreduce.calls import just_calls
 from MEDS_transforms.mapreduce.handover import HandOver, hand_over, handed_over, handing_over
 from MEDS_transforms.mapreduce.mapper import map_over, map_stage
 from MEDS_transforms.mapreduce.passes import plan_of, run_pass
+from MEDS_transforms.settings.calls import just_calls
 from MEDS_transforms.work.expected import expecting
 
 

@@ -81,3 +81,16 @@ def test_the_stage_at_work_is_the_first_that_has_not_ended(tmp_path, monkeypatch
         assert segment.name == "counts"
     finally:
         turn_to("")
+
+
+def test_of_stages_that_share_a_pass_the_one_that_failed_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv(JOURNAL, str(tmp_path))
+    segment = Segment((FIRST, COUNT), tmp_path)
+    try:
+        for name in ("filter_subjects", "counts"):
+            turn_to(name)
+            journal.note_plan([tmp_path / name])
+        journal.note_error("a bad row")
+    finally:
+        turn_to("")
+    assert segment.name == "counts"

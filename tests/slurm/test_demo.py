@@ -34,9 +34,12 @@ def test_shipped_stage_runner_file_gives_the_bytes_of_one_process(cluster, refer
             pipeline.succeeds()
     assert_same_files(demo.cohort, reference.cohort)
     assert_same_files(demo.tensors, reference.tensors)
-    # Every stage was jobs of the cluster, and they were on both nodes.
+    # All stages of a pipeline were in the same jobs of the cluster, called after the first, and on both nodes.
     jobs = new_jobs(cluster, before)
-    assert [stage for stage in STAGES if not any(job.name.startswith(f"{stage}_") for job in jobs)] == []
+    first = (EXTRACTION_STAGES[0], STAGES[len(EXTRACTION_STAGES)])
+    assert [stage for stage in first if not any(job.name.startswith(f"{stage}_") for job in jobs)] == []
+    logs = {path.name for cohort in (demo.cohort, demo.tensors) for path in cohort.rglob("*.log")}
+    assert [stage for stage in STAGES if not any(name.startswith(f"{stage}_1_") for name in logs)] == []
     assert {job.node for job in jobs} == set(NODES)
 
 
@@ -67,7 +70,7 @@ def wait_for_worker(cluster: Cluster, before: list[Job], folder: Path) -> Job:
     found: list[Job] = []
 
     def at_work() -> bool:
-        jobs = [job for job in new_jobs(cluster, before) if job.name.startswith(folder.name) and job.state == "RUNNING"]
+        jobs = [job for job in new_jobs(cluster, before) if job.state == "RUNNING"]
         found[:] = [job for job in jobs if job.node == LOST_NODE and has_begun(folder, job.id.partition("_")[2])]
         return bool(found)
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import listed
+from ..settings.calls import just_calls
 from ..work.claims import Unit
 from ..work.journal import note_plan
 from ..work.staying import pauses, stays
-from .calls import just_calls
 from .chains import AT_A_TIME, Chain, Step, chains
 from .handover import HandOver, Makers, handing_over
 from .plans import Plan

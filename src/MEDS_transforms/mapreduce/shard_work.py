@@ -57,7 +57,7 @@ class ShardWork:
         if self.is_plain and (is_wanted(out_fp) or self.keeps_rows):
             result = result.lazy().collect()
         self._hand_over(out_fp, result)
-        if self.keeps_rows and isinstance(handed, pl.DataFrame) and in_fp.exists():
+        if self.keeps_rows and self.is_plain and isinstance(handed, pl.DataFrame) and in_fp.exists():
             write_changed(result, finished, in_fp, handed)
         else:
             del handed, read

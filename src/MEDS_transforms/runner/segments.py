@@ -9,13 +9,14 @@ from ..cli.overrides import hydra_value
 from ..stages import PACKAGE
 from ..work.journal import Work, has_ended, read_journal
 from .checks import stage_of
+from .own_scripts import own_script
 from .plan import StageRun
 from .stage_runners import Parallel
 
 WORKER = f"{PACKAGE}.runner.worker"
 """The module that runs the stages of a segment."""
 STAGES_KEY = "_stages_of_worker"
-"""The key by which it is told these stages, each with the stage whose script runs it."""
+"""The key by which it is told these stages, each with the stage whose script runs it, or the file of its script."""
 _SCRIPT_WORDS = 3
 """A script without arguments of its own, and the two options that give it the pipeline."""
 
@@ -35,8 +36,10 @@ class Segment:
 
     @property
     def at_work(self) -> StageRun:
-        """The first stage that is not noted to have ended; the last one, if all have."""
-        return next((stage for stage in self.stages if not self.has_ended(stage)), self.stages[-1])
+        """The first stage that has not ended, or, of those that share its pass, the one that failed; else the last."""
+        at_work = [stage for stage in self.stages if not self.has_ended(stage)] or [self.stages[-1]]
+        works = {stage.name: read_journal(self._notes_of(stage)) for stage in at_work}
+        return next((stage for stage in at_work if works[stage.name].has_failed), at_work[0])
 
     @property
     def name(self) -> str:
@@ -56,7 +59,7 @@ class Segment:
         first = self.stages[0]
         if len(self.stages) == 1:
             return first.commands(n_workers)
-        scripts = {stage.name: script.name for stage in self.stages if (script := stage_of(stage.program))}
+        scripts = {stage.name: _script_of(stage) for stage in self.stages}
         program = [sys.executable, "-m", WORKER, *first.program[-2:]]
         overrides = [*first.overrides, f"++{STAGES_KEY}={hydra_value(scripts)}"]
         worker = StageRun(first.name, program, overrides, first.done, first.parallel)
@@ -78,7 +81,18 @@ def segment_from(runs: Sequence[StageRun], fuse: bool) -> Segment:
 
 
 def _joins(run: StageRun) -> bool:
-    """Whether a worker can run a stage in its own process: one of this installation, without arguments of its own."""
-    if stage_of(run.program) is None or Path(run.program[0]).parent != Path(sys.executable).parent:
-        return False
-    return run.program[0] == sys.executable or len(run.program) == _SCRIPT_WORDS
+    """Whether a worker can run a stage in its own process."""
+    return _script_of(run) is not None
+
+
+def _script_of(run: StageRun) -> str | None:
+    """What a worker is to run for a stage: the name of a stage of this installation, or the path of an own script.
+
+    None for what has arguments of its own, and whatever else is not known to do nothing but its stage.
+    """
+    if path := own_script(run.program):
+        return str(path)
+    stage = stage_of(run.program)
+    if stage is None or Path(run.program[0]).parent != Path(sys.executable).parent:
+        return None
+    return stage.name if run.program[0] == sys.executable or len(run.program) == _SCRIPT_WORDS else None

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, open_dict
@@ -32,6 +33,7 @@ from ..work.freeing import free
 from ..work.journal import note_ended
 from ..work.staying import staying
 from ..work.turn import turn_to
+from .own_scripts import load_main
 from .segments import STAGES_KEY
 from .stage_logs import StageLogs
 
@@ -70,11 +72,10 @@ class StageAtWork:
 
     @classmethod
     def of(cls, cfg: DictConfig, name: str, script: str, logs: StageLogs) -> "StageAtWork":
-        """A stage by its name, run by the script of a stage."""
+        """A stage by its name, run by the script of a stage, or an own script."""
         of_stage, stage = cfg.copy(), find_stage(script)
-        assert stage is not None  # the runner has found it
         of_stage.stage = name
-        return cls(of_stage, stage.module, script, logs)
+        return cls(of_stage, stage.module if stage else "", script, logs)
 
     @property
     def name(self) -> str:
@@ -91,11 +92,13 @@ class StageAtWork:
         Script.running = Script(self.name, self.module)
         self.logs.open(self.cfg)
         if not self.has_begun:
-            self.cfg, warnings = checked_config(self.cfg, self.script)
+            warnings: list[str] = []
+            if self.module:
+                self.cfg, warnings = checked_config(self.cfg, self.script)
             log_warnings(warnings)
             log_begin(self.cfg)
         self.has_begun = True
-        return stage_module(self.module).run
+        return stage_module(self.module).run if self.module else load_main(Path(self.script))
 
     def end(self, started: float) -> None:
         """Logs and notes that all of it is done."""

@@ -106,6 +106,11 @@ class Work:
         return [unit for unit in self.missing if is_claimed(Path(unit))]
 
     @property
+    def has_failed(self) -> bool:
+        """Whether a worker has ended with an error, or a unit that is missing has failed."""
+        return bool(self.errors or self.refused or self.failed.keys() & {*self.missing})
+
+    @property
     def would_fail_again(self) -> bool:
         """Whether it would be the same another time.
 
