@@ -71,6 +71,7 @@ class Chain:
                     future.add_done_callback(self.handover.tell)
                     self.futures[step.unit.claim_fp] = self.handover.writing[step.unit.claim_fp] = future
             wait(self.futures.values())
+        self.handover.clear()
         for step in self.steps:
             begun = self.futures.get(step.unit.claim_fp)
             if begun and (error := begun.exception()):

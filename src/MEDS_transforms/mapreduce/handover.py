@@ -66,6 +66,11 @@ class HandOver:
         with self._changes:
             self._changes.notify_all()
 
+    def clear(self) -> None:
+        """Forgets all, at once: futures and what they tell refer to each other, and would keep frames for a while."""
+        self.frames.clear()
+        self.writing.clear()
+
     def wait_until_written(self, path: Path) -> None:
         """Returns when a file that is being written is there, or will not be."""
         if path in self.writing:

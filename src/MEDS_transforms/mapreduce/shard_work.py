@@ -54,14 +54,16 @@ class ShardWork:
             wait_until_written(in_fp)
             link_or_copy(in_fp, finished)
             return Staged({out_fp: finished})
-        if self.is_plain and (is_wanted(out_fp) or self.keeps_rows):
+        if self.keeps_rows and self.is_plain and isinstance(handed, pl.DataFrame) and in_fp.exists():
+            result = result.lazy().collect()
+            write_changed(result, finished, in_fp, handed)  # soon done, so that nobody need hold two frames meanwhile
+            self._hand_over(out_fp, result)
+            return Staged({out_fp: finished})
+        if self.is_plain and is_wanted(out_fp):
             result = result.lazy().collect()
         self._hand_over(out_fp, result)
-        if self.keeps_rows and self.is_plain and isinstance(handed, pl.DataFrame) and in_fp.exists():
-            write_changed(result, finished, in_fp, handed)
-        else:
-            del handed, read
-            (self.write_fn or shard_writer(self.folder))(result, finished)
+        del handed, read
+        (self.write_fn or shard_writer(self.folder))(result, finished)
         return Staged({out_fp: finished})
 
     def _hand_over(self, out_fp: Path, result: Any) -> None:

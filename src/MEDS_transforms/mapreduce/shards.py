@@ -11,7 +11,7 @@ from ..errors import InputError, MissingInputError, listed
 from ..settings.keys import flag
 from ..settings.names import check_names
 from ..work.files import read_json
-from ..work.sources import Source
+from ..work.sources import Source, check_not_freed
 
 ShardPaths = list[tuple[Path, Path]]
 
@@ -56,8 +56,10 @@ def shard_iterator(
     root = Path(cfg["stage_cfg"]["data_input_dir"])
     out_dir = Path(cfg["stage_cfg"]["output_dir"])
     in_dir = root / in_prefix
-    shards = [name.removesuffix(".parquet") for name in Source(in_dir, ".parquet").files()]
+    source = Source(in_dir, ".parquet")
+    shards = [name.removesuffix(".parquet") for name in source.files()]
     if not shards:
+        check_not_freed(source)
         raise MissingInputError(
             f"There are no parquet files below {in_dir}. {_whats_there(root)} Run the stage that writes them "
             "first, or correct data_input_dir."
