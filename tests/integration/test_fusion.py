@@ -131,7 +131,16 @@ def test_clean_frees_what_a_finished_pipeline_no_longer_needs(runs):
     assert contents(tensors / "data") | contents(tensors / "metadata") == results
     again = runs.preprocess("clean")
     assert again.stdout.count("is already done: skipped") == 11, again.stdout
-    assert runs.preprocess("clean", "clean=True").returncode == 0
+    # Accounts of data that are not kept do not outlive other settings.
+    other = ["keep_intermediates=false", "do_overwrite=True", "stage_configs.occlude_outliers.stddev_cutoff=2"]
+    assert "occlude_outliers" in accounts(tensors)
+    assert runs.preprocess("clean", *other).returncode == 0
+    assert accounts(tensors) & {"occlude_outliers", "normalization", "tensorization"} == {"tensorization"}
+
+
+def accounts(cohort: Path) -> set[str]:
+    """The stages that have left an account."""
+    return {path.stem for path in (cohort / "metadata/accounting").glob("*.json")}
 
 
 @pytest.mark.slow

@@ -82,6 +82,11 @@ class Accounting:
         for finding in warnings_of(findings):
             logger.warning(finding.message)
 
+    def forget(self) -> None:
+        """Removes the account of an earlier run, of outputs that are not kept now."""
+        if path := self._path():
+            path.unlink(missing_ok=True)
+
     def _path(self, root: str = "cohort_dir") -> Path | None:
         with suppress(Exception):  # a configuration of the user's own may have no such folder
             return accounting_path(Path(self.cfg[root]), self.stage) if self.cfg.get(root) else None

@@ -73,7 +73,11 @@ class ShardWork:
     def frame(self, in_fp: Path) -> Any:
         """The rows of the output of a shard, without a file."""
         handed = self._handed(in_fp)
-        return self._computed(self.read_fn(in_fp) if handed is None else handed.lazy())
+        try:
+            return self._computed(self.read_fn(in_fp) if handed is None else handed.lazy())
+        except Exception as error:
+            error.add_note(f"This happened on the way to data of {self.folder}, which are not kept, from {in_fp}.")
+            raise
 
     def _handed(self, in_fp: Path) -> Frame | None:
         return handed_over(in_fp) if self.read_fn is scan_parquet else None

@@ -4,6 +4,7 @@ import logging
 import os
 import secrets
 import shutil
+import threading
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import suppress
@@ -48,6 +49,7 @@ class StageProcess:
     to_come: list[StageRun] = field(init=False)
     """The stages that are not done."""
     began: float = field(default_factory=time.monotonic)
+    _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.to_come = [*self.segment.stages]
@@ -75,9 +77,13 @@ class StageProcess:
         return None
 
     def _go_on(self, _line: str = "") -> None:
-        """Marks the stages done that have ended. NOTE: called with every line of output, since a worker logs an end."""
-        while self.to_come and len(self.segment.stages) > 1 and self.segment.has_ended(self.to_come[0]):
-            self._set_done()
+        """Marks the stages done that have ended.
+
+        NOTE: called with every line of output, since a worker logs an end; that is in a thread for each process.
+        """
+        with self._one_at_a_time:
+            while self.to_come and len(self.segment.stages) > 1 and self.segment.has_ended(self.to_come[0]):
+                self._set_done()
 
     def _set_done(self) -> None:
         stage = self.to_come.pop(0)

@@ -71,6 +71,7 @@ class StageOutputs:
             unfinished and its outputs as they are, so that another attempt begins with it.
         complete: gives what makes the outputs, where not all inputs were there before the run.
         check_inputs: called before anything is made; raises a FileNotFoundError where an input is not there any more.
+        unsettle: called where the outputs are not written: takes back what `settle` once said of them.
     """
 
     def __init__(
@@ -85,7 +86,9 @@ class StageOutputs:
         settle: Callable[[Ended], object] = lambda _: None,
         complete: Callable[[], Maker] | None = None,
         check_inputs: Callable[[], object] = nothing,
+        unsettle: Callable[[], object] = nothing,
     ) -> None:
+        self.unsettle = unsettle
         self.settle, self.complete, self.check_inputs = settle, complete or (lambda: asked.maker), check_inputs
         self.folder, self.stage, self.asked = folder, stage, asked
         self.files = OutputFolder(folder, stage, own_folder, others, count_rows)
@@ -229,6 +232,7 @@ class StageOutputs:
         with try_lock(lock_path(path), wait=True):
             former = read_record(self.folder, self.stage)
             if former is None or (former.freed and not former.made_by.is_same_as(record.made_by)):
+                self.unsettle()
                 write_record(self.folder, self.stage, record)
             lock_path(path).unlink(missing_ok=True)
 

@@ -1,0 +1,101 @@
+"""The way of one shard through several stages: what begins when, and what a failure leaves."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+import polars as pl
+import pytest
+
+from MEDS_transforms.mapreduce.chains import AT_A_TIME, Chain, Step
+from MEDS_transforms.mapreduce.handover import HandOver, hand_over, handed_over
+from MEDS_transforms.work.claims import Staged, Unit
+
+FRAME = pl.DataFrame({"a": [1]})
+PATIENCE = 20
+
+
+def unit(folder: Path, name: str, source: str, make) -> Unit:
+    path = folder / name
+
+    def staged(scratch: Path) -> Staged:
+        make(path)
+        (scratch / name).touch()
+        return Staged({path: scratch / name})
+
+    return Unit(path, path.exists, staged, folder / source)
+
+
+def run(units: list[Unit], reads: list[Path]) -> list[int]:
+    """Runs units as a chain; gives the numbers of the stages that failed."""
+    failed: list[int] = []
+    steps = [Step(number, one) for number, one in enumerate(units)]
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        Chain(steps, HandOver(reads), lambda step: step.unit.compute_once(), failed.append).run(pool)
+    return failed
+
+
+def test_the_next_stage_computes_while_the_output_of_the_one_before_is_written(tmp_path):
+    second_began, first_was_there = Event(), []
+
+    def first(path: Path) -> None:
+        hand_over(path, FRAME)
+        assert second_began.wait(PATIENCE), "the second stage waits for the first one's file"
+
+    def second(_: Path) -> None:
+        assert handed_over(tmp_path / "a") is FRAME
+        first_was_there.append((tmp_path / "a").exists())
+        second_began.set()
+
+    run([unit(tmp_path, "a", "raw", first), unit(tmp_path, "b", "a", second)], [tmp_path / "a"])
+    assert first_was_there == [False]
+    assert (tmp_path / "a").exists()
+    assert (tmp_path / "b").exists()
+
+
+def test_a_third_stage_waits_until_one_of_two_has_ended(tmp_path):
+    third_began, began_early = Event(), []
+
+    def first(path: Path) -> None:
+        hand_over(path, FRAME)
+        began_early.append(third_began.wait(0.3))
+
+    def second(path: Path) -> None:
+        hand_over(path, FRAME)
+        began_early.append(third_began.wait(0.3))
+
+    chain = [unit(tmp_path, "a", "raw", first), unit(tmp_path, "b", "a", second)]
+    run([*chain, unit(tmp_path, "c", "b", lambda _: third_began.set())], [tmp_path / "a", tmp_path / "b"])
+    assert began_early[0] is False
+    assert third_began.is_set()
+
+
+def test_what_is_not_handed_over_is_waited_for(tmp_path):
+    there = []
+    second = unit(tmp_path, "b", "a", lambda _: there.append((tmp_path / "a").exists()))
+    run([unit(tmp_path, "a", "raw", lambda _: None), second], [tmp_path / "a"])
+    assert there == [True]
+
+
+def test_a_failure_is_raised_and_stops_what_depends_on_it(tmp_path):
+    def fail(_: Path) -> None:
+        raise ValueError("a bad row")
+
+    failed: list[int] = []
+    units = [unit(tmp_path, "a", "raw", lambda _: None), unit(tmp_path, "b", "a", fail)]
+    units.append(unit(tmp_path, "c", "b", pytest.fail))
+    steps = [Step(number, one) for number, one in enumerate(units)]
+    with ThreadPoolExecutor(AT_A_TIME) as pool, pytest.raises(ValueError, match="a bad row"):
+        Chain(steps, HandOver(), lambda step: step.unit.compute_once(), failed.append).run(pool)
+    assert failed == [1]
+    assert [(tmp_path / name).exists() for name in "abc"] == [True, False, False]
+
+
+def test_what_another_worker_holds_is_left_out_with_all_that_is_made_from_it(tmp_path):
+    held = Unit(tmp_path / "a", lambda: False, pytest.fail, tmp_path / "raw")
+    chain = [held, unit(tmp_path, "b", "a", pytest.fail), unit(tmp_path, "c", "b", pytest.fail)]
+    steps = [Step(number, one) for number, one in enumerate(chain)]
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        do = {0: lambda _: False}
+        Chain(steps, HandOver(), lambda step: do[step.number](step), pytest.fail).run(pool)
+    assert not (tmp_path / "b").exists()
