@@ -34,6 +34,7 @@ COUNT = stage("counts", str(BESIDE / "MEDS_transform-aggregate_code_metadata"))
         (stage("normalization"), True),
         (COUNT, True),
         (stage("extra", sys.executable, "-m", "MEDS_transforms.cli", "normalization"), True),
+        (stage("extra", sys.executable, "-m", "MEDS_transforms.cli", "normalization", "seed=3"), False),
         (stage("own", "python", "own.py"), False),
         (stage("normalization", "/elsewhere/bin/MEDS_transform-normalization"), False),
         (stage("normalization", str(BESIDE / "MEDS_transform-normalization"), "seed=3"), False),

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from helpers import files_below, write_table
 from MEDS_transforms.work.accounts import added_up, in_order
 from MEDS_transforms.work.claims import Staged
+from MEDS_transforms.work.closing import Ended
 from MEDS_transforms.work.decisions import Asked
-from MEDS_transforms.work.outputs import Ended, StageOutputs
+from MEDS_transforms.work.outputs import StageOutputs
 from MEDS_transforms.work.provenance import Maker, read_record
 
 ACCOUNTS = st.fixed_dictionaries(

@@ -119,3 +119,15 @@ def test_other_files_by_the_same_maker_are_another_input(folder):
     other = Maker("v", {}, {"data": {**whole.inputs["data"], "files": files}})
     assert other.digest == whole.digest
     assert not other.is_same_as(whole)
+
+
+def test_what_was_freed_and_is_not_written_again_leaves_readers_as_they_are(folder):
+    free(folder / "a", "a")
+    maker = read_record(folder / "a", "a").made_by
+    StageOutputs(folder / "a", "a", Asked(maker), folder / "a").leave_no_files()
+    assert read_record(folder / "a", "a").outputs == {}
+    assert "files" not in describe_source(Source(folder / "a", ".parquet"), folder / "b")
+    assert is_as_recorded(folder / "b", "b")
+    other = Maker("v", {"cutoff": 2}, maker.inputs)
+    StageOutputs(folder / "a", "a", Asked(other), folder / "a").leave_no_files()
+    assert not is_as_recorded(folder / "b", "b")

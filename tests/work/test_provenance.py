@@ -99,7 +99,7 @@ def test_all_of_a_large_file_that_holds_settings_counts(tmp_path):
 def test_a_watched_file_counts_as_a_whole(tmp_path):
     path = tmp_path / "events.yaml"
     path.write_bytes(b" " * LARGE)
-    watched = StageOutputs(tmp_path, "first", Asked(Maker("1", {})), watched=[path]).watched
+    watched = StageOutputs(tmp_path, "first", Asked(Maker("1", {})), watched=[path]).closing.watched
     write_record(tmp_path, "first", Record(Maker("1", {}), {}, watched))
     assert is_as_recorded(tmp_path, "first")
     path.write_bytes(b" " * (LARGE // 2) + b"#" + b" " * (LARGE - LARGE // 2 - 1))

@@ -16,9 +16,9 @@ from typing import Any
 
 from ..settings.layout import accounting_path
 from ..work.accounts import Account, added_up
+from ..work.closing import Ended
 from ..work.files import publish
 from ..work.journal import note_refused
-from ..work.outputs import Ended
 from ..work.provenance import FILES, OutputFile, read_record
 from .figures import count_data, in_order
 from .limits import Finding, check_limits, limits_of, warnings_of

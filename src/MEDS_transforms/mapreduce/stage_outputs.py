@@ -24,8 +24,8 @@ from ..stages import PACKAGE
 from ..work.decisions import Asked
 from ..work.fingerprints import fingerprint_or_none
 from ..work.outputs import StageOutputs
-from ..work.provenance import FILES, Maker, salt_of
-from ..work.sources import Source, check_not_freed, describe_source
+from ..work.provenance import Maker, salt_of
+from ..work.sources import Inputs, Source
 from .accounting import Accounting, CountFn, Judge, nothing_found
 from .figures import count_data
 
@@ -67,24 +67,13 @@ def stage_outputs(
     for source in sources.values():
         if own_folder and source.suffix is not None:
             check_apart(source.folder, own_folder)
-    given = _settings(cfg, settings or {}, folder)
-
-    def maker() -> Maker:
-        found = {name: describe_source(source, folder) for name, source in sources.items()}
-        return Maker(f"{PACKAGE} {get_package_version()}", given, found)
-
-    asked = Asked(maker(), flag(cfg, "do_overwrite"), flag(cfg, "keep_existing"))
-
-    def check_inputs() -> None:
-        for name, source in sources.items():
-            if FILES in asked.maker.inputs[name]:  # else they come from the memory of this pass
-                check_not_freed(source)
-
+    inputs, given = Inputs(sources, folder), _settings(cfg, settings or {}, folder)
+    maker = Maker(f"{PACKAGE} {get_package_version()}", given, inputs.described())
+    asked = Asked(maker, flag(cfg, "do_overwrite"), flag(cfg, "keep_existing"))
     stage = str(cfg.get("stage") or "map_over")
-    others, accounting = _other_stages(cfg, stage), Accounting(cfg, stage, count_out, count_in, judge)
-    return StageOutputs(
-        folder, stage, asked, own_folder, watched, count_rows, others, accounting.settle, maker, check_inputs
-    )
+    others, account = _other_stages(cfg, stage), Accounting(cfg, stage, count_out, count_in, judge)
+    placed = partial(StageOutputs, folder, stage, asked, own_folder, watched, count_rows, others)
+    return placed(settle=account.settle, unsettle=account.forget, inputs=inputs)
 
 
 def _other_stages(cfg: Mapping[str, Any], stage: str) -> dict[str, list[Path]]:

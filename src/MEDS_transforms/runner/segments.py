@@ -19,6 +19,8 @@ STAGES_KEY = "_stages_of_worker"
 """The key by which it is told these stages, each with the stage whose script runs it, or the file of its script."""
 _SCRIPT_WORDS = 3
 """A script without arguments of its own, and the two options that give it the pipeline."""
+_NAMED_WORDS = 6
+"""The same where Python runs a stage by name: `python -m MEDS_transforms.cli STAGE`."""
 
 
 @dataclass(frozen=True)
@@ -95,4 +97,4 @@ def _script_of(run: StageRun) -> str | None:
     stage = stage_of(run.program)
     if stage is None or Path(run.program[0]).parent != Path(sys.executable).parent:
         return None
-    return stage.name if run.program[0] == sys.executable or len(run.program) == _SCRIPT_WORDS else None
+    return stage.name if len(run.program) in (_SCRIPT_WORDS, _NAMED_WORDS) else None

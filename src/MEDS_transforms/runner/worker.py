@@ -26,7 +26,7 @@ from ..cli.script import (
     stage_module,
 )
 from ..settings.intermediates import intermediates
-from ..settings.packaged import PREPROCESS_CONFIG_YAML
+from ..settings.packaged import PREPROCESS_CONFIG_YAML, with_packaged_blocks
 from ..settings.resolvers import Script
 from ..stages import find_stage
 from ..work.freeing import free
@@ -118,7 +118,8 @@ class Passes:
         self.ended: set[str] = set()
         self.unwritten: list[Plan] = []
         """What stages of earlier passes are to do whenever later ones read from them."""
-        self.not_kept = {name: one for name, one in intermediates(stages[0].cfg).items() if not one.is_kept}
+        found = intermediates(with_packaged_blocks(stages[0].cfg))
+        self.not_kept = {name: one for name, one in found.items() if not one.is_kept}
 
     def run_next(self) -> None:
         """Runs the next stage, with those after it that can share a pass with it."""

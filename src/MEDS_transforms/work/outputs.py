@@ -9,49 +9,28 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import OutputsExistError
-from .accounts import Account, added_up, in_order
+from .accounts import Account
 from .claims import Staged, Unit, nothing
+from .closing import Closing, Ended
 from .decisions import Asked, Found, decide, what_is_kept
-from .environment import RUN
 from .expected import Expected
-from .files import clear_scratch, is_complete, lock_path, make_folder, publish, try_lock
+from .files import is_complete, make_folder
 from .fingerprints import fingerprint
 from .output_folder import OutputFolder
 from .provenance import (
     Maker,
     OutputFile,
-    Record,
     Units,
-    read_record,
-    record_path,
-    still_kept,
-    write_record,
 )
 from .runs import Generation, Noted, Notes, Run
+from .sources import Inputs
 from .staying import pauses, stays
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A stage all of whose units are done: what it has made, from what, and what became of the rows of all units."""
-
-    maker: Maker
-    folder: Path
-    outputs: Units
-    account: Account = field(default_factory=dict)
-    uncounted: int = 0
-    """The outputs that are kept, and have no account."""
-
-    @property
-    def files(self) -> list[Path]:
-        """The outputs, sorted."""
-        return sorted(self.folder / name for files in self.outputs.values() for name in files)
 
 
 class StageOutputs:
@@ -69,8 +48,7 @@ class StageOutputs:
             pipeline was changed, may be overwritten.
         settle: called by the worker that is to write the record, just before it does. What it raises leaves the stage
             unfinished and its outputs as they are, so that another attempt begins with it.
-        complete: gives what makes the outputs, where not all inputs were there before the run.
-        check_inputs: called before anything is made; raises a FileNotFoundError where an input is not there any more.
+        inputs: what the stage reads; default: nothing that could change, or be missing.
         unsettle: called where the outputs are not written: takes back what `settle` once said of them.
     """
 
@@ -84,17 +62,16 @@ class StageOutputs:
         count_rows: Callable[[Sequence[Path]], Sequence[int]] | None = None,
         others: Mapping[str, Sequence[Path]] | None = None,
         settle: Callable[[Ended], object] = lambda _: None,
-        complete: Callable[[], Maker] | None = None,
-        check_inputs: Callable[[], object] = nothing,
         unsettle: Callable[[], object] = nothing,
+        inputs: Inputs | None = None,
     ) -> None:
-        self.unsettle = unsettle
-        self.settle, self.complete, self.check_inputs = settle, complete or (lambda: asked.maker), check_inputs
+        self.inputs = inputs or Inputs({}, folder)
         self.folder, self.stage, self.asked = folder, stage, asked
         self.files = OutputFolder(folder, stage, own_folder, others, count_rows)
         here = folder.resolve()
-        self.watched = {os.path.relpath(path.resolve(), here): fingerprint(path, whole=True).check for path in watched}
+        checks = {os.path.relpath(path.resolve(), here): fingerprint(path, whole=True).check for path in watched}
         self.run = Run(folder, stage)
+        self.closing = Closing(self.files, self.run, checks, settle, unsettle)
         self.generation: Generation | None = None
         self._names: list[str] = []
         self._done: Units = {}
@@ -180,7 +157,7 @@ class StageOutputs:
         if not self.run.path.is_dir() and self._is_finished(names):
             yield
             return
-        self.check_inputs()
+        self.inputs.check_there(self.asked.maker.inputs)
         unknown = self._unknown(units)
         while True:
             with self.run.taking_part():
@@ -203,16 +180,24 @@ class StageOutputs:
         """
         if not all(self.is_done(name) for name in self._names):
             return
-        if not self.asked.maker.is_whole and (self.was_finished or self._is_in_force()):
-            self.asked = replace(self.asked, maker=self.complete())
+        if not self.asked.maker.is_whole and (self.generation is None or self.run.is_in_force(self.generation)):
+            self.asked = replace(self.asked, maker=self._completed())
             if self.was_finished:
                 self._check_what_was_there()
-        if self.was_finished:
-            self._clear_away()
+        if self.generation is None:
+            self.closing.clear_away()
             return
         waits = pauses()
-        while self._is_in_force() and not self._recorded() and stays():
+        while self.run.is_in_force(self.generation) and not self._recorded(self.generation) and stays():
             next(waits)
+
+    def _recorded(self, generation: Generation) -> bool:
+        outputs = {name: dict(self._done[name]) for name in self._names}
+        return self.closing.try_to_record(self.asked, generation, outputs, self._accounts)
+
+    def _completed(self) -> Maker:
+        """What makes the outputs, with all that is known of the inputs by now."""
+        return replace(self.asked.maker, inputs=self.inputs.described()) if self.inputs.sources else self.asked.maker
 
     def expected(self) -> Expected:
         """The outputs, for a stage that is planned before they are there."""
@@ -221,24 +206,16 @@ class StageOutputs:
 
     def can_do_without_files(self) -> bool:
         """Whether nothing is in the folder, and no run has begun there, so that no outputs need be looked at."""
-        record = read_record(self.folder, self.stage)
+        record = self.closing.record
         return not (self.run.path.is_dir() or (record and not record.freed) or self.files.there())
 
     def leave_no_files(self) -> None:
         """Records what makes the outputs, which are not kept and were not written."""
-        record = Record(self.complete(), {}, self.watched, self._own_folder, freed=True)
-        path = record_path(self.folder, self.stage)
-        make_folder(path.parent)
-        with try_lock(lock_path(path), wait=True):
-            former = read_record(self.folder, self.stage)
-            if former is None or (former.freed and not former.made_by.is_same_as(record.made_by)):
-                self.unsettle()
-                write_record(self.folder, self.stage, record)
-            lock_path(path).unlink(missing_ok=True)
+        self.closing.leave_no_files(self._completed())
 
     def _check_what_was_there(self) -> None:
         """Raises a FileExistsError where the record is about other input files than those that were expected."""
-        record = read_record(self.folder, self.stage)
+        record = self.closing.record
         if record and not record.made_by.is_same_as(self.asked.maker):
             decide(self.asked, Found(record))
 
@@ -249,10 +226,10 @@ class StageOutputs:
 
     def _is_finished(self, names: Sequence[str]) -> bool:
         """Whether a finished run of the same maker has left all outputs as they must be."""
-        record = read_record(self.folder, self.stage)
+        record = self.closing.record
         if record is None or record.freed or not record.made_by.is_same_as(self.asked.maker):
             return False
-        if self.asked.overwrite and not self._overwritten_by_this_launch():
+        if self.asked.overwrite and not self.closing.overwritten_by_this_launch():
             return False
         self._done = {unit: files for unit, files in record.outputs.items() if self.files.has_all(files)}
         return self._done.keys() == set(names) and not self.files.there() - set(record.files)
@@ -266,7 +243,7 @@ class StageOutputs:
         generation = self.run.generation()
         if generation is None and self._is_finished(names):
             return True
-        record = read_record(self.folder, self.stage)
+        record = self.closing.record
         made = self._made(generation) if generation else {}
         found = Found(record, generation, self.run.others_at_work, unknown, made)
         try:
@@ -299,7 +276,7 @@ class StageOutputs:
         self._notes.read_on()
         yield from self._notes.units.get(unit, [])
         if not self.run.path.is_dir():  # another worker has ended the run, so that all is in the record
-            record = read_record(self.folder, self.stage)
+            record = self.closing.record
             if record and record.made_by.is_same_as(self.asked.maker) and unit in record.outputs:
                 yield Noted(record.outputs[unit], account=record.accounts.get(unit, {}))
 
@@ -312,7 +289,7 @@ class StageOutputs:
             FileExistsError: there are files of another stage, or which the stage does not make.
         """
         there, known = self.files.there(units), self.run.all_files()
-        if record := read_record(self.folder, self.stage):
+        if record := self.closing.record:
             known |= set(record.files)
         if not (unlisted := there - known):
             return {}
@@ -346,62 +323,3 @@ class StageOutputs:
             )
         files = self.files.described({self.files.name(final): path for final, path in staged.files.items()})
         self.run.note(self.generation, unit, Noted(self._kept(unit) | files, source, staged.account))
-
-    def _is_in_force(self) -> bool:
-        """Whether the run that this worker takes part in has not ended."""
-        generation = self.run.generation()
-        return bool(generation and self.generation and generation.token == self.generation.token)
-
-    def _recorded(self) -> bool:
-        """Writes the record, unless another worker is just doing that, and ends the run; gives whether it did."""
-        path = record_path(self.folder, self.stage)
-        with try_lock(lock_path(path)) as ours:
-            if ours:
-                if self._is_in_force():
-                    self._write_record({name: dict(self._done[name]) for name in self._names})
-                lock_path(path).unlink(missing_ok=True)
-        return ours
-
-    def _clear_away(self) -> None:
-        """Removes what a worker left that was killed just after it had written the record."""
-        self.run.clear_away()
-        record_fp = record_path(self.folder, self.stage)
-        if lock_path(record_fp).exists():
-            with try_lock(lock_path(record_fp)) as ours:
-                if ours:
-                    clear_scratch(record_fp)
-                    lock_path(record_fp).unlink(missing_ok=True)
-
-    @property
-    def _own_folder(self) -> str | None:
-        return self.files.name(self.files.own) if self.files.own else None
-
-    def _write_record(self, outputs: Units) -> None:
-        assert self.generation is not None
-        kept = still_kept(self.generation.origins, self.generation.kept, outputs)
-        accounts = {unit: self._accounts[unit] for unit in in_order(outputs) if self._accounts.get(unit)}
-        record = Record(self.asked.maker, outputs, self.watched, self._own_folder, kept, accounts)
-        former = read_record(self.folder, self.stage)
-        ours = set(record.files)
-        self.files.remove((self.run.all_files() | set(former.files if former else ())) - ours)
-        if self.generation.overwrites:
-            self.files.remove_superseded(ours)
-        self.files.refuse(self.files.there() - ours)
-        of_others = {name for files in kept for name in files.files}
-        uncounted = sum(len(of_others & files.keys()) for unit, files in outputs.items() if unit not in accounts)
-        self.settle(Ended(self.asked.maker, self.folder, outputs, added_up(accounts.values()), uncounted))
-        write_record(self.folder, self.stage, record)
-        if self.asked.overwrite and RUN in os.environ:
-            mark = self._launch_mark()
-            mark.parent.mkdir(exist_ok=True)
-            publish(mark, lambda scratch: scratch.write_text(os.environ[RUN], encoding="utf-8"))
-        self.run.end()
-
-    def _launch_mark(self) -> Path:
-        """Where the launch is named that overwrote the outputs last, so that its late workers do not do it again."""
-        return self.folder / ".logs" / f".{self.stage}.overwritten_by"
-
-    def _overwritten_by_this_launch(self) -> bool:
-        with suppress(OSError):
-            return self._launch_mark().read_text(encoding="utf-8") == os.environ.get(RUN)
-        return False

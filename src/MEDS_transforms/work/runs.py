@@ -83,6 +83,11 @@ class Run:
             return Generation.from_json(content, max(numbers))
         return None
 
+    def is_in_force(self, generation: Generation) -> bool:
+        """Whether a generation has neither been replaced by another nor ended."""
+        in_force = self.generation()
+        return in_force is not None and in_force.token == generation.token
+
     def begin(self, generation: Generation) -> bool:
         """Begins a generation; False if another worker was faster, or ended the run."""
         scratch = self.path / f"{_SCRATCH}{generation.token}"

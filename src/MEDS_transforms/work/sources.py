@@ -86,6 +86,24 @@ def describe_source(source: Source, seen_from: Path) -> Settings:
     return described | made_by
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What a stage reads, by what that is to it; folders are described as seen from where its record is."""
+
+    sources: Mapping[str, Source]
+    seen_from: Path
+
+    def described(self) -> dict[str, Settings]:
+        """What a maker holds of them; see `describe_source`."""
+        return {role: describe_source(source, self.seen_from) for role, source in self.sources.items()}
+
+    def check_there(self, described: Mapping[str, Settings]) -> None:
+        """Raises a FileNotFoundError where one was freed; not of those that come from the memory of a pass."""
+        for role, source in self.sources.items():
+            if FILES in described[role]:
+                check_not_freed(source)
+
+
 def check_not_freed(source: Source) -> None:
     """Raises a FileNotFoundError where a source was freed."""
     for stage, record in _makers_of(source):
@@ -122,8 +140,8 @@ def has_changed(described: Settings, seen_from: Path) -> bool:
     folder = Path(os.path.normpath(seen_from / described["folder"]))
     source = Source(folder, described.get("suffix"), tuple(described.get(FILES, ())))
     makers = [*_makers_of(source)]
-    if FILES not in described:
-        return bool({stage: record.made_by.digest for stage, record in makers} != described["made_by"])
+    if FILES not in described or any(record.freed and not record.files for _, record in makers):
+        return bool({stage: record.made_by.digest for stage, record in makers} != described.get("made_by"))
     if any(record.freed for _, record in makers):
         freed = {name: list(file[:2]) for _, record in makers for name, file in record.files.items()}
         return bool(freed != described[FILES])
