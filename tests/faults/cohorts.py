@@ -149,6 +149,12 @@ def command_of_all(x: Extraction, pipeline: Pipeline, *options: str) -> list[str
     return [sys.executable, "-m", WORKER, *flags, *overrides, first, f"++{STAGES_KEY}={{{stages}}}"]
 
 
+def intermediate_folders(pipeline: Pipeline) -> list[str]:
+    """The folders of a cohort with data that stages of a pipeline pass on."""
+    makes_metadata = {"split_and_shard_subjects", "extract_code_metadata", "finalize_MEDS_metadata", *AGGREGATIONS}
+    return [s for s in pipeline.stages[:-1] if s not in makes_metadata | {"fit_vocabulary_indices"}]
+
+
 def script_of(stage: str) -> str:
     """The stage whose script runs a stage."""
     return "aggregate_code_metadata" if stage in AGGREGATIONS else stage

@@ -28,6 +28,7 @@ from .cohorts import (
     Elsewhere,
     command,
     contents,
+    intermediate_folders,
     make_raw,
     pipeline_of,
     strays,
@@ -92,9 +93,19 @@ class Reference:
         new = {*files_below(self.after[stage], logs=True)} - {*before}
         return sorted({name.partition("/")[0] for name in new})
 
-    def check(self, cohort: Path, stage: str = EXTRACTION.stages[-1]) -> None:
-        """Fails unless the cohort is, byte for byte, what it was after the stage, with nothing left lying about."""
+    def check(self, cohort: Path, stage: str = EXTRACTION.stages[-1], only_results: bool = False) -> None:
+        """Fails unless the cohort is, byte for byte, what it was after the stage, with nothing left lying about.
+
+        `only_results`: of data that stages pass on there is to be nothing, and accounts may be others.
+        """
         got, want = contents(cohort), contents(self.after[stage])
+        if only_results:
+            passed_on = [*intermediate_folders(pipeline_of(stage)), "metadata/accounting"]
+            got, want = (
+                {name: data for name, data in files.items() if not name.startswith("metadata/accounting/")}
+                for files in (got, want)
+            )
+            want = {name: data for name, data in want.items() if not name.startswith(tuple(f"{f}/" for f in passed_on))}
         assert not (left := strays(cohort)), f"left lying about: {left}"
         assert not (missing := sorted(want.keys() - got.keys())), f"missing: {missing}"
         assert not (more := sorted(got.keys() - want.keys())), f"too much: {more}"

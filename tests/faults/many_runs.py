@@ -35,7 +35,9 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="faults_", dir=args.folder))
     reference, tally = Reference.make(folder / "reference"), Tally()
     seeds = range(args.seed, args.seed + args.runs)
-    run = partial(run_all, reference, tally=tally, n_workers=args.workers, fused=args.fused)
+    run = partial(
+        run_all, reference, tally=tally, n_workers=args.workers, fused=args.fused or args.lean, lean=args.lean
+    )
     failures = [seed for seed in seeds if not succeeds(run, folder / f"seed_{seed}", seed, tally)]
     if not failures:
         shutil.rmtree(folder)
@@ -51,6 +53,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="the seed of the first run (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=N_WORKERS, help="how many per stage (default: %(default)s)")
     parser.add_argument("--fused", action="store_true", help="each worker runs all stages of a pipeline")
+    parser.add_argument("--lean", action="store_true", help="as --fused, and no intermediate data are kept")
     parser.add_argument("--folder", type=Path, help="where cohorts are made (default: the folder for temporary files)")
     return parser.parse_args()
 

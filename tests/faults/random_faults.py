@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from MEDS_transforms.work.environment import RESUMING
+from MEDS_transforms.work.environment import JOURNAL, RESUMING
 
 from .cohorts import PIPELINES, Elsewhere, command, command_of_all
 from .harness import LOG_FILES, Reference, Workers, assert_success, at_random_moment, holds_claim
@@ -40,11 +40,17 @@ class Tally:
 
 
 def run_all(
-    reference: Reference, folder: Path, seed: int, tally: Tally, n_workers: int = N_WORKERS, fused: bool = False
+    reference: Reference,
+    folder: Path,
+    seed: int,
+    tally: Tally,
+    n_workers: int = N_WORKERS,
+    fused: bool = False,
+    lean: bool = False,
 ) -> None:
     """Runs every stage, with so many workers at first, under random faults.
 
-    `fused`: every worker runs all stages of a pipeline, as the runner has it.
+    `fused`: every worker runs all stages of a pipeline, as the runner has it; `lean`: and keeps no intermediate data.
 
     Fails, and names the seed and the stage, unless all is as without faults.
     """
@@ -52,11 +58,12 @@ def run_all(
     for number, pipeline in enumerate(PIPELINES):
         # What the disturbed extraction made is what the others read.
         x = reference.elsewhere(folder / f"cohort_{number}", folder / "cohort_0")
+        more = ["keep_intermediates=false"] if lean else []
         for stages in [pipeline.stages] if fused else [[stage] for stage in pipeline.stages]:
-            start = partial(command_of_all, x, pipeline) if fused else partial(command, x, stages[0])
+            start = partial(command_of_all, x, pipeline, *more) if fused else partial(command, x, stages[0])
             try:
                 Disturbed(reference, x, stages, start, folder, rng, tally).run(n_workers)
-                reference.check(x.cohort, stages[-1])
+                reference.check(x.cohort, stages[-1], only_results=lean)
             except AssertionError as error:
                 raise AssertionError(f"seed {seed}, {' to '.join({stages[0]: 1, stages[-1]: 1})}: {error}") from error
 
@@ -79,7 +86,8 @@ class Disturbed:
     ) -> None:
         self.x, self.stages, self.command, self.rng, self.tally = x, stages, command, rng, tally
         self.group = Workers(folder)
-        self.env = {RESUMING: "1"} if len(stages) > 1 else {}  # as the runner has it
+        notes = str(folder / f"notes_{stages[0]}")
+        self.env = {RESUMING: "1", JOURNAL: notes} if len(stages) > 1 else {}  # as the runner has it
         self.numbers: list[int] = []
         self.killed: list[int] = []
         self.watched = [x.cohort / name for stage in stages for name in reference.folders(stage)]

@@ -8,9 +8,9 @@ from .random_faults import Tally, run_all
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("fused", [False, True], ids=["by stage", "fused"])
+@pytest.mark.parametrize("way", ["by stage", "fused", "lean"])
 @pytest.mark.parametrize("seed", SEEDS, ids=lambda seed: f"seed-{seed}")
-def test_whole_pipeline_under_random_faults(reference: Reference, tmp_path, seed, fused):
+def test_whole_pipeline_under_random_faults(reference: Reference, tmp_path, seed, way):
     tally = Tally()
-    run_all(reference, tmp_path, seed, tally, fused=fused)
+    run_all(reference, tmp_path, seed, tally, fused=way != "by stage", lean=way == "lean")
     assert tally.killed, f"seed {seed}: no kill came before the workers had ended"

@@ -1,5 +1,6 @@
 """Stages that share a process and a pass leave what they leave one by one, however many workers there are."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 
 from faults.cohorts import CONFIGS, SELECTIVE, SMALL, contents, make_raw, strays
 from helpers import SCRIPTS, Extraction, files_below
+from MEDS_transforms.runner.segments import STAGES_KEY, WORKER
+from MEDS_transforms.work.environment import JOURNAL, RESUMING
 
 PROCESSES = "parallelize: {n_workers: 2, launcher: processes}\n"
 JOBLIB = "parallelize: {n_workers: 2, launcher: joblib}\n"
@@ -165,6 +168,29 @@ def test_a_script_that_needs_what_was_not_kept_says_so(runs):
     assert ran.returncode == 1
     assert "error: The outputs of the stage tokenization in " in ran.stderr
     assert "are not kept (keep_intermediates)" in ran.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_worker_that_comes_late_to_what_was_freed_meanwhile_goes_on(runs, tmp_path, noted):
+    assert runs.run("late", "keep_intermediates=false").returncode == 0
+    late = "convert_to_sharded_events"
+    if noted:
+        (tmp_path / late).mkdir()
+        (tmp_path / late / "ended").touch()
+    flags = [f"--config-path={CONFIGS}", "--config-name=extraction"]
+    overrides = [f"cohort_dir={runs.folder / 'late' / 'cohort'}", *runs.raw_overrides(), *SMALL]
+    command = [sys.executable, "-m", WORKER, *flags, *overrides, f"stage={late}", f"++{STAGES_KEY}={{{late}:{late}}}"]
+    environment = {**os.environ, JOURNAL: str(tmp_path), RESUMING: "1"}
+    ran = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+    )
+    if noted:
+        assert ran.returncode == 0, ran.stderr
+        assert f"Stage {late}: ended by other workers" in ran.stdout
+    else:
+        assert ran.returncode == 1
+        assert "There are no chunks of the table" in ran.stderr
 
 
 @pytest.mark.slow

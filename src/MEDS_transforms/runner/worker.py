@@ -5,6 +5,7 @@ for each. Stages that work on shards alone share a pass (see `mapreduce.passes`)
 before it is done, by whichever worker. Each stage has its own logs and notes, as if its own script had run.
 """
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -30,7 +31,7 @@ from ..settings.packaged import PREPROCESS_CONFIG_YAML, with_packaged_blocks
 from ..settings.resolvers import Script
 from ..stages import find_stage
 from ..work.freeing import free
-from ..work.journal import note_ended
+from ..work.journal import is_noted_as_ended, note_ended
 from ..work.staying import staying
 from ..work.turn import turn_to
 from .own_scripts import load_main
@@ -39,6 +40,8 @@ from .stage_logs import StageLogs
 
 if TYPE_CHECKING:
     from ..mapreduce.plans import Plan
+
+logger = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -57,7 +60,7 @@ def run_stages(cfg: DictConfig) -> None:
     with staying():
         passes = Passes(stages)
         while passes.left:
-            passes.run_next()
+            passes.go_on()
 
 
 @dataclass
@@ -120,6 +123,19 @@ class Passes:
         """What stages of earlier passes are to do whenever later ones read from them."""
         found = intermediates(with_packaged_blocks(stages[0].cfg))
         self.not_kept = {name: one for name, one in found.items() if not one.is_kept}
+
+    def go_on(self) -> None:
+        """Runs the next stage, and what shares a pass with it, unless others end it just when this worker comes.
+
+        NOTE: they may have freed its input by then, so that it cannot even be planned any more.
+        """
+        try:
+            self.run_next()
+        except Exception:
+            if not is_noted_as_ended(self.left[0].name):
+                raise
+            logger.info("Stage %s: ended by other workers", self.left[0].name)
+            self._end(self.left[:1])
 
     def run_next(self) -> None:
         """Runs the next stage, with those after it that can share a pass with it."""

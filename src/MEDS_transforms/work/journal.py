@@ -35,6 +35,11 @@ def note_ended() -> None:
             Path(folder, stage_at_work(), _ENDED).touch()
 
 
+def is_noted_as_ended(stage: str) -> bool:
+    """Whether a worker of this run has noted that all of a stage is done; not without a runner, who keeps the notes."""
+    return JOURNAL in os.environ and has_ended(Path(os.environ[JOURNAL], stage))
+
+
 def has_ended(folder: Path) -> bool:
     """Whether a worker has noted in the folder of a stage's notes that all of it is done."""
     return (folder / _ENDED).exists()
