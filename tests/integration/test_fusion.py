@@ -240,20 +240,21 @@ def test_a_script_of_the_users_own_shares_the_process_if_it_just_maps(runs, tmp_
     pipeline = f"""
 defaults: [_preprocess, _self_]
 input_dir: {runs.folder / "by_stage" / "cohort"}
-stages: [filter_subjects, halve, occlude_outliers]
+stages: [filter_subjects, filter_measurements, halve, occlude_outliers]
 stage_configs:
   filter_subjects: {{min_events_per_subject: 14}}
+  filter_measurements: {{min_subjects_per_code: null}}
   halve: {{_script: "{sys.executable} {tmp_path / "halve.py"}"}}
   occlude_outliers: {{stddev_cutoff: null}}
 """
     (tmp_path / "own.yaml").write_text(pipeline)
-    cohorts = {}
-    for fuse in ("true", "false"):
-        cohorts[fuse] = tmp_path / fuse
-        arguments = [f"pipeline_config_fp={tmp_path / 'own.yaml'}", f"cohort_dir={cohorts[fuse]}", f"fuse={fuse}"]
+    for way in ("fuse=true", "fuse=false", "keep_intermediates=false"):
+        arguments = [f"pipeline_config_fp={tmp_path / 'own.yaml'}", f"cohort_dir={tmp_path / way}", way]
         command = [SCRIPTS / "MEDS_transform-runner", *arguments]
         ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
         assert ran.returncode == 0, ran.stdout + ran.stderr
-        shared = "Stage 2 of 3, halve, in the same process" in ran.stdout
-        assert shared == (fuse == "true" and not more)
-    assert contents(cohorts["true"]) == contents(cohorts["false"])
+        shared = "Stage 3 of 4, halve, in the same process" in ran.stdout
+        assert shared == (way != "fuse=false" and not more)
+    assert contents(tmp_path / "fuse=true") == contents(tmp_path / "fuse=false")
+    results = contents(tmp_path / "keep_intermediates=false" / "data")
+    assert results == contents(tmp_path / "fuse=true" / "data")

@@ -1,5 +1,6 @@
 """What shares a pass, and what becomes of it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -89,6 +90,20 @@ def test_a_shard_that_a_stage_gives_back_as_it_got_it_is_linked(folder):
     run_pass(plans(folder, unchanged, drop_first, unchanged))
     inodes = {name: (folder / name / "a.parquet").stat().st_ino for name in ("in", "s0", "s1", "s2")}
     assert inodes["s0"] == inodes["in"] != inodes["s1"] == inodes["s2"]
+
+
+def test_a_shard_that_stages_give_back_is_linked_also_where_the_first_is_not_written(folder):
+    first, second = plans(folder, unchanged, unchanged)
+    run_pass([replace(first, is_written=False), second])
+    assert not (folder / "s0/a.parquet").exists()
+    assert (folder / "s1/a.parquet").stat().st_ino == (folder / "in/a.parquet").stat().st_ino
+
+
+def test_a_shard_is_written_where_the_stage_before_made_it_and_did_not_write_it(folder):
+    first, second = plans(folder, drop_first, unchanged)
+    run_pass([replace(first, is_written=False), second])
+    assert not (folder / "s0/a.parquet").exists()
+    assert pl.read_parquet(folder / "s1/a.parquet")["code"].to_list() == ["y", "z"]
 
 
 def test_frames_go_after_their_last_read(tmp_path):

@@ -27,6 +27,8 @@ class HandOver:
     def __init__(self, reads: Iterable[Path] = (), makers: Makers | None = None) -> None:
         self.reads, self.makers = Counter(reads), makers or {}
         self.frames: dict[Path, pl.DataFrame] = {}
+        self.same: dict[Path, Path] = {}
+        """Files that are not written since they would be as others are, and these."""
         self.writing: dict[Path, Future[bool]] = {}
         """The units that are at work, by the file that they write."""
         self._changes = Condition()
@@ -102,10 +104,18 @@ def hand_over(path: Path, frame: pl.DataFrame) -> None:
         handover.give(path, frame)
 
 
-def wait_until_written(path: Path) -> None:
-    """Returns when a file is there whose rows were handed over."""
+def is_same_as(path: Path, other: Path) -> None:
+    """Says that a file that is not written would be as another one is."""
     if handover := _current.get():
+        handover.same[path] = handover.same.get(other, other)
+
+
+def file_of(path: Path) -> Path | None:
+    """The file whose rows were handed over, or one that is as it would be; None if there is none, or will be none."""
+    if handover := _current.get():
+        path = handover.same.get(path, path)
         handover.wait_until_written(path)
+    return path if path.exists() else None
 
 
 def handed_over(path: Path) -> Frame | None:

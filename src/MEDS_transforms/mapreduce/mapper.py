@@ -104,7 +104,7 @@ def plan_map(
     code, sources = code_of(compute_fn), shards.sources(compute_fn)
     outputs = stage_outputs(cfg, sources, own_folder=own_folder, settings=code, count_out=count_out)
     work = replace(shards.work(compute_fn, read_fn, write_fn), keeps_rows=keeps_rows)
-    frames = {out_fp: partial(work.frame, in_fp) for in_fp, out_fp in shards.paths} if work.is_plain else {}
+    frames = {out_fp: partial(work.frame, in_fp, out_fp) for in_fp, out_fp in shards.paths} if work.is_plain else {}
     return Plan(outputs, shards.units(outputs, work), frames=frames)
 
 

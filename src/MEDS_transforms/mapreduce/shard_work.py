@@ -13,7 +13,7 @@ from ..settings.layout import DATA_DIR
 from ..work.claims import Staged
 from ..work.files import link_or_copy
 from .compute import ComputeFn
-from .handover import hand_over, handed_over, is_wanted, wait_until_written
+from .handover import file_of, hand_over, handed_over, is_same_as, is_wanted
 
 ReadFn = Callable[[Path], Any]
 WriteFn = Callable[[Any, Path], None]
@@ -49,10 +49,9 @@ class ShardWork:
             handed = scan_parquet(in_fp).collect()
         read = self.read_fn(in_fp) if handed is None else handed.lazy()
         result = self._computed(read)
-        if result is read and self.is_plain and self.read_fn is scan_parquet:
+        if result is read and self.is_plain and self.read_fn is scan_parquet and (file := file_of(in_fp)):
             self._hand_over(out_fp, handed)
-            wait_until_written(in_fp)
-            link_or_copy(in_fp, finished)
+            link_or_copy(file, finished)
             return Staged({out_fp: finished})
         if self.keeps_rows and self.is_plain and isinstance(handed, pl.DataFrame) and in_fp.exists():
             result = result.lazy().collect()
@@ -70,11 +69,15 @@ class ShardWork:
         if self.is_plain and isinstance(result, pl.DataFrame):
             hand_over(out_fp, result)
 
-    def frame(self, in_fp: Path) -> Any:
+    def frame(self, in_fp: Path, out_fp: Path) -> Any:
         """The rows of the output of a shard, without a file."""
         handed = self._handed(in_fp)
         try:
-            return self._computed(self.read_fn(in_fp) if handed is None else handed.lazy())
+            read = self.read_fn(in_fp) if handed is None else handed.lazy()
+            result = self._computed(read)
+            if result is read and self.read_fn is scan_parquet:
+                is_same_as(out_fp, in_fp)
+            return result
         except Exception as error:
             error.add_note(f"This happened on the way to data of {self.folder}, which are not kept, from {in_fp}.")
             raise

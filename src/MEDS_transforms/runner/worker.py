@@ -118,6 +118,7 @@ class Passes:
 
     def __init__(self, stages: Sequence[StageAtWork]) -> None:
         self.left = [*stages]
+        self.names = {stage.name for stage in stages}
         self.ended: set[str] = set()
         self.unwritten: list[Plan] = []
         """What stages of earlier passes are to do whenever later ones read from them."""
@@ -183,13 +184,14 @@ class Passes:
     def _as_written(self, plan: "Plan", stage: StageAtWork, together: Sequence[StageAtWork]) -> "Plan":
         """The plan of a stage as one that is written or not.
 
-        What is not kept is not written, if it is cheap to compute or all that read it share the pass. Where there are
-        files already, these count, or are overwritten, as anywhere else.
+        What is not kept is not written, if all that read it share the pass, or it is cheap to compute and all that read
+        it are stages of this worker. Where there are files already, these count, or are overwritten, as anywhere else.
         """
         unkept = self.not_kept.get(stage.name)
         if not unkept or not plan.frames or not plan.outputs.can_do_without_files():
             return plan
-        can_spare = getattr(stage.begin(), "cheap", False) or unkept.readers <= {other.name for other in together}
+        is_cheap = getattr(stage.begin(), "cheap", False) and unkept.readers <= self.names
+        can_spare = is_cheap or unkept.readers <= {other.name for other in together}
         return replace(plan, is_written=not can_spare)
 
     def _end(self, stages: Sequence[StageAtWork]) -> None:
