@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from helpers import measurements, write_shards
+from MEDS_transforms.mapreduce.chains import chains
 from MEDS_transforms.mapreduce.handover import HandOver, hand_over, handed_over, handing_over
 from MEDS_transforms.mapreduce.mapper import map_over, map_stage
 from MEDS_transforms.mapreduce.passes import plan_of, run_pass
@@ -122,3 +123,18 @@ def test_what_is_not_written_is_made_when_it_is_read(tmp_path):
     with handing_over(HandOver([path, path], maker)):
         assert handed_over(path) is handed_over(path)
     assert made == [1]
+
+
+def test_a_chain_reads_what_is_on_its_way_and_nothing_of_other_shards(folder):
+    write_shards(folder / "in", {"b": measurements((2, None, "x"))})
+    first, second, third, fourth = plans(folder, unchanged, drop_first, unchanged, unchanged)
+    made = [replace(first, is_written=False), replace(second, is_written=False), third, fourth]
+    found = {steps[0].unit.source.stem: (steps, reads) for steps, reads in chains(made, [])}
+    assert sorted(found) == ["a", "b"]
+    steps, reads = found["a"]
+    assert [step.number for step in steps] == [2, 3]
+    assert sorted(path.relative_to(folder).as_posix() for path in reads) == [
+        "s0/a.parquet",
+        "s1/a.parquet",
+        "s2/a.parquet",
+    ]

@@ -25,17 +25,24 @@ class Step(NamedTuple):
     unit: Unit
 
 
-def chains(plans: Sequence[Plan], unwritten: Sequence[Plan]) -> Iterator[list[Step]]:
-    """For each shard that the pass reads, the units for all that becomes of it, stage by stage."""
+def chains(plans: Sequence[Plan], unwritten: Sequence[Plan]) -> Iterator[tuple[list[Step], list[Path]]]:
+    """For each shard that the pass reads, the units for all that becomes of it, and the files that they read.
+
+    Units are in the order of the stages. A file is there as often as it is read, also by what is not written itself.
+    """
     makes = {unit.claim_fp: unit for plan in [*unwritten, *plans] for unit in plan.units}
-
-    def origin(unit: Unit) -> object:
-        return origin(makes[unit.source]) if unit.source in makes else unit.source
-
-    found: dict[object, list[Step]] = {}
+    written = {unit.claim_fp for plan in plans if plan.is_written for unit in plan.units}
+    found: dict[object, tuple[list[Step], list[Path]]] = {}
     for number, plan in enumerate(plans):
         for unit in plan.units if plan.is_written else ():
-            found.setdefault(origin(unit), []).append(Step(number, unit))
+            origin, reads = unit.source, list[Path]()
+            while isinstance(origin, Path) and origin in makes:
+                if not reads or reads[-1] not in written:  # else what comes before is read by the unit that writes it
+                    reads.append(origin)
+                origin = makes[origin].source
+            steps, read = found.setdefault(origin, ([], []))
+            steps.append(Step(number, unit))
+            read += reads
     yield from found.values()
 
 

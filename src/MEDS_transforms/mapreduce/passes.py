@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..errors import listed
@@ -96,8 +95,6 @@ def run_pass(plans: Sequence[Plan], unwritten: Sequence[Plan] = (), watch: Watch
                 joined.enter_context(plan.outputs.joined(plan.steps))
                 note_plan(unit.claim_fp for unit in plan.steps)
         makers = _makers([*unwritten, *plans])
-        units = (unit for plan in [*unwritten, *plans] for unit in plan.units)
-        reads = [unit.source for unit in units if isinstance(unit.source, Path)]
 
         def do(step: Step) -> bool:
             started = time.monotonic()
@@ -108,7 +105,7 @@ def run_pass(plans: Sequence[Plan], unwritten: Sequence[Plan] = (), watch: Watch
             return done
 
         pool = joined.enter_context(ThreadPoolExecutor(AT_A_TIME))
-        for steps in chains(plans, unwritten):
+        for steps, reads in chains(plans, unwritten):
             handover = HandOver(reads, makers)
             if len(steps) > 1:
                 Chain(steps, handover, do, watch.turn_to).run(pool)

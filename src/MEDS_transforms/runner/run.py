@@ -1,4 +1,4 @@
-"""Runs the stages of a pipeline, in order, each by its own script; what is done is skipped.
+"""Runs the stages of a pipeline, in order, several in one process where they can be; what is done is skipped.
 
 A stage that succeeds leaves `<log_dir>/<stage>.done`, the whole pipeline `<log_dir>/_all_stages.done`.
 """
