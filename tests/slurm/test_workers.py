@@ -30,6 +30,8 @@ def reference(stage: NotedCopy, tmp_path):
 
 
 def test_both_nodes_share_a_stage(cluster, stage, reference, tmp_path):
+    # Else, on a busy machine, both jobs can come to one node while the other still ends jobs of the test before.
+    wait_until(lambda: cluster.idle_nodes() == {*NODES}, "the nodes do not become idle")
     before = cluster.jobs()
     stage.hold(*stage.shards)
     with stage.run_on_cluster(tmp_path / "cohort") as two_workers:
