@@ -1,8 +1,10 @@
 """The way of one shard through several stages: what begins when, and what a failure leaves."""
 
+import gc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
+from weakref import ref
 
 import polars as pl
 import pytest
@@ -99,3 +101,24 @@ def test_what_another_worker_holds_is_left_out_with_all_that_is_made_from_it(tmp
         do = {0: lambda _: False}
         Chain(steps, HandOver(), lambda step: do[step.number](step), pytest.fail).run(pool)
     assert not (tmp_path / "b").exists()
+
+
+class Frame:
+    """Stands for a frame, of which a weak reference can tell when it goes."""
+
+
+def test_frames_go_at_the_end_of_a_chain_not_when_garbage_is_collected(tmp_path):
+    frames = []
+
+    def first(path: Path) -> None:
+        frame = Frame()
+        frames.append(ref(frame))
+        hand_over(path, frame)
+
+    units = [unit(tmp_path, "a", "raw", first), unit(tmp_path, "b", "a", lambda _: None)]
+    gc.disable()
+    try:
+        run(units, [tmp_path / "a", tmp_path / "a"])
+        assert [frame() for frame in frames] == [None]
+    finally:
+        gc.enable()

@@ -37,6 +37,10 @@ def maps_something_else(cfg):
     return map_over({**cfg}, compute_fn=drop_first)
 
 
+def calls_another(cfg):
+    return plan_of(cfg, {})
+
+
 def stage(folder: Path, name: str, before: str) -> dict:
     block = {"data_input_dir": str(folder / before), "output_dir": str(folder / name)}
     return {"stage": name, "worker": 0, "stage_cfg": block}
@@ -52,6 +56,7 @@ def test_only_a_function_that_does_nothing_but_map_can_be_planned():
     assert just_calls(only_maps, "map_over")
     assert not just_calls(maps_and_more, "map_over")
     assert not just_calls(maps_something_else, "map_over")
+    assert not just_calls(calls_another, "map_over")
     assert not just_calls(print, "map_over")
 
 
