@@ -5,7 +5,7 @@
 Each shard that it computes adds a line `<shard> <worker>` to FOLDER/computed. While there is a file
 FOLDER/hold.<step>.<shard>, it says `held.<step>.<shard>` and waits in that step (read, compute or write) of that shard.
 A reducing worker says `began.<worker>` once it takes part in the run.
-MODE is `map` (map_over) or `reduce` (map_and_reduce).
+MODE is `map` (map_over) or `reduce` (plan_reduction).
 """
 
 import sys
@@ -17,7 +17,8 @@ import polars as pl
 from MEDS_transforms.dataset.io import scan_parquet
 from MEDS_transforms.mapreduce import map_over
 from MEDS_transforms.mapreduce.mapper import Shards
-from MEDS_transforms.mapreduce.reducer import map_and_reduce
+from MEDS_transforms.mapreduce.passes import run_pass
+from MEDS_transforms.mapreduce.reducer import plan_reduction
 from MEDS_transforms.mapreduce.stage_outputs import stage_outputs
 
 
@@ -73,7 +74,7 @@ class Worker:
         outputs = stage_outputs(self.cfg, shards.sources(compute), own_folder=self.folder / "out")
         units = shards.units(outputs, shards.work(compute, self.read, self.write))
         (self.folder / f"began.{self.worker}").touch()
-        map_and_reduce(self.cfg, outputs, units, merge)
+        run_pass([plan_reduction(self.cfg, outputs, units, merge)])
 
 
 def merge(paths: list[Path]) -> pl.DataFrame:

@@ -9,8 +9,8 @@ import pytest
 from helpers import files_below, wait_until
 from MEDS_transforms.dataset.io import scan_parquet, write_parquet
 from MEDS_transforms.mapreduce.mapper import identity_fn
-from MEDS_transforms.mapreduce.passes import finish
-from MEDS_transforms.mapreduce.reducer import map_and_reduce
+from MEDS_transforms.mapreduce.passes import finish, run_pass
+from MEDS_transforms.mapreduce.reducer import plan_reduction
 from MEDS_transforms.mapreduce.stage_outputs import stage_outputs
 from MEDS_transforms.work.claims import Unit, claim, staged_file
 
@@ -109,7 +109,7 @@ class Stage:
             units.append(
                 outputs.unit(out_fp, staged_file(in_fp, out_fp, scan_parquet, write_parquet, identity_fn), in_fp)
             )
-        map_and_reduce(self.cfg, outputs, units, self.reduce)
+        run_pass([plan_reduction(self.cfg, outputs, units, self.reduce)])
 
 
 def test_the_merged_table_is_made_once_from_all_outputs_in_order(tmp_path):

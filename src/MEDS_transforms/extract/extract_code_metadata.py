@@ -28,7 +28,8 @@ from ..dataset.schema import CODE, DESCRIPTION, PARENT_CODES
 from ..errors import InputError, MissingInputError, Problems, listed, nearest
 from ..expressions.columns import expression, text
 from ..expressions.forms import Expression
-from ..mapreduce.reducer import map_and_reduce
+from ..mapreduce.passes import run_pass
+from ..mapreduce.reducer import plan_reduction
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
 from ..settings.layout import CODES_FILE
@@ -105,9 +106,10 @@ def run(cfg: Mapping[str, Any]) -> None:
             return add_to_codes(one_row_per_code(in_order, separator, codes()), former)
         return add_to_codes(reduce_descriptions(in_order, separator), former)
 
-    map_and_reduce(
-        cfg, outputs, units, reduce, lambda merged: count_described(merged, codes(), CODE_TEMPLATE if newer else CODE)
-    )
+    def account(merged: pl.DataFrame) -> Account:
+        return count_described(merged, codes(), CODE_TEMPLATE if newer else CODE)
+
+    run_pass([plan_reduction(cfg, outputs, units, reduce, account)])
 
 
 def find_metadata_tables(event_file: EventFile, input_dir: Path) -> dict[str, RawTable]:

@@ -16,6 +16,7 @@ from .handover import HandOver, handing_over
 from .plans import Plan
 
 AT_A_TIME = 2
+"""How many threads the pool has in which the units of a chain run."""
 
 
 class Step(NamedTuple):
@@ -72,7 +73,6 @@ class Chain:
         """
         with handing_over(self.handover):
             for step in self.steps:
-                self._wait_for_room()
                 if self._is_ready(step.unit):
                     future = pool.submit(copy_context().run, self.do, step)
                     future.add_done_callback(self.handover.tell)
@@ -85,21 +85,14 @@ class Chain:
                 self.failed(step.number)
                 raise error
 
-    def _wait_for_room(self) -> None:
-        running = [future for future in self.futures.values() if not future.done()]
-        if len(running) >= AT_A_TIME:
-            wait(running[: len(running) - AT_A_TIME + 1])
-
     def _is_ready(self, unit: Unit) -> bool:
         """Whether a unit has its input, once that is handed over, or its file is there, or never comes."""
+        makes = {step.unit.claim_fp: step.unit for step in self.steps}
         path = unit.source
-        if not isinstance(path, Path) or path not in {step.unit.claim_fp for step in self.steps}:
+        if not isinstance(path, Path) or path not in makes:
             return True
         maker = self.futures.get(path)
         if maker is None:
             return False  # its own input never came
         self.handover.wait_for(path, maker)
-        if self.handover.has(path):
-            return True
-        by_path = {step.unit.claim_fp: step.unit for step in self.steps}
-        return maker.exception() is None and by_path[path].is_done()
+        return self.handover.has(path) or (maker.exception() is None and makes[path].is_done())

@@ -14,24 +14,13 @@ from ..work.claims import Staged, Unit
 from ..work.outputs import StageOutputs
 from .accounting import OUT
 from .figures import count_codes
-from .passes import finish, run_pass
+from .passes import finish
 from .plans import Plan
 
 logger = logging.getLogger(__name__)
 
 ReduceFn = Callable[[list[Path]], pl.DataFrame]
 AccountFn = Callable[[pl.DataFrame], Account]
-
-
-def map_and_reduce(
-    cfg: Mapping[str, Any],
-    outputs: StageOutputs,
-    units: Sequence[Unit],
-    reduce_fn: ReduceFn,
-    account_fn: AccountFn = lambda merged: {OUT: count_codes(merged)},
-) -> None:
-    """Does what `plan_reduction` plans."""
-    run_pass([plan_reduction(cfg, outputs, units, reduce_fn, account_fn)])
 
 
 def plan_reduction(

@@ -47,9 +47,8 @@ class ShardWork:
         finished, handed = scratch / out_fp.name, self._handed(in_fp)
         if handed is None and self.keeps_rows and self.is_plain and self.read_fn is scan_parquet:
             handed = scan_parquet(in_fp).collect()
-        read = self.read_fn(in_fp) if handed is None else handed.lazy()
-        result = self._computed(read)
-        if result is read and self.is_plain and self.read_fn is scan_parquet and (file := file_of(in_fp)):
+        result, is_unchanged = self._computed(in_fp, handed)
+        if is_unchanged and self.is_plain and (file := file_of(in_fp)):
             self._hand_over(out_fp, handed)
             link_or_copy(file, finished)
             return Staged({out_fp: finished})
@@ -61,7 +60,7 @@ class ShardWork:
         if self.is_plain and is_wanted(out_fp):
             result = result.lazy().collect()
         self._hand_over(out_fp, result)
-        del handed, read
+        del handed
         (self.write_fn or shard_writer(self.folder))(result, finished)
         return Staged({out_fp: finished})
 
@@ -73,26 +72,24 @@ class ShardWork:
         """The rows of the output of a shard, without a file."""
         handed = self._handed(in_fp)
         try:
-            read = self.read_fn(in_fp) if handed is None else handed.lazy()
-            result = self._computed(read)
-            if result is read and self.read_fn is scan_parquet:
-                is_same_as(out_fp, in_fp)
-            return result
+            result, is_unchanged = self._computed(in_fp, handed)
         except Exception as error:
             error.add_note(f"This happened on the way to data of {self.folder}, which are not kept, from {in_fp}.")
             raise
+        if is_unchanged:
+            is_same_as(out_fp, in_fp)
+        return result
 
     def _handed(self, in_fp: Path) -> Frame | None:
         return handed_over(in_fp) if self.read_fn is scan_parquet else None
 
-    def _computed(self, frame: Any) -> Any:
-        return self.compute_fn(frame if self.only is None else frame.filter(self.only))
+    def _computed(self, in_fp: Path, handed: Frame | None) -> tuple[Any, bool]:
+        """What the function makes of a shard, and whether that is the whole shard as it is in its file."""
+        read = self.read_fn(in_fp) if handed is None else handed.lazy()
+        result = self.compute_fn(read if self.only is None else read.filter(self.only))
+        return result, result is read and self.read_fn is scan_parquet
 
     @property
     def is_plain(self) -> bool:
         """Whether files hold just what the function gives: in a finished dataset they may have other types."""
         return self.write_fn is None and self.folder.name != DATA_DIR
-
-    def _read(self, in_fp: Path) -> Any:
-        handed = handed_over(in_fp) if self.read_fn is scan_parquet else None
-        return self.read_fn(in_fp) if handed is None else handed.lazy()

@@ -21,7 +21,8 @@ from ..dataset.schema import VOCAB_INDEX
 from ..errors import MissingColumnError, MissingInputError, listed, nearest
 from ..mapreduce.accounting import IN, OUT
 from ..mapreduce.figures import count_codes
-from ..mapreduce.reducer import map_and_reduce
+from ..mapreduce.passes import run_pass
+from ..mapreduce.reducer import plan_reduction
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import code_modifiers
 from ..settings.layout import CODES_FILE
@@ -45,7 +46,7 @@ def run(cfg: Mapping[str, Any]) -> None:
 
     sources = {"code metadata": Source.of_files(folder / CODES_FILE)}
     outputs = stage_outputs(cfg, sources, folder=Path(stage_cfg["reducer_output_dir"]))
-    map_and_reduce(cfg, outputs, [], fit, lambda codes: {IN: count_codes(codes), OUT: count_codes(codes)})
+    run_pass([plan_reduction(cfg, outputs, [], fit, lambda codes: {IN: count_codes(codes), OUT: count_codes(codes)})])
 
 
 def with_vocabulary_indices(codes: pl.DataFrame, code_modifiers: Sequence[str] | None) -> pl.DataFrame:

@@ -7,7 +7,7 @@ from omegaconf import open_dict
 from rich.filesize import decimal
 
 from ..errors import StageError, listed
-from ..settings.intermediates import KEEP_INTERMEDIATES, LAST, Intermediate, intermediates
+from ..settings.intermediates import KEEP_INTERMEDIATES, LAST, Intermediate, intermediates, unkept
 from ..work.freeing import free
 from .pipeline import Pipeline
 from .plan import StageRun
@@ -31,7 +31,8 @@ def needed_again(pipeline: Pipeline, runs: Sequence[StageRun]) -> set[str]:
 
 def free_intermediates(pipeline: Pipeline) -> None:
     """Removes what is not kept and is still there once all stages are done."""
-    _free({name: one for name, one in intermediates(pipeline.cfg).items() if not one.is_kept})
+    if to_free := unkept(pipeline.cfg):
+        _free(to_free)
 
 
 def clean(pipeline: Pipeline, runs: Sequence[StageRun]) -> None:
@@ -49,12 +50,12 @@ def clean(pipeline: Pipeline, runs: Sequence[StageRun]) -> None:
     cfg = pipeline.cfg.copy()
     with open_dict(cfg):
         cfg[KEEP_INTERMEDIATES] = LAST if pipeline.value(KEEP_INTERMEDIATES) == LAST else False
-    _free({name: one for name, one in intermediates(cfg).items() if not one.is_kept})
+    _free(unkept(cfg))
 
 
-def _free(unkept: Mapping[str, Intermediate]) -> None:
-    freed = {name: free(one.folder, name) for name, one in unkept.items()}
+def _free(to_free: Mapping[str, Intermediate]) -> None:
+    freed = {name: free(one.folder, name) for name, one in to_free.items()}
     for name, size in freed.items():
         if size:
-            logger.info(f"{unkept[name].folder}: removed, {decimal(size)}.")
+            logger.info(f"{to_free[name].folder}: removed, {decimal(size)}.")
     logger.info(f"Intermediate data removed: {decimal(sum(freed.values()))}.")

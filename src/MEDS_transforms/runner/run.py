@@ -20,7 +20,6 @@ from ..cli.overrides import override_key, quoted, split_overrides, with_override
 from ..cli.process import begun
 from ..cli.repeats import without_repeats
 from ..errors import InputError, StageError
-from ..settings.intermediates import intermediates
 from ..settings.keys import flag, names_taken
 from ..settings.layout import METADATA_DIR
 from ..settings.packaged import RUNNER_CONFIG_YAML
@@ -112,8 +111,7 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
     if pipeline.flag("do_overwrite") and not overwriting.begin(pipeline, [stage.done for stage in runs]):
         logger.info("Resuming an interrupted run with do_overwrite.")
     _run_stages(pipeline, runs, log_fp, log, warned, cfg)
-    if any(not one.is_kept for one in intermediates(pipeline.cfg).values()):
-        free_intermediates(pipeline)
+    free_intermediates(pipeline)
     _bring_along(pipeline, runs, log_dir)
     publish(log_dir / ALL_DONE, Path.touch)
     overwriting.end()
@@ -171,9 +169,9 @@ class Progress:
     def begin(self, segment: Segment, stage: StageRun) -> None:
         """Tells that it is a stage's turn; of the first one of a segment also the command."""
         self.screen.begin(self.runs.index(stage) + 1, len(self.runs), stage.name)
-        command, *others = segment.commands(segment.parallel.n_workers)
-        times = f" ({len(others) + 1} processes)" if others else ""
         if stage is segment.stages[0]:
+            command, *others = segment.commands(segment.parallel.n_workers)
+            times = f" ({len(others) + 1} processes)" if others else ""
             shown = without_secrets(shlex.join(command), *self.may_hold_secrets)
             logger.info(f"{self._numbered(stage)}{times}: {shown}")
         elif not self.skips(stage):

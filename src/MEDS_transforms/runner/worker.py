@@ -26,7 +26,7 @@ from ..cli.script import (
     prepare_for_polars,
     stage_module,
 )
-from ..settings.intermediates import intermediates
+from ..settings.intermediates import unkept
 from ..settings.packaged import PREPROCESS_CONFIG_YAML, with_packaged_blocks
 from ..settings.resolvers import Script
 from ..stages import find_stage
@@ -122,8 +122,7 @@ class Passes:
         self.ended: set[str] = set()
         self.unwritten: list[Plan] = []
         """What stages of earlier passes are to do whenever later ones read from them."""
-        found = intermediates(with_packaged_blocks(stages[0].cfg))
-        self.not_kept = {name: one for name, one in found.items() if not one.is_kept}
+        self.not_kept = unkept(with_packaged_blocks(stages[0].cfg))
 
     def go_on(self) -> None:
         """Runs the next stage, and what shares a pass with it, unless others end it just when this worker comes.
@@ -187,20 +186,20 @@ class Passes:
         What is not kept is not written, if all that read it share the pass, or it is cheap to compute and all that read
         it are stages of this worker. Where there are files already, these count, or are overwritten, as anywhere else.
         """
-        unkept = self.not_kept.get(stage.name)
-        if not unkept or not plan.frames or not plan.outputs.can_do_without_files():
+        data = self.not_kept.get(stage.name)
+        if not data or not plan.frames or not plan.outputs.can_do_without_files():
             return plan
-        is_cheap = getattr(stage.begin(), "cheap", False) and unkept.readers <= self.names
-        can_spare = is_cheap or unkept.readers <= {other.name for other in together}
+        is_cheap = getattr(stage.begin(), "cheap", False) and data.readers <= self.names
+        can_spare = is_cheap or data.readers <= {other.name for other in together}
         return replace(plan, is_written=not can_spare)
 
     def _end(self, stages: Sequence[StageAtWork]) -> None:
         """Goes on behind some stages; frees what is not kept and has been read by all that do."""
         self.ended |= {stage.name for stage in stages}
         del self.left[: len(stages)]
-        for name, unkept in self.not_kept.items():
+        for name, data in self.not_kept.items():
             if name in self.ended and self._is_read(name):
-                free(unkept.folder, name)
+                free(data.folder, name)
 
     def _is_read(self, name: str) -> bool:
         """Whether all have ended that read what is not kept, also by way of stages that are not written."""

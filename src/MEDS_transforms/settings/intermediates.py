@@ -40,6 +40,11 @@ def intermediates(cfg: Mapping[str, Any]) -> dict[str, Intermediate]:
     return {}
 
 
+def unkept(cfg: Mapping[str, Any]) -> dict[str, Intermediate]:
+    """The intermediate data that are not kept, by stage, in order."""
+    return {stage: one for stage, one in intermediates(cfg).items() if not one.is_kept}
+
+
 def _keeps(cfg: Mapping[str, Any], stage: str, is_last: bool) -> bool:
     """Whether a stage's data are kept: what its block says goes before what the pipeline says."""
     block = cfg["stage_configs"].get(stage) or {}
