@@ -11,6 +11,7 @@ MODE is `map` (map_over) or `reduce` (plan_reduction).
 import sys
 import time
 from pathlib import Path
+from threading import local
 
 import polars as pl
 
@@ -26,7 +27,8 @@ class Worker:
     """What the worker does in each step, for the shard that it is at."""
 
     def __init__(self, folder: Path, worker: int, do_overwrite: bool) -> None:
-        self.folder, self.worker, self.shard = folder, worker, ""
+        self.folder, self.worker = folder, worker
+        self.at = local()  # two shards may be at work
         self.cfg = {
             "worker": worker,
             "do_overwrite": do_overwrite,
@@ -39,25 +41,25 @@ class Worker:
         }
 
     def pause(self, step: str) -> None:
-        hold = self.folder / f"hold.{step}.{self.shard}"
+        hold = self.folder / f"hold.{step}.{self.at.shard}"
         while hold.exists():
-            (self.folder / f"held.{step}.{self.shard}").touch()
+            (self.folder / f"held.{step}.{self.at.shard}").touch()
             time.sleep(0.01)
 
     def read(self, in_fp: Path) -> pl.DataFrame:
-        self.shard = in_fp.stem
+        self.at.shard = in_fp.stem
         self.pause("read")
         return scan_parquet(in_fp).collect()
 
     def compute(self, df: pl.DataFrame) -> pl.DataFrame:
         with (self.folder / "computed").open("a") as file:
-            file.write(f"{self.shard} {self.worker}\n")
+            file.write(f"{self.at.shard} {self.worker}\n")
         self.pause("compute")
         return df.with_columns(twice=pl.col("subject_id") * 2)
 
     def write(self, df: pl.DataFrame, out_fp: Path) -> None:
         df.write_parquet(out_fp)
-        if (self.folder / f"hold.write.{self.shard}").exists():
+        if (self.folder / f"hold.write.{self.at.shard}").exists():
             whole = out_fp.read_bytes()
             out_fp.write_bytes(whole[: len(whole) // 2])
             self.pause("write")

@@ -1,15 +1,14 @@
 """The way of one shard through several stages: what begins when, and what a failure leaves."""
 
 import gc
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
+from threading import Event, current_thread
 from weakref import ref
 
 import polars as pl
 import pytest
 
-from MEDS_transforms.mapreduce.chains import AT_A_TIME, Chain, Step
+from MEDS_transforms.mapreduce.chains import Chain, Step, run_chains
 from MEDS_transforms.mapreduce.handover import HandOver, hand_over, handed_over
 from MEDS_transforms.work.claims import Staged, Unit
 
@@ -28,12 +27,15 @@ def unit(folder: Path, name: str, source: str, make) -> Unit:
     return Unit(path, path.exists, staged, folder / source)
 
 
+def compute(step: Step) -> bool:
+    return step.unit.compute_once()
+
+
 def run(units: list[Unit], reads: list[Path]) -> list[int]:
     """Runs units as a chain; gives the numbers of the stages that failed."""
     failed: list[int] = []
     steps = [Step(number, one) for number, one in enumerate(units)]
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        Chain(steps, HandOver(reads), lambda step: step.unit.compute_once(), failed.append).run(pool)
+    run_chains([Chain(steps, HandOver(reads), compute, failed.append)])
     return failed
 
 
@@ -87,8 +89,8 @@ def test_a_failure_is_raised_and_stops_what_depends_on_it(tmp_path):
     units = [unit(tmp_path, "a", "raw", lambda _: None), unit(tmp_path, "b", "a", fail)]
     units.append(unit(tmp_path, "c", "b", pytest.fail))
     steps = [Step(number, one) for number, one in enumerate(units)]
-    with ThreadPoolExecutor(AT_A_TIME) as pool, pytest.raises(ValueError, match="a bad row"):
-        Chain(steps, HandOver(), lambda step: step.unit.compute_once(), failed.append).run(pool)
+    with pytest.raises(ValueError, match="a bad row"):
+        run_chains([Chain(steps, HandOver(), compute, failed.append)])
     assert failed == [1]
     assert [(tmp_path / name).exists() for name in "abc"] == [True, False, False]
 
@@ -97,9 +99,8 @@ def test_what_another_worker_holds_is_left_out_with_all_that_is_made_from_it(tmp
     held = Unit(tmp_path / "a", lambda: False, pytest.fail, tmp_path / "raw")
     chain = [held, unit(tmp_path, "b", "a", pytest.fail), unit(tmp_path, "c", "b", pytest.fail)]
     steps = [Step(number, one) for number, one in enumerate(chain)]
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        do = {0: lambda _: False}
-        Chain(steps, HandOver(), lambda step: do[step.number](step), pytest.fail).run(pool)
+    do = {0: lambda _: False}
+    run_chains([Chain(steps, HandOver(), lambda step: do[step.number](step), pytest.fail)])
     assert not (tmp_path / "b").exists()
 
 
@@ -122,3 +123,48 @@ def test_frames_go_at_the_end_of_a_chain_not_when_garbage_is_collected(tmp_path)
         assert [frame() for frame in frames] == [None]
     finally:
         gc.enable()
+
+
+def alone(folder: Path, name: str, make, makes_rows: bool) -> Chain:
+    """A chain of a single unit."""
+    return Chain([Step(0, unit(folder, name, "raw", make), makes_rows)], HandOver(), compute, lambda _: None)
+
+
+@pytest.mark.parametrize("makes_rows", [True, False])
+def test_the_next_shard_begins_when_all_rows_of_the_one_before_are_made(tmp_path, makes_rows):
+    next_began, began_early = Event(), []
+
+    def count(_: Path) -> None:
+        began_early.append(next_began.wait(0.3 if makes_rows else PATIENCE))
+
+    run_chains(
+        [
+            alone(tmp_path, "a", count, makes_rows=makes_rows),
+            alone(tmp_path, "b", lambda _: next_began.set(), makes_rows=True),
+        ]
+    )
+    assert began_early == [not makes_rows]
+    assert (tmp_path / "a").exists()
+
+
+def test_a_single_unit_that_makes_rows_runs_in_the_thread_that_asks_for_it(tmp_path):
+    threads = []
+    run_chains([alone(tmp_path, name, lambda _: threads.append(current_thread()), makes_rows=True) for name in "ab"])
+    assert threads == [current_thread()] * 2
+
+
+def test_a_failure_beside_the_next_shard_is_raised_once_that_has_ended(tmp_path):
+    next_began = Event()
+
+    def fail(_: Path) -> None:
+        assert next_began.wait(PATIENCE)
+        raise ValueError("a bad row")
+
+    ways = [
+        alone(tmp_path, "a", fail, makes_rows=False),
+        alone(tmp_path, "b", lambda _: next_began.set(), makes_rows=False),
+        alone(tmp_path, "c", pytest.fail, makes_rows=False),
+    ]
+    with pytest.raises(ValueError, match="a bad row"):
+        run_chains(ways)
+    assert [(tmp_path / name).exists() for name in "abc"] == [False, True, False]

@@ -5,15 +5,14 @@ To copy what was encoded before takes a fraction of the time of encoding it. The
 """
 
 import mmap
+from collections.abc import Collection
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
-import polars as pl
-
 from .columns import columns
-from .io import encode, write_parquet
+from .io import Frame, encode, scan_parquet, write_parquet
 from .thrift import I32, I64, LIST, STRUCT, Field, Reader, Struct, written
 
 _MAGIC = b"PAR1"
@@ -27,57 +26,37 @@ _NAME, _N_CHILDREN = 4, 5  # of an element of the schema
 _PAGES, _PAGE_START = 1, 1  # of an index of pages
 
 
-def write_changed(df: pl.DataFrame, path: Path, source: Path, before: pl.DataFrame) -> list[str]:
-    """Writes a frame as `write_parquet(fast=True)` does; columns that did not change are copied from a file.
+def write_changed(rows: Frame, path: Path, source: Path, changes: Collection[str]) -> list[str]:
+    """Writes rows as `write_parquet(fast=True)` does; columns that are as in another file are copied from there.
 
-    A file that was written otherwise, or by another release of polars, is left aside: then all columns are encoded.
+    A file that was written otherwise, or by another release of polars, is left aside: then all columns are encoded. So
+    they are where there are fewer rows than in the file.
 
     Args:
-        df: the rows.
+        rows: what was made of the rows of the file, in their order; some may be gone, none new.
         path: where they go.
         source: a parquet file.
-        before: the rows in that file, in order.
+        changes: the columns that may be others than in the file. Of a query only these are computed, if that is enough.
 
     Returns:
         the columns that were copied.
     """
-    if not (copied := unchanged(df, before)):
-        write_parquet(df, path, fast=True)
-        return []
-    encoded, empty = BytesIO(), BytesIO()
-    encode(df.select(columns(name for name in df.columns if name not in copied)), encoded, fast=True)
-    encode(df.clear(), empty, fast=True)
-    with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        old, new, like = (ParquetFile.of(d) for d in (data, encoded.getvalue(), empty.getvalue()))
-        if not old.could_be_of(new, like, [name.encode() for name in copied]):
-            write_parquet(df, path, fast=True)
-            return []
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as out:
-            _Assembly(out).write(like, [(old if name in copied else new, name.encode()) for name in df.columns])
-    return copied
-
-
-def unchanged(df: pl.DataFrame, before: pl.DataFrame) -> list[str]:
-    """The columns of a frame that another one has with the same values; none if that goes for all of them.
-
-    NOTE: not all that is equal is written as the same bytes, such as 0.0 and -0.0; so only dtypes of which it is are
-    compared.
-    """
-    if df.height != before.height:
-        return []
-    found = [
-        values.name
-        for values in df.get_columns()
-        if values.name in before.columns
-        and values.dtype == before.schema[values.name]
-        and (values.dtype in _EXACT or values.dtype.is_integer() or values.dtype.is_temporal())
-        and values.equals(before[values.name], null_equal=True)
-    ]
-    return found if len(found) < df.width else []
-
-
-_EXACT = (pl.String, pl.Boolean, pl.Binary)
+    schema, before = rows.lazy().collect_schema(), scan_parquet(source).collect_schema()
+    if copied := [name for name, dtype in schema.items() if name not in changes and before.get(name) == dtype]:
+        encoded, empty = BytesIO(), BytesIO()
+        changed = rows.lazy().select(columns(name for name in schema if name not in copied)).collect()
+        encode(changed, encoded, fast=True)
+        encode(schema.to_frame(), empty, fast=True)
+        with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            old, new, like = (ParquetFile.of(d) for d in (data, encoded.getvalue(), empty.getvalue()))
+            if old.could_be_of(new, like, [name.encode() for name in copied]):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("wb") as out:
+                    parts = [(old if name in copied else new, name.encode()) for name in schema]
+                    _Assembly(out).write(like, parts)
+                return copied
+    write_parquet(rows, path, fast=True)
+    return []
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
 """The way of one shard through the stages of a pass: while an output is written, the next stage computes.
 
-A stage begins as soon as the one before it has handed its frame over. Two stages are at work at a time, so that no more
-frames are in memory than one after the other would need.
+A stage begins as soon as the one before it has handed its frame over, the next shard as soon as all that becomes of
+this one is there, but for what are no rows, such as the counts of codes. Two units are at work at a time, so that no
+more frames are in memory than one after the other would need.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +17,15 @@ from .handover import HandOver, handing_over
 from .plans import Plan
 
 AT_A_TIME = 2
-"""How many threads the pool has in which the units of a chain run."""
+"""How many units are at work at the same time."""
 
 
 class Step(NamedTuple):
-    """A unit of work of the stage with this number in the pass."""
+    """A unit of work of the stage with this number in the pass, and whether it makes rows; see `Plan`."""
 
     number: int
     unit: Unit
+    makes_rows: bool = True
 
 
 def chains(plans: Sequence[Plan], unwritten: Sequence[Plan]) -> Iterator[tuple[list[Step], list[Path]]]:
@@ -42,9 +44,28 @@ def chains(plans: Sequence[Plan], unwritten: Sequence[Plan]) -> Iterator[tuple[l
                     reads.append(origin)
                 origin = makes[origin].source
             steps, read = found.setdefault(origin, ([], []))
-            steps.append(Step(number, unit))
+            steps.append(Step(number, unit, plan.makes_rows))
             read += reads
     yield from found.values()
+
+
+def run_chains(ways: Iterable["Chain"]) -> None:
+    """Runs chains, each of which begins when the rows of the one before it have been made.
+
+    Raises:
+        Exception: what a unit raised, once all others that were begun have ended.
+    """
+    before: Chain | None = None
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        for chain in ways:
+            try:
+                chain.begin(pool)
+            finally:
+                if before:
+                    before.end()
+            before = chain
+        if before:
+            before.end()
 
 
 @dataclass
@@ -65,19 +86,35 @@ class Chain:
     futures: dict[Path, Future[bool]] = field(default_factory=dict)
     """The units that were begun, by what they make."""
 
-    def run(self, pool: Executor) -> None:
-        """Does all units whose input is there, or comes in time.
+    def begin(self, pool: Executor) -> None:
+        """Begins all units whose input is there, or comes in time; returns when all that make rows have ended.
+
+        A thread for a single one gains nothing, and a function of the user's may count on being called in this one.
 
         Raises:
-            Exception: what a unit raised, once the others that were begun have ended.
+            Exception: what a unit that makes rows raised.
         """
         with handing_over(self.handover):
+            if len(self.steps) == 1 and self.steps[0].makes_rows:
+                self.do(self.steps[0])
+                return
             for step in self.steps:
                 if self._is_ready(step.unit):
                     future = pool.submit(copy_context().run, self.do, step)
                     future.add_done_callback(self.handover.tell)
                     self.futures[step.unit.claim_fp] = self.handover.writing[step.unit.claim_fp] = future
-            wait(self.futures.values())
+        rows = {step.unit.claim_fp for step in self.steps if step.makes_rows}
+        made, _ = wait([future for path, future in self.futures.items() if path in rows])
+        if any(future.exception() for future in made):
+            self.end()
+
+    def end(self) -> None:
+        """Returns when all units that were begun have ended.
+
+        Raises:
+            Exception: what a unit raised.
+        """
+        wait(self.futures.values())
         self.handover.clear()
         for step in self.steps:
             begun = self.futures.get(step.unit.claim_fp)

@@ -1,7 +1,7 @@
 """Applies a function to every shard of a dataset: `map_over`."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -97,13 +97,15 @@ def plan_map(
     write_fn: WriteFn | None = None,
     shard_iterator_fntr: ShardIteratorFntr = shard_iterator,
     count_out: CountFn = count_data,
-    keeps_rows: bool = False,
+    changes: Collection[str] = (),
 ) -> Plan:
-    """What `map_over` with these arguments does; `keeps_rows` is explained at `ShardWork`."""
+    """What `map_over` with these arguments does; `changes` is explained at `ShardWork`."""
     shards, own_folder = Shards(cfg, shard_iterator_fntr), Path(cfg["stage_cfg"]["output_dir"])
     code, sources = code_of(compute_fn), shards.sources(compute_fn)
     outputs = stage_outputs(cfg, sources, own_folder=own_folder, settings=code, count_out=count_out)
-    work = replace(shards.work(compute_fn, read_fn, write_fn), keeps_rows=keeps_rows)
+    work = replace(
+        shards.work(compute_fn, read_fn, write_fn), changes=() if is_match_revise(cfg["stage_cfg"]) else changes
+    )
     frames = {out_fp: partial(work.frame, in_fp, out_fp) for in_fp, out_fp in shards.paths} if work.is_plain else {}
     return Plan(outputs, shards.units(outputs, work), frames=frames)
 
@@ -162,14 +164,14 @@ def map_stage(
     compute_fn: ComputeFn,
     shard_iterator_fntr: ShardIteratorFntr = shard_iterator,
     cheap: bool = False,
-    keeps_rows: bool = False,
+    changes: Collection[str] = (),
 ) -> PlannedStage:
     """The `run(cfg)` of a stage that applies `compute_fn` to every shard; see `map_over`.
 
-    `cheap` says that to compute its output takes less time than to write and read it, `keeps_rows` that it leaves most
-    columns of most shards as they are, so that these are copied as they are in the input file.
+    `cheap` says that to compute its output takes less time than to write and read it. `changes` are the columns that it
+    may make or change, if it leaves the others, and the order of the rows; see `ShardWork`.
     """
-    plan = partial(plan_map, compute_fn=compute_fn, shard_iterator_fntr=shard_iterator_fntr, keeps_rows=keeps_rows)
+    plan = partial(plan_map, compute_fn=compute_fn, shard_iterator_fntr=shard_iterator_fntr, changes=changes)
     return PlannedStage(plan, cheap)
 
 

@@ -8,7 +8,6 @@ may be a metadata stage, whose reduction ends the pass.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from ..settings.calls import just_calls
 from ..work.claims import Unit
 from ..work.journal import note_plan
 from ..work.staying import pauses, stays
-from .chains import AT_A_TIME, Chain, Step, chains
+from .chains import Chain, Step, chains, run_chains
 from .handover import HandOver, Makers, handing_over
 from .plans import Plan
 
@@ -104,14 +103,8 @@ def run_pass(plans: Sequence[Plan], unwritten: Sequence[Plan] = (), watch: Watch
             seconds[step.number] += time.monotonic() - started
             return done
 
-        pool = joined.enter_context(ThreadPoolExecutor(AT_A_TIME))
-        for steps, reads in chains(plans, unwritten):
-            handover = HandOver(reads, makers)
-            if len(steps) > 1:
-                Chain(steps, handover, do, watch.turn_to).run(pool)
-                continue
-            with handing_over(handover):
-                do(steps[0])
+        ways = chains(plans, unwritten)
+        run_chains(Chain(steps, HandOver(reads, makers), do, watch.turn_to) for steps, reads in ways)
         for number, plan in enumerate(plans):
             started = time.monotonic()
             watch.turn_to(number)

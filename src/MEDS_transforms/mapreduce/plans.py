@@ -20,6 +20,9 @@ class Plan:
     """Whether this worker is the one that merges."""
     frames: Makers = field(default_factory=dict)
     """What makes the rows of outputs in memory, where that is all there is to them."""
+    makes_rows: bool = True
+    """Whether a unit makes rows of as many columns as it reads. Others take little memory, so the next shard begins
+    while they are at work."""
     is_written: bool = True
     """Whether its outputs become files; else they are made in memory whenever they are read."""
 

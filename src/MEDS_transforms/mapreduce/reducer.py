@@ -48,4 +48,4 @@ def plan_reduction(
         return Staged({out_fp: folder / CODES_FILE}, account_fn(merged))
 
     reduction = outputs.unit(out_fp, merge, "what was computed for each shard")
-    return Plan(outputs, units, reduction, merges=cfg.get("worker", 0) == 0)
+    return Plan(outputs, units, reduction, merges=cfg.get("worker", 0) == 0, makes_rows=False)

@@ -1,6 +1,6 @@
 """What a stage does with one shard: reads it, or takes it from the stage before; computes; writes it, or links it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ class ShardWork:
         read_fn: makes the frame.
         write_fn: writes the result; None: as `shard_writer` does in that folder.
         only: if given, the function gets only the rows for which this holds.
-        keeps_rows: whether the function leaves most columns as they are; these are copied, not encoded again.
+        changes: the columns that the function may make or change where it leaves the order of the rows as it is, and
+            makes no new ones. Others are copied, not decoded and encoded again. Empty: nothing is known.
     """
 
     folder: Path
@@ -37,7 +38,7 @@ class ShardWork:
     read_fn: ReadFn = scan_parquet
     write_fn: WriteFn | None = None
     only: pl.Expr | None = None
-    keeps_rows: bool = False
+    changes: Collection[str] = ()
 
     def make(self, in_fp: Path, out_fp: Path, scratch: Path) -> Staged:
         """Makes the output of a shard in a scratch folder.
@@ -45,17 +46,16 @@ class ShardWork:
         A shard that the function gives back as it got it is linked. What a later stage of the pass reads is handed on.
         """
         finished, handed = scratch / out_fp.name, self._handed(in_fp)
-        if handed is None and self.keeps_rows and self.is_plain and self.read_fn is scan_parquet:
-            handed = scan_parquet(in_fp).collect()
         result, is_unchanged = self._computed(in_fp, handed)
         if is_unchanged and self.is_plain and (file := file_of(in_fp)):
             self._hand_over(out_fp, handed)
             link_or_copy(file, finished)
             return Staged({out_fp: finished})
-        if self.keeps_rows and self.is_plain and isinstance(handed, pl.DataFrame) and in_fp.exists():
-            result = result.lazy().collect()
-            write_changed(result, finished, in_fp, handed)  # soon done, so that nobody need hold two frames meanwhile
-            self._hand_over(out_fp, result)
+        if self.changes and self.is_plain and in_fp.exists():
+            if handed is not None or self._is_narrow(result):
+                result = result.lazy().collect()
+                self._hand_over(out_fp, result)  # else what reads it need not read all columns
+            write_changed(result, finished, in_fp, self.changes)
             return Staged({out_fp: finished})
         if self.is_plain and is_wanted(out_fp):
             result = result.lazy().collect()
@@ -63,6 +63,10 @@ class ShardWork:
         del handed
         (self.write_fn or shard_writer(self.folder))(result, finished)
         return Staged({out_fp: finished})
+
+    def _is_narrow(self, result: Frame) -> bool:
+        """Whether to compute all columns takes little more than to compute those that change."""
+        return len(result.lazy().collect_schema()) <= 2 * len(self.changes)
 
     def _hand_over(self, out_fp: Path, result: Any) -> None:
         if self.is_plain and isinstance(result, pl.DataFrame):

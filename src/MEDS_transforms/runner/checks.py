@@ -1,10 +1,16 @@
 """What the configuration alone shows to be wrong with the stages of a pipeline, before the first one runs."""
 
 import logging
+import multiprocessing
 import re
+import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
+from logging.handlers import QueueHandler
+from multiprocessing.connection import Connection
 from pathlib import Path
+from queue import SimpleQueue
 
 from omegaconf.errors import OmegaConfBaseException
 
@@ -17,6 +23,40 @@ from .pipeline import Pipeline
 from .plan import StageRun
 
 logger = logging.getLogger(__name__)
+
+
+def stage_problems_apart(pipeline: Pipeline, runs: Sequence[StageRun]) -> list[str]:
+    """As `stage_problems`, in a process of its own: what the stages import is 0.1 GB, which ends with it.
+
+    Not where that is in memory already, nor where to fork is not safe: in macOS, and beside other threads.
+    """
+    if "polars" in sys.modules or sys.platform != "linux" or threading.active_count() > 1:
+        return stage_problems(pipeline, runs)
+    fork = multiprocessing.get_context("fork")
+    ours, theirs = fork.Pipe(duplex=False)
+    child = fork.Process(target=_send_problems, args=(theirs, pipeline, runs))
+    child.start()
+    theirs.close()
+    try:
+        found, records = ours.recv()
+    except EOFError:  # it was lost; what the matter is with the stages is seen here, or not at all
+        return stage_problems(pipeline, runs)
+    finally:
+        child.join()
+    for record in records:
+        logging.getLogger(record.name).handle(record)
+    return list(found)
+
+
+def _send_problems(connection: Connection, pipeline: Pipeline, runs: Sequence[StageRun]) -> None:
+    """Sends what is wrong with the stages, and what was logged meanwhile."""
+    logged: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    logging.getLogger().handlers = [QueueHandler(logged)]
+    try:
+        found = stage_problems(pipeline, runs)
+        connection.send((found, [logged.get() for _ in range(logged.qsize())]))
+    except KeyboardInterrupt:  # which the process that waits gets as well
+        pass
 
 
 def stage_problems(pipeline: Pipeline, runs: Sequence[StageRun]) -> list[str]:

@@ -24,7 +24,7 @@ from ..settings.keys import flag, names_taken
 from ..settings.layout import METADATA_DIR
 from ..settings.packaged import RUNNER_CONFIG_YAML
 from ..work.files import make_folder, publish, try_lock
-from .checks import stage_problems
+from .checks import stage_problems_apart
 from .done import ALL_DONE, Overwriting, recorded_files
 from .freed import clean, free_intermediates, needed_again
 from .metadata_files import bring_along
@@ -100,7 +100,7 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
     _composed.cache_clear()  # the files may be others when the next run begins in this process
     stage_runners = read_stage_runners(cfg)
     with without_repeats() as warned:
-        runs = plan(pipeline, stage_runners, log_dir, flag(cfg, "do_profile"), look=stage_problems)
+        runs = plan(pipeline, stage_runners, log_dir, flag(cfg, "do_profile"), look=stage_problems_apart)
     warnings = (
         unknown_keys(pipeline) + stage_runners.unknown_keys(pipeline.stage_names) + serial_workers(pipeline, runs)
     ) + names_taken(pipeline.stage_names)

@@ -32,8 +32,8 @@ def is_metadata_stage(block: Mapping[str, Any] | None) -> bool:
         TypeError: `is_metadata` is neither a boolean nor null.
     """
     block = block or {}
-    if "is_metadata" not in block:
-        return "aggregations" in block
+    if not _sets(block, "is_metadata"):
+        return _sets(block, "aggregations")
     value = block["is_metadata"]
     if not isinstance(value, bool | None):
         raise WrongTypeError(f"is_metadata must be true, false or null, not {value!r}.")
@@ -253,4 +253,9 @@ def _fill(
     if is_metadata:
         inferred["reducer_output_dir"] = f"{cohort_dir}/metadata" if is_last else own_dir
         inferred["train_only"] = True
-    return inferred | {key: block[key] for key in inferred if key in block}
+    return inferred | {key: block[key] for key in inferred if _sets(block, key)}
+
+
+def _sets(block: Mapping[str, Any], key: str) -> bool:
+    """Whether a block has a value for a key. NOTE: OmegaConf takes long to say that a key it lacks has none."""
+    return key in block.keys() and key in block  # noqa: SIM118

@@ -70,7 +70,9 @@ def add_time_derived_measurements(stage_cfg: Mapping[str, Any]) -> Callable[[Fra
     def add(df: Frame) -> pl.DataFrame:
         rows = in_order(checked(df, SUBJECT_ID, TIME, CODE, NUMERIC_VALUE).collect())
         events = np.flatnonzero(begins_event(rows) & rows[TIME].is_not_null().to_numpy())
-        return insert(rows, [block(rows, events) for block in blocks])
+        new, old = [block(rows, events) for block in blocks], rows.get_columns()
+        del rows
+        return insert(old, new)
 
     return add
 
@@ -174,8 +176,10 @@ _BLOCKS: dict[str, tuple[tuple[str, ...], Callable[..., Block]]] = {
 """The keys of each block, and the function that reads it."""
 
 
-def insert(rows: pl.DataFrame, blocks: list[NewRows]) -> pl.DataFrame:
+def insert(rows: list[pl.Series], blocks: list[NewRows]) -> pl.DataFrame:
     """The shard with the new rows, each before its row; if several precede one row, those of a later block come first.
+
+    The columns of the old rows are taken out of their list one by one, so that their memory is soon free.
 
     Positions are computed by counting, and every column is gathered once; nothing is sorted.
 
@@ -186,22 +190,24 @@ def insert(rows: pl.DataFrame, blocks: list[NewRows]) -> pl.DataFrame:
     # The later block first, so that it stays first where both insert before the same row.
     blocks = [block for block in reversed(blocks) if len(block.before)]
     if not blocks:
-        return rows
-    n, before = rows.height, np.concatenate([block.before for block in blocks])
+        return pl.DataFrame(rows)
+    n, before = rows[0].len(), np.concatenate([block.before for block in blocks])
     is_new = np.ones(n + len(before), dtype=bool)
     is_new[np.arange(n) + np.cumsum(np.bincount(before, minlength=n))] = False
     # How many old rows are before each row: an old one is the next of them, a new one stands before the next of them.
     place = Place(np.cumsum(~is_new, dtype=np.uint32) - ~is_new, is_new, np.argsort(before, kind="stable"))
-    filled = {CODE: place.filled(rows[CODE], *_codes(blocks))}
-    filled[NUMERIC_VALUE] = place.filled(rows[NUMERIC_VALUE], _values(blocks), np.arange(len(before)))
     old, old_or_null = pl.Series(place.source), pl.Series(np.where(is_new, np.uint32(n), place.source))
-    filled |= {column: rows[column].rechunk().gather(old) for column in (SUBJECT_ID, TIME)}
-    return pl.DataFrame(
-        [
-            filled[values.name] if values.name in filled else _or_null(values, old_or_null)
-            for values in rows.get_columns()
-        ]
-    )
+    fill: dict[str, Callable[[pl.Series], pl.Series]] = {
+        SUBJECT_ID: lambda values: values.rechunk().gather(old),
+        TIME: lambda values: values.rechunk().gather(old),
+        CODE: lambda values: place.filled(values, *_codes(blocks)),
+        NUMERIC_VALUE: lambda values: place.filled(values, _values(blocks), np.arange(len(before))),
+    }
+    filled = []
+    while rows:
+        values = rows.pop(0)
+        filled.append(fill[values.name](values) if values.name in fill else _or_null(values, old_or_null))
+    return pl.DataFrame(filled)
 
 
 def _or_null(values: pl.Series, which: pl.Series) -> pl.Series:

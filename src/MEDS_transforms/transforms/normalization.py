@@ -70,7 +70,7 @@ def check(cfg: Mapping[str, Any]) -> None:
     code_modifiers(cfg)
 
 
-run = map_stage(normalization_fntr, cheap=True)
+run = map_stage(normalization_fntr, cheap=True, changes=(CODE, NUMERIC_VALUE))
 
 main = stage_script(__spec__.name)
 

@@ -78,7 +78,7 @@ def is_inlier(cutoff: float) -> pl.Expr:
     return (pl.col(NUMERIC_VALUE) - pl.col(_MEAN)).abs() <= pl.lit(float(cutoff)) * pl.col(_STD)
 
 
-run = map_stage(occlude_outliers_fntr, cheap=True, keeps_rows=True)
+run = map_stage(occlude_outliers_fntr, cheap=True, changes=(NUMERIC_VALUE, IS_INLIER))
 
 main = stage_script(__spec__.name)
 

@@ -19,6 +19,7 @@ A shard without events gives a file without tensors.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ Tensors = dict[str, Tensor]
 
 def plan(cfg: Mapping[str, Any]) -> Plan:
     """What the stage is to do."""
-    return plan_map(cfg, tensorize, write_fn=write_tensors, shard_iterator_fntr=event_seqs, count_out=count_tensors)
+    made = plan_map(cfg, tensorize, write_fn=write_tensors, shard_iterator_fntr=event_seqs, count_out=count_tensors)
+    return replace(made, makes_rows=False)
 
 
 run = PlannedStage(plan)
