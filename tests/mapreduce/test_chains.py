@@ -1,6 +1,7 @@
 """The way of one shard through several stages: what begins when, and what a failure leaves."""
 
 import gc
+import time
 from pathlib import Path
 from threading import Event, current_thread
 from weakref import ref
@@ -139,12 +140,23 @@ def test_the_next_shard_begins_when_all_rows_of_the_one_before_are_made(tmp_path
 
     run_chains(
         [
+            alone(tmp_path, "first", lambda _: None, makes_rows=makes_rows),
             alone(tmp_path, "a", count, makes_rows=makes_rows),
             alone(tmp_path, "b", lambda _: next_began.set(), makes_rows=True),
         ]
     )
     assert began_early == [not makes_rows]
     assert (tmp_path / "a").exists()
+
+
+def test_the_first_shard_is_alone_so_that_its_failure_leaves_nothing(tmp_path):
+    def fail(_: Path) -> None:
+        time.sleep(0.1)
+        raise ValueError("a wrong setting")
+
+    ways = [alone(tmp_path, "a", fail, makes_rows=False), alone(tmp_path, "b", pytest.fail, makes_rows=False)]
+    with pytest.raises(ValueError, match="a wrong setting"):
+        run_chains(ways)
 
 
 def test_a_single_unit_that_makes_rows_runs_in_the_thread_that_asks_for_it(tmp_path):
@@ -161,6 +173,7 @@ def test_a_failure_beside_the_next_shard_is_raised_once_that_has_ended(tmp_path)
         raise ValueError("a bad row")
 
     ways = [
+        alone(tmp_path, "first", lambda _: None, makes_rows=False),
         alone(tmp_path, "a", fail, makes_rows=False),
         alone(tmp_path, "b", lambda _: next_began.set(), makes_rows=False),
         alone(tmp_path, "c", pytest.fail, makes_rows=False),

@@ -6,6 +6,7 @@ written as it was read.
 See https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, _MAP, STRUCT = range(1, 13)
@@ -32,13 +33,15 @@ class Reader:
 
     def struct(self) -> Struct:
         """The struct that begins here."""
-        fields: Struct = {}
+        return dict(self.fields())
+
+    def fields(self) -> Iterator[tuple[int, Field]]:
+        """The fields of the struct that begins here, with their numbers; no more are read than are asked for."""
         number = 0
         while head := self._byte():
             number = number + (head >> 4) if head >> 4 else self._integer()
             kind = head & 0x0F
-            fields[number] = Field(kind, kind == TRUE if kind <= FALSE else self._value(kind))
-        return fields
+            yield number, Field(kind, kind == TRUE if kind <= FALSE else self._value(kind))
 
     def _value(self, kind: int) -> Any:
         if kind in _INTEGERS:

@@ -52,18 +52,22 @@ def chains(plans: Sequence[Plan], unwritten: Sequence[Plan]) -> Iterator[tuple[l
 def run_chains(ways: Iterable["Chain"]) -> None:
     """Runs chains, each of which begins when the rows of the one before it have been made.
 
+    The first one runs alone: if settings are wrong it fails, and no outputs are left that others would have to overwrite.
+
     Raises:
         Exception: what a unit raised, once all others that were begun have ended.
     """
     before: Chain | None = None
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        for chain in ways:
+        for number, chain in enumerate(ways):
             try:
                 chain.begin(pool)
             finally:
                 if before:
                     before.end()
             before = chain
+            if number == 0:
+                chain.end()
         if before:
             before.end()
 

@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from omegaconf import DictConfig
 
-from ..dataset.io import scan_parquet
+from ..dataset.footers import rows_in
 from ..errors import InputError
 from ..settings.folders import INFERRED_STAGE_KEYS, stage_folders
 from ..settings.intermediates import KEEP_INTERMEDIATES
@@ -128,7 +127,7 @@ def _checksum(folder: Path, value: Any, variables: Sequence[str]) -> str:
 
 def count_rows(paths: Sequence[Path]) -> list[int]:
     """The rows of each of some parquet files, by their footers."""
-    return [int(df.item()) for df in pl.collect_all([scan_parquet(path).select(pl.len()) for path in paths])]
+    return [rows_in(path) for path in paths]
 
 
 def code_of(function: Callable[..., Any] | None) -> dict[str, str]:

@@ -31,6 +31,8 @@ def scratch_path(path: Path) -> Path:
 
 def clear_scratch(path: Path) -> None:
     """Removes what a killed process left of an unfinished `path`, or a failed write did."""
+    if not os.path.lexists(scratch_path(path)):
+        return
     if scratch_path(path).is_symlink():  # not ours, whatever it leads to
         scratch_path(path).unlink()
     with suppress(FileNotFoundError, NotADirectoryError):
@@ -142,12 +144,12 @@ def make_folder(path: Path) -> None:
     Raises:
         FileExistsError: something else is there.
 
-    NOTE: `mkdir` itself fails where a folder is there that another worker removes just then, and may make again.
+    NOTE: `mkdir` itself fails where a folder is there that another worker removes just then, and may make again. It
+    takes ten times as long as a look.
     """
-    while True:
+    while not path.is_dir():
         try:
             path.mkdir(parents=True, exist_ok=True)
-            return
         except FileExistsError:
             with suppress(FileNotFoundError):
                 if not stat.S_ISDIR(path.lstat().st_mode):
@@ -166,6 +168,8 @@ def scratch_folder(path: Path) -> Iterator[Path]:
     try:
         yield scratch_path(path)
     finally:
+        with suppress(OSError):
+            scratch_path(path).rmdir()  # as a rule nothing is left in it
         with suppress(OSError):
             clear_scratch(path)
 
