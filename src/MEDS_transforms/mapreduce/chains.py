@@ -52,7 +52,7 @@ def chains(plans: Sequence[Plan], unwritten: Sequence[Plan]) -> Iterator[tuple[l
 def run_chains(ways: Iterable["Chain"]) -> None:
     """Runs chains, each of which begins when the rows of the one before it have been made.
 
-    The first one runs alone: if settings are wrong it fails, and no outputs are left that others would have to overwrite.
+    The first one runs alone: if settings are wrong it fails, and leaves no outputs that would have to be overwritten.
 
     Raises:
         Exception: what a unit raised, once all others that were begun have ended.
