@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import ExitStack
 
 import polars as pl
 import pytest
@@ -161,6 +162,30 @@ def test_pauses_grow_to_a_second_or_the_polling_time(tmp_path, monkeypatch, poll
     assert len(pauses) == 10
     assert pauses == sorted(pauses)
     assert (pauses[0], pauses[-1]) == (0.02, longest)
+
+
+def test_what_a_worker_leaves_that_is_killed_just_after_its_output_appeared_is_removed(tmp_path):
+    """It may be killed before others look, or while they wait for it."""
+    (tmp_path / "a.parquet").touch()
+    for name in (".a.parquet.lock", ".b.parquet.lock"):
+        (tmp_path / name).touch()
+    for name in (".tmp.a.parquet", ".tmp.b.parquet"):
+        (tmp_path / name).mkdir()
+    looks = []
+
+    def appears() -> bool:
+        looks.append(1)
+        if len(looks) == 4:
+            (tmp_path / "b.parquet").touch()
+            held.close()
+        return len(looks) >= 4
+
+    before = Unit(tmp_path / "a.parquet", is_done=lambda: True, make=pytest.fail)
+    meanwhile = Unit(tmp_path / "b.parquet", is_done=appears, make=pytest.fail)
+    with ExitStack() as held:
+        held.enter_context(claim(meanwhile.claim_fp))
+        finish([before, meanwhile])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", "b.parquet"]
 
 
 def test_what_is_waited_for_is_logged(workers, caplog):

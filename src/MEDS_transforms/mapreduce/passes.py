@@ -158,7 +158,8 @@ def _log(computed: int, planned: int) -> None:
 def finish(units: Sequence[Unit], polling_time: float = 1.0) -> int:
     """Returns when every unit is done: does what nobody holds and waits for the rest; gives the number that it did.
 
-    It looks again after a moment at first, later after a second or `polling_time`, whichever is less.
+    It looks again after a moment at first, later after a second or `polling_time`, whichever is less. What workers left
+    beside outputs that were killed just after they had made them is removed.
     """
     computed, waits, next_log = 0, pauses(polling_time), 0.0
     while missing := [unit for unit in units if not unit.is_done()]:
@@ -168,4 +169,6 @@ def finish(units: Sequence[Unit], polling_time: float = 1.0) -> int:
         if (waited := next(waits)) >= next_log:
             next_log = waited + _LOG_EVERY
             logger.info("Waiting for other workers: %s", listed((unit.claim_fp for unit in missing), 5))
+    for unit in units:
+        unit.clear_away()
     return computed

@@ -77,7 +77,7 @@ class Unit:
         locks the new file looks again and finds the work done.
         """
         if self.is_done():
-            self._clear_away()
+            self.clear_away()
             note_done(self.claim_fp)
             return False
         with claim(self.claim_fp) as ours:
@@ -110,7 +110,7 @@ class Unit:
             raise
         logger.info("%s: written in %.1f s", self.claim_fp, time.monotonic() - started)
 
-    def _clear_away(self) -> None:
+    def clear_away(self) -> None:
         """Removes what a dead worker left beside an output that is there; a live worker keeps what it holds."""
         if not any(map(os.path.exists, (scratch_path(self.claim_fp), lock_path(self.claim_fp)))):
             return
