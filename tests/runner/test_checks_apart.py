@@ -46,7 +46,7 @@ def looked_at(folder: Path, before: str = "") -> dict:
     command = [sys.executable, "-c", PROGRAM.format(before=dedent(before)), "pipeline.yaml"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return {**json.loads(done.stdout), "errors": done.stderr}
 
 
 def test_problems_are_found_and_polars_is_not_in_memory(tmp_path):
@@ -69,6 +69,17 @@ def test_else_the_check_runs_in_the_same_process(tmp_path, before):
     found = looked_at(tmp_path, before)
     assert "the unit 'fortnight' is unknown" in found["found"][0]
     assert found["polars"]
+
+
+def test_an_error_of_the_check_itself_is_raised_here_without_a_trace_of_the_other_process(tmp_path):
+    before = """
+    def fail(*_):
+        raise ValueError("do_overwrite must be true or false")
+    checks.stage_problems = fail
+    """
+    found = looked_at(tmp_path, before)
+    assert found["found"] == ["do_overwrite must be true or false"]
+    assert found["errors"] == ""
 
 
 def test_what_a_check_logs_is_logged_here(tmp_path):

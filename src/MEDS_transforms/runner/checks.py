@@ -6,6 +6,7 @@ import re
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
@@ -39,7 +40,7 @@ def stage_problems_apart(pipeline: Pipeline, runs: Sequence[StageRun]) -> list[s
     theirs.close()
     try:
         found, records = ours.recv()
-    except EOFError:  # it was lost; what the matter is with the stages is seen here, or not at all
+    except EOFError:  # it was lost, or its check failed; what the matter is is seen here, or not at all
         return stage_problems(pipeline, runs)
     finally:
         child.join()
@@ -52,11 +53,9 @@ def _send_problems(connection: Connection, pipeline: Pipeline, runs: Sequence[St
     """Sends what is wrong with the stages, and what was logged meanwhile."""
     logged: SimpleQueue[logging.LogRecord] = SimpleQueue()
     logging.getLogger().handlers = [QueueHandler(logged)]
-    try:
+    with suppress(BaseException):  # which the process that waits gets as well, be it Ctrl-C or an error of the check
         found = stage_problems(pipeline, runs)
         connection.send((found, [logged.get() for _ in range(logged.qsize())]))
-    except KeyboardInterrupt:  # which the process that waits gets as well
-        pass
 
 
 def stage_problems(pipeline: Pipeline, runs: Sequence[StageRun]) -> list[str]:
