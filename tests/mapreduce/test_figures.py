@@ -45,5 +45,12 @@ def test_what_is_in_shards(tmp_path, shards, figures):
     assert len(shards) > 1 or got == figures
 
 
+def test_of_many_shards_values_count_once(tmp_path):
+    """They are read a few at a time; null is among the values of each few."""
+    shards = [pl.DataFrame({"subject_id": [n // 12, n], "code": [None, f"C{n % 13}"]}) for n in range(35)]
+    paths = [write_table(tmp_path / f"{number}.parquet", shard) for number, shard in enumerate(shards)]
+    assert count_data(paths) == {"files": 35, "rows": 70, "subjects": 35, "codes": 13}
+
+
 def test_codes_of_code_metadata():
     assert count_codes(pl.DataFrame({"code": ["a", None, "a", "b"]})) == {"rows": 4, "codes": 2}

@@ -1,7 +1,7 @@
 """Reading and writing shards."""
 
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, TypeAlias
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Frame",
     "codes_writer",
+    "few_at_a_time",
     "is_complete",
     "is_complete_parquet_file",
     "publish",
@@ -33,6 +34,7 @@ Frame: TypeAlias = pl.DataFrame | pl.LazyFrame
 
 _ROW_GROUP_ROWS = 100_000
 """Rows per row group. Groups are encoded in parallel; polars' default of 262,144 leaves too few groups for that."""
+_FILES_AT_A_TIME = 10
 _ZSTD_LEVEL = 1
 """Takes five sixths of the time of polars' default, 3, for files that are a tenth larger."""
 
@@ -40,6 +42,11 @@ _ZSTD_LEVEL = 1
 def scan_parquet(path: Path) -> pl.LazyFrame:
     """A lazy scan of one file. NOTE: by default polars takes names such as `[0-10).parquet` for globs."""
     return pl.scan_parquet(path, glob=False)
+
+
+def few_at_a_time(frames: Sequence[pl.LazyFrame]) -> Iterator[pl.LazyFrame]:
+    """Queries of one schema, each with the rows of a few of them: of 200 large files at once polars holds over 1 GB."""
+    yield from (pl.concat(frames[at : at + _FILES_AT_A_TIME]) for at in range(0, len(frames), _FILES_AT_A_TIME))
 
 
 def write_parquet(df: Frame, path: Path, fast: bool = False) -> None:

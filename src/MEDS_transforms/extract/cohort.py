@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from ..dataset.io import is_complete_parquet_file, scan_parquet
+from ..dataset.io import few_at_a_time, is_complete_parquet_file, scan_parquet
 from ..dataset.schema import CODE
 from ..errors import MissingInputError, counted, is_or_are, listed
 from ..mapreduce.shards import read_shard_map, shard_iterator
@@ -36,5 +36,6 @@ def cohort_shards(cfg: Mapping[str, Any], needs_map: bool = True) -> dict[str, P
 
 def codes_of(paths: Mapping[str, Path]) -> pl.Series:
     """The distinct codes of some shards, sorted."""
-    codes = [scan_parquet(path).select(CODE).unique() for path in paths.values()]
-    return pl.concat(codes).unique().collect().to_series().drop_nulls().sort()
+    codes = [scan_parquet(path).select(CODE) for path in paths.values()]
+    found = [few.unique().collect().to_series() for few in few_at_a_time(codes)]
+    return pl.concat(found).unique().drop_nulls().sort()

@@ -16,7 +16,7 @@ import polars as pl
 
 from ..cli.script import stage_script
 from ..dataset.columns import INTERNAL, column
-from ..dataset.io import scan_parquet
+from ..dataset.io import few_at_a_time, scan_parquet
 from ..dataset.schema import SUBJECT_ID
 from ..dataset.splits import check_fractions, shard_subjects
 from ..dataset.subjects import subject_ids
@@ -113,12 +113,13 @@ def distinct_ids(tables: Mapping[str, Table], chunks_dir: Path) -> pl.Series:
             scans = [scan_parquet(chunk.path) for chunk in chunks]
             for chunk, scan in zip(chunks, scans, strict=True):
                 _check_has_ids(table, chunk.path, scan.collect_schema().names())
-            rows = pl.concat([scan.select(column(table.subject_id_col)) for scan in scans])
-            found.append(convert(rows.unique().collect().to_series(), where).alias(SUBJECT_ID))
-    ids = pl.concat(found).drop_nulls().unique().sort() if found else pl.Series(SUBJECT_ID, [])
-    if ids.is_empty():
+            ids = [scan.select(column(table.subject_id_col).alias(SUBJECT_ID)) for scan in scans]
+            distinct = pl.concat([few.unique().collect().to_series() for few in few_at_a_time(ids)]).unique()
+            found.append(convert(distinct, where).alias(SUBJECT_ID))
+    all_ids = pl.concat(found).drop_nulls().unique().sort() if found else pl.Series(SUBJECT_ID, [])
+    if all_ids.is_empty():
         raise InputError(f"Every subject id in every table is null (chunks in {chunks_dir}). Check subject_id_col.")
-    return ids
+    return all_ids
 
 
 def _check_has_ids(table: Table, path: Path, there: list[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from ..dataset.footers import rows_in
-from ..dataset.io import scan_parquet
+from ..dataset.io import few_at_a_time, scan_parquet
 from ..dataset.schema import CODE, SUBJECT_ID
 from ..work.accounts import Account
 
@@ -35,8 +35,8 @@ def count_data(paths: Sequence[Path]) -> Account:
             values = [scan.select(column) for scan in scans]
             if name == SUBJECT_ID:
                 values = [_without_runs(frame, name) for frame in values]
-            together = pl.concat(values).select(_distinct(name))
-            figures[figure] = int(together.collect(engine="streaming").item())
+            found = [few.unique().collect(engine="streaming") for few in few_at_a_time(values)]
+            figures[figure] = int(pl.concat(found).select(_distinct(name)).item())
     return dict(in_order(figures))
 
 

@@ -23,7 +23,7 @@ from ..cli.script import stage_script
 from ..dataset.code_metadata import check_data, code_key, join_former, read_codes, to_smallest_unsigned
 from ..dataset.columns import column, internal
 from ..dataset.dtypes import concat_with_common_dtypes
-from ..dataset.io import Frame, scan_parquet, write_parquet
+from ..dataset.io import Frame, few_at_a_time, scan_parquet, write_parquet
 from ..dataset.measurements import checked
 from ..dataset.schema import CODE, MANDATORY_COLUMNS, NUMERIC_VALUE, SUBJECT_ID, VALUES_QUANTILES
 from ..errors import InputError, listed
@@ -192,7 +192,8 @@ def count_subjects_once(
     scans = [scan_parquet(path) for paths in shards_of_splits.values() for path in paths]
     # Shards may differ in the width of the ids, and in whether codes are categorical.
     shards = [checked(scan, *mandatory).cast({SUBJECT_ID: pl.Int64}) for scan in scans]
-    subjects = pl.concat([shard.select(SUBJECT_ID).unique() for shard in shards]).collect()[SUBJECT_ID]
+    of_shards = [shard.select(SUBJECT_ID).unique() for shard in shards]
+    subjects = pl.concat([few.collect() for few in few_at_a_time(of_shards)])[SUBJECT_ID]
     repeated = subjects.filter(subjects.is_duplicated()).unique()
     if repeated.is_empty():
         return codes
