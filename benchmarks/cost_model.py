@@ -5,7 +5,8 @@ r"""Fits what a pipeline costs to the lines of scale.py, and says how long any n
 The model is a sum, whose factors are fitted by least squares of the relative errors; none is negative:
 
 - a start for each stage, and for each further worker of a stage;
-- for each million rows what all cores share, and what they do not;
+- for each million rows what all cores share, and what a second core does not make faster (it may share its memory and
+  caches with the first one), while more pairs of cores do;
 - for each shard, in every stage, what the cores share;
 - processor time likewise, but that all cores' adds up;
 - memory: of every worker a fixed part and a part that grows with the rows in a shard;
@@ -51,7 +52,7 @@ TIME: dict[str, Feature] = {
     "s per further worker and stage": lambda case: case.n_stages * (case.workers - 1),
     "core-s per million rows": lambda case: case.rows / 1e6 / case.busy_cores,
     "core-s per shard and stage": lambda case: case.n_shards * case.n_stages / case.busy_cores,
-    "s per million rows that one core does": lambda case: case.rows / 1e6,
+    "s per million rows and pair of cores": lambda case: case.rows / 1e6 / max(1, case.busy_cores / 2),
 }
 MEMORY: dict[str, Feature] = {
     "MiB": lambda _: 1,
