@@ -1,16 +1,20 @@
 """What shares a pass, and what becomes of it."""
 
+import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from helpers import measurements, write_shards
+from MEDS_transforms.dataset.io import write_parquet
+from MEDS_transforms.mapreduce import shard_work
 from MEDS_transforms.mapreduce.chains import chains
 from MEDS_transforms.mapreduce.handover import HandOver, hand_over, handed_over, handing_over
 from MEDS_transforms.mapreduce.mapper import map_over, map_stage
-from MEDS_transforms.mapreduce.passes import plan_of, run_pass
+from MEDS_transforms.mapreduce.passes import PlannedStage, plan_of, run_pass
 from MEDS_transforms.settings.calls import just_calls
 from MEDS_transforms.work.expected import expecting
 
@@ -67,11 +71,13 @@ def test_to_plan_does_nothing(folder):
     assert plan_of(maps_and_more, stage(folder, "b", "in")) is None
 
 
-def plans(folder, *functions):
+def plans(folder, *functions, **more):
+    """Plans of stages that read each other's outputs: of compute functions, or what `map_stage` makes of them."""
     found, before = [], "in"
     for number, function in enumerate(functions):
+        run = function if isinstance(function, PlannedStage) else map_stage(function)
         with expecting([plan.expected() for plan in found]):
-            found.append(plan_of(map_stage(function), stage(folder, f"s{number}", before)))
+            found.append(plan_of(run, {**stage(folder, f"s{number}", before), **more}))
         before = f"s{number}"
     return found
 
@@ -110,6 +116,50 @@ def test_a_shard_is_written_where_the_stage_before_made_it_and_did_not_write_it(
     run_pass([replace(first, is_written=False), second])
     assert not (folder / "s0/a.parquet").exists()
     assert pl.read_parquet(folder / "s1/a.parquet")["code"].to_list() == ["y", "z"]
+
+
+def set_value(df):
+    return df.with_columns(numeric_value=pl.lit(7, pl.Float32))
+
+
+def last_two_backwards(df):
+    return df.collect().slice(1).reverse().lazy()
+
+
+def codes(folder, *names):
+    return [pl.read_parquet(folder / name / "a.parquet")["code"].to_list() for name in names]
+
+
+def slowly(write):
+    """A `shard_writer` whose files take a while, so that those of a former run are there meanwhile."""
+
+    def written(df, path):
+        time.sleep(0.5)
+        write(df, path)
+
+    return lambda _: written
+
+
+def test_columns_are_not_copied_from_the_file_of_a_former_run(folder, monkeypatch):
+    changing = map_stage(set_value, changes=("numeric_value",))
+    run_pass(plans(folder, drop_first, changing))
+    assert codes(folder, "s0", "s1") == [["y", "z"]] * 2
+    monkeypatch.setattr(shard_work, "shard_writer", slowly(partial(write_parquet, fast=True)))
+    run_pass(plans(folder, last_two_backwards, changing, do_overwrite=True))
+    assert codes(folder, "s0", "s1") == [["z", "y"]] * 2
+
+
+def test_the_file_of_a_former_run_is_not_linked_where_the_new_one_cannot_be_written(folder, monkeypatch):
+    def fail(*_):
+        raise OSError("the disk is full")
+
+    run_pass(plans(folder, drop_first, unchanged))
+    with monkeypatch.context() as context:
+        context.setattr(shard_work, "shard_writer", slowly(fail))
+        with pytest.raises(OSError, match="the disk is full"):
+            run_pass(plans(folder, last_two_backwards, unchanged, do_overwrite=True))
+    run_pass(plans(folder, last_two_backwards, unchanged, do_overwrite=True))
+    assert codes(folder, "s0", "s1") == [["z", "y"]] * 2
 
 
 def test_frames_go_after_their_last_read(tmp_path):

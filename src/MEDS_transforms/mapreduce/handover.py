@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -73,10 +73,13 @@ class HandOver:
         self.frames.clear()
         self.writing.clear()
 
-    def wait_until_written(self, path: Path) -> None:
-        """Returns when a file that is being written is there, or will not be."""
-        if path in self.writing:
-            wait([self.writing[path]])
+    def is_written(self, path: Path) -> bool:
+        """Whether a file is there; waits while it is being written.
+
+        Where that has failed, what is there may be of a former run.
+        """
+        writing = self.writing.get(path)
+        return path.exists() if writing is None else writing.exception() is None and path.exists()
 
 
 _current: ContextVar[HandOver | None] = ContextVar("hand over", default=None)
@@ -112,10 +115,9 @@ def is_same_as(path: Path, other: Path) -> None:
 
 def file_of(path: Path) -> Path | None:
     """The file whose rows were handed over, or one that is as it would be; None if there is none, or will be none."""
-    if handover := _current.get():
-        path = handover.same.get(path, path)
-        handover.wait_until_written(path)
-    return path if path.exists() else None
+    handover = _current.get() or HandOver()
+    path = handover.same.get(path, path)
+    return path if handover.is_written(path) else None
 
 
 def handed_over(path: Path) -> Frame | None:

@@ -30,7 +30,8 @@ class ShardWork:
         write_fn: writes the result; None: as `shard_writer` does in that folder.
         only: if given, the function gets only the rows for which this holds.
         changes: the columns that the function may make or change where it leaves the order of the rows as it is, and
-            makes no new ones. Others are copied, not decoded and encoded again. Empty: nothing is known.
+            makes no new ones. Others are copied from a file that is read, not decoded and encoded again. Empty:
+            nothing is known.
     """
 
     folder: Path
@@ -51,8 +52,8 @@ class ShardWork:
             self._hand_over(out_fp, handed)
             link_or_copy(file, finished)
             return Staged({out_fp: finished})
-        if self.changes and self.is_plain and in_fp.exists():
-            if handed is not None or self._is_narrow(result):
+        if self.changes and self.is_plain and handed is None:  # else the file may still be that of a former run
+            if self._is_narrow(result):
                 result = result.lazy().collect()
                 self._hand_over(out_fp, result)  # else what reads it need not read all columns
             write_changed(result, finished, in_fp, self.changes)
