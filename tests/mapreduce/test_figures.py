@@ -1,5 +1,8 @@
 """How many rows, subjects and codes there are in shards."""
 
+import subprocess
+import sys
+
 import polars as pl
 import pytest
 
@@ -50,6 +53,26 @@ def test_of_many_shards_values_count_once(tmp_path):
     shards = [pl.DataFrame({"subject_id": [n // 12, n], "code": [None, f"C{n % 13}"]}) for n in range(35)]
     paths = [write_table(tmp_path / f"{number}.parquet", shard) for number, shard in enumerate(shards)]
     assert count_data(paths) == {"files": 35, "rows": 70, "subjects": 35, "codes": 13}
+
+
+PEAK_OF_COUNTING = """
+import resource, sys
+from pathlib import Path
+from MEDS_transforms.mapreduce.figures import count_data
+count_data([Path(sys.argv[1])] * int(sys.argv[2]))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_does_not_grow_with_the_number_of_shards(tmp_path):
+    n = pl.int_range(1_000_000)
+    path = write_table(tmp_path / "0.parquet", pl.select(subject_id=n // 100, code=pl.format("C{}", n * 7919 % 2000)))
+
+    def peak(n_shards: int) -> int:
+        command = [sys.executable, "-c", PEAK_OF_COUNTING, path, str(n_shards)]
+        return int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+
+    assert peak(100) < 1.5 * peak(10)
 
 
 def test_codes_of_code_metadata():

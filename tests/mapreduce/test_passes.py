@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from omegaconf import OmegaConf
 
 from helpers import measurements, write_shards
 from MEDS_transforms.dataset.io import write_parquet
@@ -147,6 +148,15 @@ def test_columns_are_not_copied_from_the_file_of_a_former_run(folder, monkeypatc
     monkeypatch.setattr(shard_work, "shard_writer", slowly(partial(write_parquet, fast=True)))
     run_pass(plans(folder, last_two_backwards, changing, do_overwrite=True))
     assert codes(folder, "s0", "s1") == [["z", "y"]] * 2
+
+
+def test_columns_are_not_copied_where_parts_of_a_shard_are_put_together_in_another_order(folder):
+    write_parquet(pl.read_parquet(folder / "in/a.parquet"), folder / "in/a.parquet", fast=True)
+    cfg = stage(folder, "s0", "in")
+    cfg["stage_cfg"]["_match_revise"] = [{"_matcher": {"code": "y"}}]
+    run_pass([plan_of(map_stage(set_value, changes=("numeric_value",)), OmegaConf.create(cfg))])
+    found = pl.read_parquet(folder / "s0/a.parquet")
+    assert found.select("code", "numeric_value").rows() == [("y", 7), ("x", None), ("z", None)]
 
 
 def test_the_file_of_a_former_run_is_not_linked_where_the_new_one_cannot_be_written(folder, monkeypatch):

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from .columns import columns
+from .footers import MAGIC, N_ROWS
 from .io import Frame, encode, scan_parquet, write_parquet
 from .thrift import I32, I64, LIST, STRUCT, Field, Reader, Struct, written
 
-_MAGIC = b"PAR1"
-
 # The numbers of fields in the footer of a parquet file: of a file, a row group, a column chunk and what is known of it.
-_SCHEMA, _ROWS, _GROUPS, _CREATED_BY = 2, 3, 4, 6
+_SCHEMA, _GROUPS, _CREATED_BY = 2, 4, 6
 _CHUNKS, _GROUP_SIZE, _GROUP_ROWS, _GROUP_START, _GROUP_SIZE_ON_DISK = 1, 2, 3, 5, 6
 _CHUNK_END, _META, _INDEX_START, _INDEX_SIZE, _COLUMN_INDEX_START = 2, 3, 4, 5, 6
 _PATH, _CODEC, _SIZE, _SIZE_ON_DISK, _PAGES_START, _DICTIONARY_START, _STATISTICS = 3, 4, 6, 7, 9, 11, 12
@@ -132,14 +131,14 @@ class _Assembly:
 
     def write(self, like: ParquetFile, found: list[tuple[ParquetFile, bytes]]) -> None:
         """Writes a file like an empty one, with the columns that were found in others."""
-        self._put(_MAGIC)
+        self._put(MAGIC)
         groups = [self._group(number, found) for number in range(len(found[0][0].groups))]
         for chunk, index in self.indexed:
             chunk[_INDEX_START] = Field(I64, self.at)
             self._put(written(index))
         rows = sum(group[_GROUP_ROWS].value for group in groups)
-        footer = written(like.footer | {_ROWS: Field(I64, rows), _GROUPS: Field(LIST, (STRUCT, groups))})
-        self._put(footer + len(footer).to_bytes(4, "little") + _MAGIC)
+        footer = written(like.footer | {N_ROWS: Field(I64, rows), _GROUPS: Field(LIST, (STRUCT, groups))})
+        self._put(footer + len(footer).to_bytes(4, "little") + MAGIC)
 
     def _group(self, number: int, found: list[tuple[ParquetFile, bytes]]) -> Struct:
         start = self.at

@@ -7,10 +7,11 @@ import polars as pl
 
 from .thrift import Reader
 
-_MAGIC = b"PAR1"
+MAGIC = b"PAR1"
+"""What a parquet file begins and ends with."""
 _END = 8
 """The bytes at the end of a file: the size of the footer, and the magic word."""
-_N_ROWS = 3
+N_ROWS = 3
 """The number of the field in a footer that has the number of rows.
 
 See https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift.
@@ -29,8 +30,8 @@ def rows_in(path: Path) -> int:
             end = file.read()
             file.seek(-_END - int.from_bytes(end[:4], "little"), os.SEEK_END)
             fields = Reader(file.read()).fields()
-            if end[4:] == _MAGIC:
-                return int(next(field.value for number, field in fields if number == _N_ROWS))
+            if end[4:] == MAGIC:
+                return int(next(field.value for number, field in fields if number == N_ROWS))
     except (OSError, ValueError, LookupError, StopIteration):
         pass
     return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
