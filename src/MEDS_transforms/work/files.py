@@ -169,8 +169,6 @@ def scratch_folder(path: Path) -> Iterator[Path]:
         yield scratch_path(path)
     finally:
         with suppress(OSError):
-            scratch_path(path).rmdir()  # as a rule nothing is left in it
-        with suppress(OSError):
             clear_scratch(path)
 
 
