@@ -1,11 +1,14 @@
-"""The folder of a run, which one worker removes while another looks into it."""
+"""The folder of a run: one worker removes it while another looks into it, and threads read there."""
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 
-from MEDS_transforms.work.runs import Run
+from MEDS_transforms.work.provenance import Maker, OutputFile
+from MEDS_transforms.work.runs import Generation, Noted, Run
 
 LOOKS = 2000
 COMES_AND_GOES = """
@@ -33,3 +36,32 @@ def test_a_folder_that_vanishes_while_it_is_listed_holds_nothing(tmp_path, look,
             assert other.poll() is None
         finally:
             other.kill()
+
+
+GENERATION = Generation(Maker("1", {}))
+UNITS = [f"{number}.parquet" for number in range(2000)]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run that has begun."""
+    run = Run(tmp_path, "stage")
+    run.path.mkdir(parents=True)
+    assert run.begin(GENERATION)
+    return run
+
+
+def test_a_thread_that_has_read_on_knows_what_another_was_just_reading(run):
+    for unit in UNITS:
+        run.note(GENERATION, unit, Noted({unit: OutputFile(1, "0")}))
+    notes, together = run.notes(Generation(Maker("2", {}))), Barrier(8)
+    notes.prefix = GENERATION.token
+
+    def known(_: int) -> int:
+        together.wait()
+        notes.read_on()
+        return len(notes.units)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert [*threads.map(known, range(8))] == [len(UNITS)] * 8
+    assert {len(noted) for noted in notes.units.values()} == {1}

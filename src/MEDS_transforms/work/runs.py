@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 from .accounts import Account
@@ -198,17 +199,21 @@ class Noted(NamedTuple):
 
 
 class Notes:
-    """What workers have noted; each line is read once. A line that a killed worker left half-written does not count."""
+    """What workers have noted; each line is read once. A line that a killed worker left half-written does not count.
+
+    Threads may share it: whoever has read on knows all that was noted before.
+    """
 
     def __init__(self, folder: Path, prefix: str) -> None:
         self.folder, self.prefix = folder, prefix
         self.units: dict[str, list[Noted]] = {}
         """What was noted of each unit: more than once, where its worker was killed before it published the outputs."""
         self._read_to: dict[str, int] = {}
+        self._reading = Lock()
 
     def read_on(self) -> None:
         """Takes in what has been noted since the last look."""
-        with suppress(FileNotFoundError):
+        with self._reading, suppress(FileNotFoundError):
             for entry in os.scandir(self.folder):
                 if entry.name.startswith(self.prefix) and entry.name.endswith(".jsonl"):
                     self._read_file(Path(entry.path), entry.name)
