@@ -219,6 +219,39 @@ def test_a_stage_that_fails_in_a_pass_is_named_and_what_was_made_counts(runs):
     assert [path for path in want if got[path] != want[path]] == []
 
 
+@pytest.mark.slow
+def test_what_all_splits_are_counted_from_need_not_be_kept(runs):
+    codes = {}
+    for name, kept in [("all_kept", "true"), ("all_lean", "false")]:
+        tensors = runs.copied(name, f"keep_intermediates={kept}")
+        shutil.rmtree(tensors)
+        counting = ("count_code_occurrences", "fit_outlier_detection", "fit_normalization")
+        splits = [f"++stage_configs.{stage}.train_only=false" for stage in counting]
+        ran = runs.preprocess(name, f"keep_intermediates={kept}", *splits)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        codes[name] = (tensors / "metadata/codes.parquet").read_bytes()
+    assert codes["all_lean"] == codes["all_kept"] != (runs.tensors("by_stage") / "metadata/codes.parquet").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_stage_that_needs_files_gets_them_though_they_are_not_kept(runs, tmp_path):
+    (tmp_path / "pipeline.yaml").write_text(f"""
+defaults: [_preprocess, _self_]
+input_dir: {runs.folder / "by_stage" / "cohort"}
+stages: [filter_subjects, reshard_to_split, filter_measurements]
+stage_configs:
+  filter_subjects: {{min_events_per_subject: 14}}
+  reshard_to_split: {{n_subjects_per_shard: 5}}
+""")
+    for kept in ("true", "false"):
+        arguments = [f"cohort_dir={tmp_path / kept}", f"keep_intermediates={kept}"]
+        command = [SCRIPTS / "MEDS_transform-runner", f"pipeline_config_fp={tmp_path / 'pipeline.yaml'}", *arguments]
+        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert contents(tmp_path / "false" / "data") == contents(tmp_path / "true" / "data") != {}
+    assert files_below(tmp_path / "false" / "filter_subjects") == []
+
+
 OWN = """
 import hydra
 import polars as pl
@@ -230,9 +263,13 @@ def halve(df: pl.LazyFrame) -> pl.LazyFrame:
     return df.with_columns(pl.col("numeric_value") / 2)
 
 
+def read(path) -> pl.LazyFrame:
+    return pl.scan_parquet(path, glob=False)
+
+
 @hydra.main(version_base=None)
 def main(cfg):
-    map_over(cfg, compute_fn=halve)
+    CALL
 
 
 if __name__ == "__main__":
@@ -241,9 +278,17 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", ["", "    print('and more')\n"], ids=["just map_over", "more than that"])
-def test_a_script_of_the_users_own_shares_the_process_if_it_just_maps(runs, tmp_path, more):
-    (tmp_path / "halve.py").write_text(OWN.replace("compute_fn=halve)\n", f"compute_fn=halve)\n{more}"))
+@pytest.mark.parametrize(
+    ("call", "shares"),
+    [
+        ("map_over(cfg, compute_fn=halve)", True),
+        ("map_over(cfg, compute_fn=halve, read_fn=read)", True),
+        ("map_over(cfg, compute_fn=halve)\n    print('and more')", False),
+    ],
+    ids=["just map_over", "with a reader of its own", "more than that"],
+)
+def test_a_script_of_the_users_own_shares_the_process_if_it_just_maps(runs, tmp_path, call, shares):
+    (tmp_path / "halve.py").write_text(OWN.replace("CALL", call))
     pipeline = f"""
 defaults: [_preprocess, _self_]
 input_dir: {runs.folder / "by_stage" / "cohort"}
@@ -261,7 +306,7 @@ stage_configs:
         ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         shared = "Stage 3 of 4, halve, in the same process" in ran.stdout
-        assert shared == (way != "fuse=false" and not more)
+        assert shared == (way != "fuse=false" and shares)
     assert contents(tmp_path / "fuse=true") == contents(tmp_path / "fuse=false")
     results = contents(tmp_path / "keep_intermediates=false" / "data")
     assert results == contents(tmp_path / "fuse=true" / "data")

@@ -10,7 +10,7 @@ from threading import Condition
 
 import polars as pl
 
-from ..dataset.io import Frame
+from ..dataset.io import Frame, scan_parquet
 
 Makers = Mapping[Path, Callable[[], Frame]]
 
@@ -118,6 +118,12 @@ def file_of(path: Path) -> Path | None:
     handover = _current.get() or HandOver()
     path = handover.same.get(path, path)
     return path if handover.is_written(path) else None
+
+
+def scan_shard(path: Path) -> pl.LazyFrame:
+    """The rows of a shard, from wherever they are; they count as read."""
+    handed = handed_over(path)
+    return scan_parquet(path) if handed is None else handed.lazy()
 
 
 def handed_over(path: Path) -> Frame | None:

@@ -107,7 +107,7 @@ def plan_map(
         shards.work(compute_fn, read_fn, write_fn), changes=() if is_match_revise(cfg["stage_cfg"]) else changes
     )
     frames = {out_fp: partial(work.frame, in_fp, out_fp) for in_fp, out_fp in shards.paths} if work.is_plain else {}
-    return Plan(outputs, shards.units(outputs, work), frames=frames)
+    return Plan(outputs, shards.units(outputs, work), frames=frames, takes_frames=read_fn is scan_parquet)
 
 
 class Shards:

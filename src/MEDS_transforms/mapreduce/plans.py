@@ -23,6 +23,8 @@ class Plan:
     makes_rows: bool = True
     """Whether a unit makes rows of as many columns as it reads. Others take little memory, so the next shard begins
     while they are at work."""
+    takes_frames: bool = True
+    """Whether it can read what is in memory, or what is made as it is read, in place of files."""
     is_written: bool = True
     """Whether its outputs become files; else they are made in memory whenever they are read."""
 
@@ -32,7 +34,9 @@ class Plan:
         return [*self.units, *([self.reduction] if self.reduction else [])] if self.is_written else []
 
     def follows(self, plans: Sequence["Plan"]) -> bool:
-        """Whether all shards that it reads are those that another plan is to make."""
+        """Whether all shards that it reads are those that other plans are to make, and it takes them from memory."""
+        if not self.takes_frames:
+            return False
         made = {unit.claim_fp for plan in plans for unit in plan.units}
         return bool(self.units) and not self.outputs.asked.maker.is_whole and {u.source for u in self.units} <= made
 

@@ -11,7 +11,7 @@ modifiers that occur, sorted, null first; columns: the key, the aggregations, th
 Rows without a code count only for all codes together.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,12 @@ from ..dataset.schema import CODE, MANDATORY_COLUMNS, NUMERIC_VALUE, SUBJECT_ID,
 from ..errors import InputError, listed
 from ..mapreduce.accounting import IN, OUT
 from ..mapreduce.figures import CODES, count_codes, count_rows
+from ..mapreduce.handover import scan_shard
 from ..mapreduce.mapper import Shards
 from ..mapreduce.passes import PlannedStage
 from ..mapreduce.plans import Plan
 from ..mapreduce.reducer import plan_reduction
-from ..mapreduce.shards import shard_iterator, shuffle_shards
+from ..mapreduce.shards import shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import code_modifiers, flag
 from ..settings.layout import CODES_FILE
@@ -75,13 +76,14 @@ def plan(cfg: Mapping[str, Any]) -> Plan:
         in_order = [of_shard[shard] for shard in shuffle_shards(list(of_shard), {"worker": 0})]
         merged = merge(read_parts(in_order, key, aggregations), key, aggregations)
         if not flag(stage_cfg, "train_only"):
-            merged = count_subjects_once(merged, _shards_of_splits(cfg), key, aggregations)
+            merged = count_subjects_once(merged, of_splits, key, aggregations)
         found[CODES] = count_codes(merged)[CODES]
         merged = merged.rename({name: modifier for modifier, name in plain.items()})
         return join_former(merged, read_codes(stage_cfg["metadata_input_dir"]), modifiers)
 
     parts_dir = Path(stage_cfg["output_dir"])
     shards, former_fp = Shards(cfg), Path(stage_cfg["metadata_input_dir"]) / CODES_FILE
+    of_splits = _by_split([in_fp for in_fp, _ in shards.paths], Path(stage_cfg["data_input_dir"]))
     outputs = stage_outputs(
         cfg,
         {**shards.sources(compute), "code metadata": Source.of_files(former_fp)},
@@ -189,7 +191,7 @@ def count_subjects_once(
         return codes
     needed = counts.columns_with(key)
     mandatory = [column for column in needed if column in MANDATORY_COLUMNS]
-    scans = [scan_parquet(path) for paths in shards_of_splits.values() for path in paths]
+    scans = [scan_shard(path) for paths in shards_of_splits.values() for path in paths]
     # Shards may differ in the width of the ids, and in whether codes are categorical.
     shards = [checked(scan, *mandatory).cast({SUBJECT_ID: pl.Int64}) for scan in scans]
     of_shards = [shard.select(SUBJECT_ID).unique() for shard in shards]
@@ -210,10 +212,9 @@ def count_subjects_once(
     )
 
 
-def _shards_of_splits(cfg: Mapping[str, Any]) -> dict[str, list[Path]]:
-    root = Path(cfg["stage_cfg"]["data_input_dir"])
+def _by_split(shards: Iterable[Path], root: Path) -> dict[str, list[Path]]:
     splits: dict[str, list[Path]] = {}
-    for path, _ in sorted(shard_iterator(cfg)[0]):
+    for path in sorted(shards):
         splits.setdefault(path.relative_to(root).parts[0] if path.parent != root else "", []).append(path)
     return splits
 

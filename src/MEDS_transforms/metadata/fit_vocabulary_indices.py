@@ -21,7 +21,8 @@ from ..dataset.schema import VOCAB_INDEX
 from ..errors import MissingColumnError, MissingInputError, listed, nearest
 from ..mapreduce.accounting import IN, OUT
 from ..mapreduce.figures import count_codes
-from ..mapreduce.passes import run_pass
+from ..mapreduce.passes import PlannedStage
+from ..mapreduce.plans import Plan
 from ..mapreduce.reducer import plan_reduction
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import code_modifiers
@@ -29,8 +30,8 @@ from ..settings.layout import CODES_FILE
 from ..work.sources import Source
 
 
-def run(cfg: Mapping[str, Any]) -> None:
-    """Runs the stage."""
+def plan(cfg: Mapping[str, Any]) -> Plan:
+    """What the stage is to do."""
     stage_cfg = cfg["stage_cfg"]
     modifiers = code_modifiers(cfg)
     folder = Path(stage_cfg["metadata_input_dir"])
@@ -46,7 +47,10 @@ def run(cfg: Mapping[str, Any]) -> None:
 
     sources = {"code metadata": Source.of_files(folder / CODES_FILE)}
     outputs = stage_outputs(cfg, sources, folder=Path(stage_cfg["reducer_output_dir"]))
-    run_pass([plan_reduction(cfg, outputs, [], fit, lambda codes: {IN: count_codes(codes), OUT: count_codes(codes)})])
+    return plan_reduction(cfg, outputs, [], fit, lambda codes: {IN: count_codes(codes), OUT: count_codes(codes)})
+
+
+run = PlannedStage(plan)
 
 
 def with_vocabulary_indices(codes: pl.DataFrame, code_modifiers: Sequence[str] | None) -> pl.DataFrame:

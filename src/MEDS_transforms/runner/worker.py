@@ -103,6 +103,13 @@ class StageAtWork:
         self.has_begun = True
         return stage_module(self.module).run if self.module else load_main(Path(self.script))
 
+    @property
+    def is_planned(self) -> bool:
+        """Whether it tells what it is to do before it does it, and so can read what is not written."""
+        from ..mapreduce.passes import PlannedStage  # as in `Passes.run_next`
+
+        return bool(self.module) and isinstance(stage_module(self.module).run, PlannedStage)
+
     def end(self, started: float) -> None:
         """Logs and notes that all of it is done."""
         log_end(self.cfg, started)
@@ -118,7 +125,6 @@ class Passes:
 
     def __init__(self, stages: Sequence[StageAtWork]) -> None:
         self.left = [*stages]
-        self.names = {stage.name for stage in stages}
         self.ended: set[str] = set()
         self.unwritten: list[Plan] = []
         """What stages of earlier passes are to do whenever later ones read from them."""
@@ -183,15 +189,16 @@ class Passes:
     def _as_written(self, plan: "Plan", stage: StageAtWork, together: Sequence[StageAtWork]) -> "Plan":
         """The plan of a stage as one that is written or not.
 
-        What is not kept is not written, if all that read it share the pass, or it is cheap to compute and all that read
-        it are stages of this worker. Where there are files already, these count, or are overwritten, as anywhere else.
+        What is not kept is not written, if all that read it share the pass, or it is cheap to compute and they are
+        stages of this worker that can do without files. Where there are files already, these count, or are overwritten,
+        as anywhere else.
         """
         data = self.not_kept.get(stage.name)
         if not data or not plan.frames or not plan.outputs.can_do_without_files():
             return plan
-        is_cheap = getattr(stage.begin(), "cheap", False) and data.readers <= self.names
-        can_spare = is_cheap or data.readers <= {other.name for other in together}
-        return replace(plan, is_written=not can_spare)
+        is_cheap = getattr(stage.begin(), "cheap", False)
+        later = (other for other in self.left if is_cheap and other.is_planned)
+        return replace(plan, is_written=not data.readers <= {other.name for other in (*together, *later)})
 
     def _end(self, stages: Sequence[StageAtWork]) -> None:
         """Goes on behind some stages; frees what is not kept and has been read by all that do."""

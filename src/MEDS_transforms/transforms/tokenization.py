@@ -32,13 +32,13 @@ import polars as pl
 import pyarrow as pa
 
 from ..cli.script import stage_script
-from ..dataset.io import Frame, scan_parquet, shard_writer
+from ..dataset.io import Frame, shard_writer
 from ..dataset.measurements import Bools, Ints, begins_event, checked, in_order
 from ..dataset.schema import CODE, MANDATORY_TYPES, NUMERIC_VALUE, START_TIME, SUBJECT_ID, TIME, TIME_DELTA_DAYS
 from ..errors import InputError, listed, nearest
 from ..mapreduce.accounting import OUT
 from ..mapreduce.figures import ROWS, count_data
-from ..mapreduce.handover import hand_over, handed_over
+from ..mapreduce.handover import hand_over, scan_shard
 from ..mapreduce.mapper import Shards
 from ..mapreduce.passes import PlannedStage
 from ..mapreduce.plans import Plan
@@ -74,7 +74,7 @@ def _shard_unit(in_fp: Path, output_dir: Path, name: Path, outputs: StageOutputs
 
     def make(scratch: Path) -> Staged:
         finished = {schemas_fp: scratch / "schemas.parquet", event_seqs_fp: scratch / "event_seqs.parquet"}
-        frames = tokenize(_read(in_fp))
+        frames = tokenize(scan_shard(in_fp))
         for path, frame in zip(finished, frames, strict=True):
             hand_over(path, frame)
         for path, frame in zip(finished.values(), frames, strict=True):
@@ -85,12 +85,7 @@ def _shard_unit(in_fp: Path, output_dir: Path, name: Path, outputs: StageOutputs
 
 
 def _event_seqs(in_fp: Path) -> pl.DataFrame:
-    return tokenize(_read(in_fp))[1]
-
-
-def _read(in_fp: Path) -> pl.LazyFrame:
-    handed = handed_over(in_fp)
-    return scan_parquet(in_fp) if handed is None else handed.lazy()
+    return tokenize(scan_shard(in_fp))[1]
 
 
 def count_measurements(frame: pl.DataFrame) -> int:
