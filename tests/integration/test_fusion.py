@@ -234,6 +234,41 @@ def test_what_all_splits_are_counted_from_need_not_be_kept(runs):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("then", ["keep_intermediates=false", "keep_intermediates=true"])
+def test_an_interrupted_run_leaves_only_columns_that_are_needed_and_the_next_removes_them(runs, then):
+    name = f"left_{then}"
+    tensors = runs.copied(name, "keep_intermediates=false")
+    want = contents(tensors / "data")
+    shutil.rmtree(tensors)
+    tensors.mkdir()
+    (tensors / "data").write_text("no folder, so that the last stage fails")
+    assert runs.preprocess(name, "keep_intermediates=false").returncode == 1
+    interim = [path for path in tensors.rglob("*.parquet") if ".interim." in path.as_posix()]
+    assert {(*pl.read_parquet_schema(path),) for path in interim} == {("subject_id", "time", "code", "numeric_value")}
+    (tensors / "data").unlink()
+    ran = runs.preprocess(name, then)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert contents(tensors / "data") == want
+    assert strays(tensors) == []
+
+
+@pytest.mark.slow
+def test_files_that_are_overwritten_have_all_columns_though_they_are_not_kept(runs):
+    tensors = runs.copied("narrow", "keep_intermediates=false")
+    between = tensors / "filter_measurements"
+    keeping = "++stage_configs.filter_measurements.keep_intermediates=true"
+    assert runs.preprocess("narrow", "keep_intermediates=false", keeping, "do_overwrite=True").returncode == 0
+    want = contents(between)
+    assert {column for path in between.rglob("*.parquet") for column in pl.read_parquet_schema(path)} > {"text_value"}
+    shutil.rmtree(tensors / "data")
+    (tensors / "data").write_text("no folder, so that the last stage fails")
+    ran = runs.preprocess("narrow", "keep_intermediates=false", "do_overwrite=True")
+    assert ran.returncode == 1
+    assert "The stage tensorization ended" in ran.stderr
+    assert contents(between) == want
+
+
+@pytest.mark.slow
 def test_a_stage_that_needs_files_gets_them_though_they_are_not_kept(runs, tmp_path):
     (tmp_path / "pipeline.yaml").write_text(f"""
 defaults: [_preprocess, _self_]

@@ -20,6 +20,7 @@ from ..dataset.measurements import as_given, checked
 from ..dataset.schema import CODE, CODE_N_OCCURRENCES, CODE_N_SUBJECTS
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
+from ..mapreduce.plans import Others
 from ..settings.checks import checked_value
 from ..settings.keys import code_modifiers
 
@@ -69,7 +70,7 @@ def check(cfg: Mapping[str, Any]) -> None:
     code_modifiers(cfg)
 
 
-run = map_stage(filter_measurements, cheap=True)
+run = map_stage(filter_measurements, cheap=True, others=Others.PASSED_ON)
 
 main = stage_script(__spec__.name)
 

@@ -17,6 +17,7 @@ from ..dataset.measurements import as_given, begins_event, checked, in_order
 from ..dataset.schema import SUBJECT_ID, TIME
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
+from ..mapreduce.plans import Others
 from ..settings.checks import checked_value
 
 _BEGINS = internal("begins_event")
@@ -63,7 +64,7 @@ def check(cfg: Mapping[str, Any]) -> None:
     check_revisions(cfg, len)
 
 
-run = map_stage(filter_subjects, cheap=True)
+run = map_stage(filter_subjects, cheap=True, others=Others.PASSED_ON)
 
 main = stage_script(__spec__.name)
 

@@ -12,7 +12,9 @@ import polars as pl
 
 from ..dataset.io import Frame, scan_parquet
 
-Makers = Mapping[Path, Callable[[], Frame]]
+MakeRows = Callable[..., Frame]
+"""Makes the rows of a file. The keyword `columns`, if given, names all that are needed, whatever others there are."""
+Makers = Mapping[Path, MakeRows]
 
 
 class HandOver:

@@ -22,7 +22,7 @@ from .compute import CODE_METADATA, ComputeFn, bind_compute_fn, compute_fn_type,
 from .figures import count_data
 from .match_revise import is_match_revise, match_revise_fntr, validate_match_revise
 from .passes import PlannedStage, carry_out, map_units
-from .plans import Plan
+from .plans import Others, Plan
 from .shard_work import ReadFn, ShardWork, WriteFn
 from .shards import ShardPaths, shard_iterator
 from .stage_outputs import code_of, stage_outputs
@@ -98,16 +98,23 @@ def plan_map(
     shard_iterator_fntr: ShardIteratorFntr = shard_iterator,
     count_out: CountFn = count_data,
     changes: Collection[str] = (),
+    others: Others = Others.NEEDED,
 ) -> Plan:
-    """What `map_over` with these arguments does; `changes` is explained at `ShardWork`."""
+    """What `map_over` with these arguments does; `changes` and `others` are explained at `ShardWork`."""
     shards, own_folder = Shards(cfg, shard_iterator_fntr), Path(cfg["stage_cfg"]["output_dir"])
     code, sources = code_of(compute_fn), shards.sources(compute_fn)
     outputs = stage_outputs(cfg, sources, own_folder=own_folder, settings=code, count_out=count_out)
-    work = replace(
-        shards.work(compute_fn, read_fn, write_fn), changes=() if is_match_revise(cfg["stage_cfg"]) else changes
-    )
+    work = shards.work(compute_fn, read_fn, write_fn)
+    if not is_match_revise(cfg["stage_cfg"]):
+        work = replace(work, changes=changes, others=others)
     frames = {out_fp: partial(work.frame, in_fp, out_fp) for in_fp, out_fp in shards.paths} if work.is_plain else {}
-    return Plan(outputs, shards.units(outputs, work), frames=frames, takes_frames=read_fn is scan_parquet)
+    return Plan(
+        outputs,
+        shards.units(outputs, work),
+        frames=frames,
+        passes_on=work.others is not Others.DROPPED,
+        takes_frames=read_fn is scan_parquet,
+    )
 
 
 class Shards:
@@ -165,14 +172,18 @@ def map_stage(
     shard_iterator_fntr: ShardIteratorFntr = shard_iterator,
     cheap: bool = False,
     changes: Collection[str] = (),
+    others: Others = Others.NEEDED,
 ) -> PlannedStage:
     """The `run(cfg)` of a stage that applies `compute_fn` to every shard; see `map_over`.
 
     `cheap` says that to compute its output takes less time than to write and read it. `changes` are the columns that it
-    may make or change, if it leaves the others, and the order of the rows; see `ShardWork`.
+    may make or change, if it leaves the others, and the order of the rows; see `ShardWork`. `others` is what it does
+    with columns that not every MEDS file has: where no stage needs them, data that are not kept are made without them.
     """
-    plan = partial(plan_map, compute_fn=compute_fn, shard_iterator_fntr=shard_iterator_fntr, changes=changes)
-    return PlannedStage(plan, cheap)
+    plan = partial(
+        plan_map, compute_fn=compute_fn, shard_iterator_fntr=shard_iterator_fntr, changes=changes, others=others
+    )
+    return PlannedStage(plan, cheap, others)
 
 
 def read_and_filter_fntr(filter_expr: pl.Expr, read_fn: ReadFn) -> ReadFn:

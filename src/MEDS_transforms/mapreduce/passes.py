@@ -20,7 +20,7 @@ from ..work.journal import note_plan
 from ..work.staying import pauses, stays
 from .chains import Chain, Step, chains, run_chains
 from .handover import HandOver, Makers, handing_over
-from .plans import Plan
+from .plans import Others, Plan
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,8 @@ class PlannedStage:
     plan: Callable[[Mapping[str, Any]], Plan]
     cheap: bool = False
     """Whether to compute its output takes less time than to write and read it."""
+    others: Others = Others.NEEDED
+    """What it does with columns that not every MEDS file has, where it does not match & revise."""
 
     def __call__(self, cfg: Mapping[str, Any]) -> None:
         """Runs the stage."""

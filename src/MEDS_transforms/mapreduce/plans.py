@@ -1,12 +1,21 @@
 """What a stage is to do, before it does it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import Enum
 
 from ..work.claims import Unit
 from ..work.expected import Expected
 from ..work.outputs import StageOutputs
 from .handover import Makers
+
+
+class Others(Enum):
+    """What a stage does with the columns of its input beyond those of every MEDS file and the code modifiers."""
+
+    NEEDED = "it may look at them"
+    PASSED_ON = "they are in its output as they are in its input, but for rows that it adds, drops or moves"
+    DROPPED = "its output does not depend on them"
 
 
 @dataclass(frozen=True)
@@ -20,6 +29,10 @@ class Plan:
     """Whether this worker is the one that merges."""
     frames: Makers = field(default_factory=dict)
     """What makes the rows of outputs in memory, where that is all there is to them."""
+    whole_frames: Makers = field(default_factory=dict)
+    """The same with all columns, where `frames` give only those that are needed."""
+    passes_on: bool = False
+    """Whether its outputs may have columns of its input that not every MEDS file has."""
     makes_rows: bool = True
     """Whether a unit makes rows of as many columns as it reads. Others take little memory, so the next shard begins
     while they are at work."""
@@ -32,6 +45,11 @@ class Plan:
     def steps(self) -> list[Unit]:
         """What is to be done for files: the units, and the reduction."""
         return [*self.units, *([self.reduction] if self.reduction else [])] if self.is_written else []
+
+    @property
+    def with_all_columns(self) -> "Plan":
+        """The plan whose frames have all columns."""
+        return replace(self, frames=self.whole_frames) if self.whole_frames else self
 
     def follows(self, plans: Sequence["Plan"]) -> bool:
         """Whether all shards that it reads are those that other plans are to make, and it takes them from memory."""

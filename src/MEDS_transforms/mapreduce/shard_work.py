@@ -8,12 +8,14 @@ from typing import Any
 import polars as pl
 
 from ..dataset.column_chunks import write_changed
+from ..dataset.columns import column
 from ..dataset.io import Frame, scan_parquet, shard_writer
 from ..settings.layout import DATA_DIR
 from ..work.claims import Staged
 from ..work.files import link_or_copy
 from .compute import ComputeFn
 from .handover import file_of, hand_over, handed_over, is_same_as, is_wanted
+from .plans import Others
 
 ReadFn = Callable[[Path], Any]
 WriteFn = Callable[[Any, Path], None]
@@ -32,6 +34,7 @@ class ShardWork:
         changes: the columns that the function may make or change where it leaves the order of the rows as it is, and
             makes no new ones. Others are copied from a file that is read, not decoded and encoded again. Empty:
             nothing is known.
+        others: what the function does with columns that not every MEDS file has.
     """
 
     folder: Path
@@ -40,6 +43,7 @@ class ShardWork:
     write_fn: WriteFn | None = None
     only: pl.Expr | None = None
     changes: Collection[str] = ()
+    others: Others = Others.NEEDED
 
     def make(self, in_fp: Path, out_fp: Path, scratch: Path) -> Staged:
         """Makes the output of a shard in a scratch folder.
@@ -73,24 +77,27 @@ class ShardWork:
         if self.is_plain and isinstance(result, pl.DataFrame):
             hand_over(out_fp, result)
 
-    def frame(self, in_fp: Path, out_fp: Path) -> Any:
-        """The rows of the output of a shard, without a file."""
+    def frame(self, in_fp: Path, out_fp: Path, columns: Collection[str] = ()) -> Any:
+        """The rows of the output of a shard, without a file; if given, just of the columns that are needed."""
         handed = self._handed(in_fp)
         try:
-            result, is_unchanged = self._computed(in_fp, handed)
+            if self.others is Others.PASSED_ON:
+                result, is_unchanged = self._computed(in_fp, handed, columns)
+            else:
+                result, is_unchanged = self._computed(in_fp, handed)
         except Exception as error:
             error.add_note(f"This happened on the way to data of {self.folder}, which are not kept, from {in_fp}.")
             raise
-        if is_unchanged:
+        if is_unchanged and not columns:
             is_same_as(out_fp, in_fp)
-        return result
+        return _only(result, columns)
 
     def _handed(self, in_fp: Path) -> Frame | None:
         return handed_over(in_fp) if self.read_fn is scan_parquet else None
 
-    def _computed(self, in_fp: Path, handed: Frame | None) -> tuple[Any, bool]:
-        """What the function makes of a shard, and whether that is the whole shard as it is in its file."""
-        read = self.read_fn(in_fp) if handed is None else handed.lazy()
+    def _computed(self, in_fp: Path, handed: Frame | None, columns: Collection[str] = ()) -> tuple[Any, bool]:
+        """What the function makes of a shard, and whether that is just what it got."""
+        read = _only(self.read_fn(in_fp) if handed is None else handed.lazy(), columns)
         result = self.compute_fn(read if self.only is None else read.filter(self.only))
         return result, result is read and self.read_fn is scan_parquet
 
@@ -98,3 +105,10 @@ class ShardWork:
     def is_plain(self) -> bool:
         """Whether files hold just what the function gives: in a finished dataset they may have other types."""
         return self.write_fn is None and self.folder.name != DATA_DIR
+
+
+def _only(rows: Any, columns: Collection[str]) -> Any:
+    """The rows with just those of the columns that they have; with all, where none are given."""
+    if not columns:
+        return rows
+    return rows.select(column(name) for name in rows.lazy().collect_schema() if name in columns)

@@ -32,7 +32,7 @@ from ..mapreduce.figures import CODES, count_codes, count_rows
 from ..mapreduce.handover import scan_shard
 from ..mapreduce.mapper import Shards
 from ..mapreduce.passes import PlannedStage
-from ..mapreduce.plans import Plan
+from ..mapreduce.plans import Others, Plan
 from ..mapreduce.reducer import plan_reduction
 from ..mapreduce.shards import shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
@@ -96,7 +96,7 @@ def plan(cfg: Mapping[str, Any]) -> Plan:
     return plan_reduction(cfg, outputs, units, reduce, lambda codes: {IN: found, OUT: count_codes(codes)})
 
 
-run = PlannedStage(plan)
+run = PlannedStage(plan, others=Others.DROPPED)
 
 
 def summarize(df: Frame, key: Sequence[str], aggregations: Aggregations) -> pl.DataFrame:

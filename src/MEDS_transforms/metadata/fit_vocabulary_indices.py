@@ -22,7 +22,7 @@ from ..errors import MissingColumnError, MissingInputError, listed, nearest
 from ..mapreduce.accounting import IN, OUT
 from ..mapreduce.figures import count_codes
 from ..mapreduce.passes import PlannedStage
-from ..mapreduce.plans import Plan
+from ..mapreduce.plans import Others, Plan
 from ..mapreduce.reducer import plan_reduction
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import code_modifiers
@@ -50,7 +50,7 @@ def plan(cfg: Mapping[str, Any]) -> Plan:
     return plan_reduction(cfg, outputs, [], fit, lambda codes: {IN: count_codes(codes), OUT: count_codes(codes)})
 
 
-run = PlannedStage(plan)
+run = PlannedStage(plan, others=Others.DROPPED)
 
 
 def with_vocabulary_indices(codes: pl.DataFrame, code_modifiers: Sequence[str] | None) -> pl.DataFrame:

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,20 +26,22 @@ from ..cli.script import (
     prepare_for_polars,
     stage_module,
 )
-from ..settings.intermediates import unkept
+from ..settings.declarations import MATCH_REVISE
+from ..settings.intermediates import intermediates
 from ..settings.packaged import PREPROCESS_CONFIG_YAML, with_packaged_blocks
 from ..settings.resolvers import Script
 from ..stages import find_stage
-from ..work.freeing import free
 from ..work.journal import is_noted_as_ended, note_ended
 from ..work.staying import staying
 from ..work.turn import turn_to
 from .own_scripts import load_main
+from .passed_on import PassedOn
 from .segments import STAGES_KEY
 from .stage_logs import StageLogs
 
 if TYPE_CHECKING:
-    from ..mapreduce.plans import Plan
+    from ..mapreduce.passes import PlannedStage
+    from ..mapreduce.plans import Others, Plan
 
 logger = logging.getLogger(__name__)
 
@@ -104,11 +106,20 @@ class StageAtWork:
         return stage_module(self.module).run if self.module else load_main(Path(self.script))
 
     @property
-    def is_planned(self) -> bool:
-        """Whether it tells what it is to do before it does it, and so can read what is not written."""
+    def planned(self) -> "PlannedStage | None":
+        """What runs it, if it tells what it is to do before it does it, and so can read what is not written."""
         from ..mapreduce.passes import PlannedStage  # as in `Passes.run_next`
 
-        return bool(self.module) and isinstance(stage_module(self.module).run, PlannedStage)
+        run = stage_module(self.module).run if self.module else None
+        return run if isinstance(run, PlannedStage) else None
+
+    @property
+    def others(self) -> "Others":
+        """What it does with columns that not every MEDS file has."""
+        from ..mapreduce.plans import Others
+
+        block = self.cfg.stage_configs.get(self.name) or {}
+        return Others.NEEDED if self.planned is None or block.get(MATCH_REVISE) else self.planned.others
 
     def end(self, started: float) -> None:
         """Logs and notes that all of it is done."""
@@ -128,7 +139,7 @@ class Passes:
         self.ended: set[str] = set()
         self.unwritten: list[Plan] = []
         """What stages of earlier passes are to do whenever later ones read from them."""
-        self.not_kept = unkept(with_packaged_blocks(stages[0].cfg))
+        self.data = PassedOn(intermediates(with_packaged_blocks(stages[0].cfg)))
 
     def go_on(self) -> None:
         """Runs the next stage, and what shares a pass with it, unless others end it just when this worker comes.
@@ -155,12 +166,15 @@ class Passes:
             first.end(started)
             self._end([first])
             return
-        plans = [self._as_written(plan, stage, stages) for plan, stage in zip(plans, stages, strict=True)]
+        plans = [self.data.as_kept(plan, stage, stages, self.left) for plan, stage in zip(plans, stages, strict=True)]
+        unwritten = self.unwritten
+        if any(plan.is_written and plan.passes_on for plan in plans):  # since files of it are there, though not kept
+            plans, unwritten = ([plan.with_all_columns for plan in some] for some in (plans, unwritten))
         watch = Watch(
             turn_to=lambda number: stages[number].turn_to(),
             ended=lambda number, seconds: stages[number].end(time.monotonic() - seconds),
         )
-        run_pass(plans, self.unwritten, watch)
+        run_pass(plans, unwritten, watch)
         self.unwritten += [plan for plan in plans if not plan.is_written]
         self._end(stages)
 
@@ -186,35 +200,11 @@ class Passes:
             break
         return plans
 
-    def _as_written(self, plan: "Plan", stage: StageAtWork, together: Sequence[StageAtWork]) -> "Plan":
-        """The plan of a stage as one that is written or not.
-
-        What is not kept is not written, if all that read it share the pass, or it is cheap to compute and they are
-        stages of this worker that can do without files. Where there are files already, these count, or are overwritten,
-        as anywhere else.
-        """
-        data = self.not_kept.get(stage.name)
-        if not data or not plan.frames or not plan.outputs.can_do_without_files():
-            return plan
-        is_cheap = getattr(stage.begin(), "cheap", False)
-        later = (other for other in self.left if is_cheap and other.is_planned)
-        return replace(plan, is_written=not data.readers <= {other.name for other in (*together, *later)})
-
     def _end(self, stages: Sequence[StageAtWork]) -> None:
         """Goes on behind some stages; frees what is not kept and has been read by all that do."""
         self.ended |= {stage.name for stage in stages}
         del self.left[: len(stages)]
-        for name, data in self.not_kept.items():
-            if name in self.ended and self._is_read(name):
-                free(data.folder, name)
-
-    def _is_read(self, name: str) -> bool:
-        """Whether all have ended that read what is not kept, also by way of stages that are not written."""
-        unwritten = {plan.outputs.stage for plan in self.unwritten}
-        return all(
-            reader in self.ended and (reader not in unwritten or self._is_read(reader))
-            for reader in self.not_kept[name].readers
-        )
+        self.data.free_read(self.ended, {plan.outputs.stage for plan in self.unwritten})
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from ..dataset.schema import CODE, NUMERIC_VALUE, SUBJECT_ID, TIME
 from ..errors import InputError, Problems, listed, nearest
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
+from ..mapreduce.plans import Others
 from ..settings.keys import own_keys
 
 _DAY = 24 * 60 * 60
@@ -260,7 +261,7 @@ def check(cfg: Mapping[str, Any]) -> None:
     check_revisions(cfg, read_blocks)
 
 
-run = map_stage(add_time_derived_measurements)
+run = map_stage(add_time_derived_measurements, others=Others.PASSED_ON)
 
 main = stage_script(__spec__.name)
 

@@ -31,6 +31,7 @@ from ..dataset.schema import (
 )
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
+from ..mapreduce.plans import Others
 from ..settings.keys import code_modifiers
 
 _INDEX, _MEAN, _STD = internal("index"), internal("mean"), internal("std")
@@ -70,7 +71,7 @@ def check(cfg: Mapping[str, Any]) -> None:
     code_modifiers(cfg)
 
 
-run = map_stage(normalization_fntr, cheap=True, changes=(CODE, NUMERIC_VALUE))
+run = map_stage(normalization_fntr, cheap=True, changes=(CODE, NUMERIC_VALUE), others=Others.DROPPED)
 
 main = stage_script(__spec__.name)
 

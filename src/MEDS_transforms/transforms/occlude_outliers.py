@@ -21,6 +21,7 @@ from ..dataset.measurements import checked
 from ..dataset.schema import CODE, IS_INLIER, NUMERIC_VALUE, VALUES_MEAN, VALUES_STD
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
+from ..mapreduce.plans import Others
 from ..settings.checks import checked_value
 from ..settings.keys import code_modifiers as code_modifiers_of
 
@@ -78,7 +79,7 @@ def is_inlier(cutoff: float) -> pl.Expr:
     return (pl.col(NUMERIC_VALUE) - pl.col(_MEAN)).abs() <= pl.lit(float(cutoff)) * pl.col(_STD)
 
 
-run = map_stage(occlude_outliers_fntr, cheap=True, changes=(NUMERIC_VALUE, IS_INLIER))
+run = map_stage(occlude_outliers_fntr, cheap=True, changes=(NUMERIC_VALUE, IS_INLIER), others=Others.PASSED_ON)
 
 main = stage_script(__spec__.name)
 

@@ -22,6 +22,7 @@ from ..dataset.schema import CODE, SUBJECT_ID, TIME
 from ..errors import InputError
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
+from ..mapreduce.plans import Others
 from ..parser import matcher_to_expr
 
 logger = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ def check(cfg: Mapping[str, Any]) -> None:
     check_revisions(cfg, lambda stage_cfg: reorder_measurements(stage_cfg))
 
 
-run = map_stage(reorder_measurements)
+run = map_stage(reorder_measurements, others=Others.PASSED_ON)
 
 main = stage_script(__spec__.name)
 

@@ -21,7 +21,7 @@ The stage reads all splits; train_only is an error.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,7 @@ from ..mapreduce.figures import ROWS, count_data
 from ..mapreduce.handover import hand_over, scan_shard
 from ..mapreduce.mapper import Shards
 from ..mapreduce.passes import PlannedStage
-from ..mapreduce.plans import Plan
+from ..mapreduce.plans import Others, Plan
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.layout import EVENT_SEQS_DIR, SCHEMAS_DIR
 from ..work.claims import Staged, Unit
@@ -64,7 +64,7 @@ def plan(cfg: Mapping[str, Any]) -> Plan:
     return Plan(outputs, units, frames=frames)
 
 
-run = PlannedStage(plan)
+run = PlannedStage(plan, others=Others.DROPPED)
 
 
 def _shard_unit(in_fp: Path, output_dir: Path, name: Path, outputs: StageOutputs) -> Unit:
@@ -84,7 +84,7 @@ def _shard_unit(in_fp: Path, output_dir: Path, name: Path, outputs: StageOutputs
     return outputs.unit(event_seqs_fp, make, in_fp, outputs=[schemas_fp, event_seqs_fp])
 
 
-def _event_seqs(in_fp: Path) -> pl.DataFrame:
+def _event_seqs(in_fp: Path, _: Collection[str] = ()) -> pl.DataFrame:
     return tokenize(scan_shard(in_fp))[1]
 
 

@@ -1,10 +1,24 @@
 """Removes outputs that are not to be kept, and leaves a record that says so."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 from .files import lock_path, remove_empty_folders, try_lock
 from .provenance import read_record, record_path, run_path, write_record
+
+
+def interim_folder(folder: Path, stage: str) -> Path:
+    """The hidden folder, in the one that a stage writes to, of what it makes in place of outputs that are not kept."""
+    return folder / f".interim.{stage}"
+
+
+def forget_interim(folder: Path, stage: str) -> int:
+    """Removes what a stage has made in place of outputs; gives its bytes."""
+    interim = interim_folder(folder, stage)
+    freed = sum(path.stat().st_size for path in interim.rglob("*.parquet") if path.is_file())
+    shutil.rmtree(interim, ignore_errors=True)  # other workers may be at it too
+    return freed
 
 
 def free(folder: Path, stage: str) -> int:
@@ -24,7 +38,7 @@ def free(folder: Path, stage: str) -> int:
         freed = sum(_removed(folder / name) for name in record.files)
         remove_empty_folders(folder, record.files)
         lock_path(path).unlink(missing_ok=True)
-    return freed
+    return freed + forget_interim(folder, stage)
 
 
 def _removed(path: Path) -> int:

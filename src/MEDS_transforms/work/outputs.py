@@ -5,6 +5,7 @@ it was noted. Where settings, inputs or version differ from those that the recor
 is done before somebody says what is to become of what is there: `do_overwrite` or `keep_existing`.
 """
 
+import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from .accounts import Account
 from .claims import Staged, Unit, nothing
 from .closing import Closing, Ended
 from .decisions import Asked, Found, decide, what_is_kept
+from .environment import RUN
 from .expected import Expected
 from .files import is_complete, make_folder
 from .fingerprints import fingerprint
@@ -198,6 +200,14 @@ class StageOutputs:
     def _completed(self) -> Maker:
         """What makes the outputs, with all that is known of the inputs by now."""
         return replace(self.asked.maker, inputs=self.inputs.described()) if self.inputs.sources else self.asked.maker
+
+    def rows_by(self, columns: Sequence[str]) -> str:
+        """A text that differs where the rows of outputs may, of these columns.
+
+        With `do_overwrite` it differs from launch to launch.
+        """
+        launch = os.environ.get(RUN, "") if self.asked.overwrite else ""
+        return json.dumps([self.asked.maker.digest, launch, *columns])
 
     def expected(self) -> Expected:
         """The outputs, for a stage that is planned before they are there."""

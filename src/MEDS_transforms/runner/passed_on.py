@@ -1,0 +1,96 @@
+"""What becomes of the data that the stages of a worker pass on: written or not, of which columns, and for how long."""
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..settings.intermediates import Intermediate
+from ..settings.keys import code_modifiers
+from ..work.freeing import forget_interim, free
+
+if TYPE_CHECKING:
+    from ..mapreduce.handover import Makers
+    from ..mapreduce.plans import Plan
+    from .worker import StageAtWork
+
+
+@dataclass(frozen=True)
+class PassedOn:
+    """The intermediate data of a pipeline, by the stage that makes them.
+
+    NOTE: what needs polars is imported in its methods: polars must find its number of threads.
+    """
+
+    data: Mapping[str, Intermediate]
+
+    def as_kept(
+        self, plan: "Plan", stage: "StageAtWork", together: Sequence["StageAtWork"], left: Sequence["StageAtWork"]
+    ) -> "Plan":
+        """The plan of a stage as one that is written or not.
+
+        What is not kept is not written, if all that read it are stages of this worker that can do without files. They
+        get what is made as it is read; where that takes long, and some are not in this pass, it is made once. Where
+        there are files already, these count, or are overwritten, as anywhere else.
+
+        Args:
+            plan: the work of the stage.
+            stage: the stage.
+            together: the stages of its pass.
+            left: all that the worker is to run from this pass on.
+        """
+        from ..mapreduce.interim import interims
+
+        data = self.data.get(stage.name)
+        if not data or data.is_kept or not plan.frames or not plan.outputs.can_do_without_files():
+            return plan
+        shared = {other.name for other in together}
+        if not data.readers <= shared | {other.name for other in left if other.planned}:
+            return plan
+        is_made_once = not (data.readers <= shared or (stage.planned and stage.planned.cheap))
+
+        def frames(columns: Sequence[str]) -> "Makers":
+            made = plan.frames
+            if columns:
+                made = {path: partial(make, columns=columns) for path, make in made.items()}
+            return interims(made, data.folder, stage.name, plan.outputs.rows_by(columns)) if is_made_once else made
+
+        return replace(plan, frames=frames(self._needed(stage, left)), whole_frames=frames(()), is_written=False)
+
+    def _needed(self, stage: "StageAtWork", left: Sequence["StageAtWork"]) -> list[str]:
+        """The columns of a stage's data that are needed, whatever others there are; none: all may be."""
+        from ..dataset.schema import DEPRECATED_NAMES, MANDATORY_COLUMNS
+
+        if self._needs_others(stage.name, left):
+            return []
+        return [*MANDATORY_COLUMNS, *DEPRECATED_NAMES, *(code_modifiers(stage.cfg) or ())]
+
+    def _needs_others(self, name: str, left: Sequence["StageAtWork"]) -> bool:
+        """Whether columns of a stage's data matter that not every MEDS file has."""
+        from ..mapreduce.plans import Others
+
+        stages = {stage.name: stage for stage in left}
+        for reader in self.data[name].readers:
+            what = stages[reader].others if reader in stages else Others.NEEDED
+            is_kept = reader not in self.data or self.data[reader].is_kept
+            if what is Others.NEEDED or (what is Others.PASSED_ON and (is_kept or self._needs_others(reader, left))):
+                return True
+        return False
+
+    def free_read(self, ended: Set[str], unwritten: Set[str]) -> None:
+        """Removes what is not kept and has been read by all that do, given the stages that have ended.
+
+        Also what a run has left that did not keep what is kept now, and was interrupted.
+        """
+        for name, data in self.data.items():
+            if name in ended and data.is_kept:
+                forget_interim(data.folder, name)
+            elif name in ended and self._is_read(name, ended, unwritten):
+                free(data.folder, name)
+
+    def _is_read(self, name: str, ended: Set[str], unwritten: Set[str]) -> bool:
+        """Whether all have ended that read what is not kept, also by way of stages that are not written."""
+        return all(
+            reader in ended and (reader not in unwritten or self._is_read(reader, ended, unwritten))
+            for reader in self.data[name].readers
+        )
