@@ -16,6 +16,7 @@ from MEDS_transforms.mapreduce.chains import chains
 from MEDS_transforms.mapreduce.handover import HandOver, hand_over, handed_over, handing_over
 from MEDS_transforms.mapreduce.mapper import map_over, map_stage
 from MEDS_transforms.mapreduce.passes import PlannedStage, plan_of, run_pass
+from MEDS_transforms.mapreduce.plans import Others, with_columns_for_files
 from MEDS_transforms.settings.calls import just_calls
 from MEDS_transforms.work.expected import expecting
 
@@ -81,6 +82,35 @@ def plans(folder, *functions, **more):
             found.append(plan_of(run, {**stage(folder, f"s{number}", before), **more}))
         before = f"s{number}"
     return found
+
+
+def narrowed(plan):
+    """The plan of a stage that is not written, and that gives only the codes."""
+    codes = {path: partial(make, columns=["code"]) for path, make in plan.frames.items()}
+    return replace(plan, frames=codes, whole_frames=plan.frames, is_written=False)
+
+
+@pytest.mark.parametrize(
+    ("others", "are_whole"),
+    [((Others.PASSED_ON, Others.PASSED_ON), [True, True]), ((Others.PASSED_ON, Others.DROPPED), [False, True])],
+)
+@pytest.mark.parametrize("of_one_pass", [True, False])
+def test_columns_that_reach_files_are_there(folder, others, are_whole, of_one_pass):
+    first, second, last = plans(folder, *(map_stage(unchanged, others=what) for what in others), unchanged)
+    one_pass, before = [narrowed(second), last], [narrowed(first)]
+    if of_one_pass:
+        one_pass, before = [*before, *one_pass], []
+    one_pass, before = with_columns_for_files(one_pass, before)
+    assert [plan.frames is plan.whole_frames for plan in [*before, *one_pass][:2]] == are_whole
+    run_pass(one_pass, before)
+    columns = {"code"} if Others.DROPPED in others else {"subject_id", "time", "code", "numeric_value"}
+    assert set(pl.read_parquet_schema(folder / "s2/a.parquet")) == columns
+
+
+def test_columns_that_no_file_has_are_left_out(folder):
+    first, second, last = plans(folder, *[map_stage(unchanged, others=Others.PASSED_ON)] * 3)
+    unwritten = [narrowed(first), narrowed(second)]
+    assert with_columns_for_files([narrowed(last)], unwritten)[1] == unwritten
 
 
 def test_a_shard_goes_through_all_stages_without_being_read_again(folder):

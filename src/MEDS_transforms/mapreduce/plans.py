@@ -46,11 +46,6 @@ class Plan:
         """What is to be done for files: the units, and the reduction."""
         return [*self.units, *([self.reduction] if self.reduction else [])] if self.is_written else []
 
-    @property
-    def with_all_columns(self) -> "Plan":
-        """The plan whose frames have all columns."""
-        return replace(self, frames=self.whole_frames) if self.whole_frames else self
-
     def follows(self, plans: Sequence["Plan"]) -> bool:
         """Whether all shards that it reads are those that other plans are to make, and it takes them from memory."""
         if not self.takes_frames:
@@ -61,3 +56,25 @@ class Plan:
     def expected(self) -> Expected:
         """Its outputs, for the plan of a stage that reads them."""
         return self.outputs.expected()
+
+
+def with_columns_for_files(plans: Sequence[Plan], unwritten: Sequence[Plan]) -> tuple[list[Plan], list[Plan]]:
+    """The plans of a pass, and those of earlier stages that are not written, with all columns that go to files.
+
+    Frames have just the columns that are needed where all is as it was planned. Where files of a stage are there though
+    they are not kept, and so are overwritten, the frames that its rows come from have all columns.
+    """
+    makers: dict[object, Plan] = {
+        path: plan for plan in [*unwritten, *plans] if not plan.is_written for path in plan.frames
+    }
+    whole: set[str] = set()
+    for plan in plans:
+        reader: Plan | None = plan if plan.is_written else None
+        while reader and reader.passes_on and reader.units:
+            reader = makers.get(reader.units[0].source)  # all of its input is of one stage
+            whole |= {reader.outputs.stage} if reader else set()
+
+    def widened(plan: Plan) -> Plan:
+        return replace(plan, frames=plan.whole_frames or plan.frames) if plan.outputs.stage in whole else plan
+
+    return [*map(widened, plans)], [*map(widened, unwritten)]

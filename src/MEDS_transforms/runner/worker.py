@@ -157,6 +157,7 @@ class Passes:
     def run_next(self) -> None:
         """Runs the next stage, with those after it that can share a pass with it."""
         from ..mapreduce.passes import Watch, run_pass  # with it polars, which must find its number of threads
+        from ..mapreduce.plans import with_columns_for_files
 
         started, first = time.monotonic(), self.left[0]
         plans = self._plans()
@@ -167,9 +168,7 @@ class Passes:
             self._end([first])
             return
         plans = [self.data.as_kept(plan, stage, stages, self.left) for plan, stage in zip(plans, stages, strict=True)]
-        unwritten = self.unwritten
-        if any(plan.is_written and plan.passes_on for plan in plans):  # since files of it are there, though not kept
-            plans, unwritten = ([plan.with_all_columns for plan in some] for some in (plans, unwritten))
+        plans, unwritten = with_columns_for_files(plans, self.unwritten)
         watch = Watch(
             turn_to=lambda number: stages[number].turn_to(),
             ended=lambda number, seconds: stages[number].end(time.monotonic() - seconds),
