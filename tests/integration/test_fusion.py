@@ -269,6 +269,30 @@ def test_files_that_are_overwritten_have_all_columns_though_they_are_not_kept(ru
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("fuse", ["true", "false"])
+def test_results_that_a_metadata_stage_reads_at_the_end_are_kept(runs, tmp_path, fuse):
+    (tmp_path / "pipeline.yaml").write_text(f"""
+defaults: [_preprocess, _self_]
+input_dir: {runs.folder / "by_stage" / "cohort"}
+stages: [filter_subjects, reorder_measurements, aggregate_code_metadata]
+stage_configs:
+  filter_subjects: {{min_events_per_subject: 14}}
+  reorder_measurements: {{ordered_code_patterns: [BIRTH]}}
+  aggregate_code_metadata: {{aggregations: [code/n_occurrences]}}
+""")
+    runner = [SCRIPTS / "MEDS_transform-runner", f"pipeline_config_fp={tmp_path / 'pipeline.yaml'}"]
+    arguments = [f"cohort_dir={tmp_path / 'out'}", "keep_intermediates=false", f"fuse={fuse}"]
+    found = []
+    for more in ([], ["clean=True"]):
+        command = [*runner, *arguments, *more]
+        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        found.append(contents(tmp_path / "out" / "data"))
+    assert found[0] == found[1] != {}
+    assert files_below(tmp_path / "out" / "filter_subjects") == []
+
+
+@pytest.mark.slow
 def test_a_stage_that_needs_files_gets_them_though_they_are_not_kept(runs, tmp_path):
     (tmp_path / "pipeline.yaml").write_text(f"""
 defaults: [_preprocess, _self_]

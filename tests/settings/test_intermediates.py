@@ -25,6 +25,18 @@ def test_data_that_a_later_stage_reads_are_intermediate():
     assert str(found["filter"].folder) == "out/filter"
 
 
+@pytest.mark.parametrize("folder", ["out/filter/", "./out/filter", "out/filter/train"])
+def test_a_stage_that_is_told_to_read_data_of_another_counts_however_it_is_written(folder):
+    blocks = {"tensorize": {"data_input_dir": folder}}
+    found = intermediates(pipeline(stage_configs=BLOCKS | blocks))
+    assert sorted(found["filter"].readers) == ["count", "scale", "tensorize"]
+
+
+def test_the_last_data_are_results_though_a_metadata_stage_reads_them():
+    found = intermediates(pipeline(stages=["filter", "scale", "count"]))
+    assert {stage: sorted(one.readers) for stage, one in found.items()} == {"filter": ["scale"]}
+
+
 @pytest.mark.parametrize(("keep", "stay"), [(True, ["filter", "scale"]), (False, []), ("last", ["scale"])])
 def test_the_pipeline_says_what_is_kept(keep, stay):
     assert kept(keep_intermediates=keep) == stay

@@ -1,7 +1,7 @@
 """Which outputs of a pipeline are intermediate, and which of these are kept.
 
-Intermediate are the data of a stage that later stages of the pipeline read; not those of its last data stage, and no
-metadata.
+Intermediate are the data of a stage that later stages of the pipeline read; not those of its last data stage, which a
+metadata stage may read after it, and no metadata.
 """
 
 from collections.abc import Mapping
@@ -29,15 +29,22 @@ def intermediates(cfg: Mapping[str, Any]) -> dict[str, Intermediate]:
     """The intermediate data of a pipeline by stage, in order; nothing where folders cannot be told."""
     with suppress(Exception):  # a key of another stage's is not set
         folders = stage_folders(cfg["input_dir"], cfg["cohort_dir"], cfg["stages"], cfg["stage_configs"])
-        read = {stage: block["data_input_dir"] for stage, block in folders.items()}
+        read = {stage: _resolved(block["data_input_dir"]) for stage, block in folders.items()}
         written = {stage: block["output_dir"] for stage, block in folders.items() if not block["is_metadata"]}
-        readers = {stage: frozenset(other for other in read if read[other] == at) for stage, at in written.items()}
-        found = [stage for stage in written if readers[stage]]
+        readers = {
+            stage: frozenset(other for other in read if _resolved(at) in (read[other], *read[other].parents))
+            for stage, at in written.items()
+        }
+        found = [stage for stage in [*written][:-1] if readers[stage]]  # the last are results, even if they are read
         return {
             stage: Intermediate(Path(written[stage]), readers[stage], _keeps(cfg, stage, stage == found[-1]))
             for stage in found
         }
     return {}
+
+
+def _resolved(folder: str) -> Path:
+    return Path(folder).resolve()
 
 
 def unkept(cfg: Mapping[str, Any]) -> dict[str, Intermediate]:

@@ -21,7 +21,7 @@ The stage reads all splits; train_only is an error.
 """
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -84,7 +84,7 @@ def _shard_unit(in_fp: Path, output_dir: Path, name: Path, outputs: StageOutputs
     return outputs.unit(event_seqs_fp, make, in_fp, outputs=[schemas_fp, event_seqs_fp])
 
 
-def _event_seqs(in_fp: Path, _: Collection[str] = ()) -> pl.DataFrame:
+def _event_seqs(in_fp: Path, **_: object) -> pl.DataFrame:
     return tokenize(scan_shard(in_fp))[1]
 
 
