@@ -1,11 +1,14 @@
 """The newer line's event language: files as its documentation shows them give what the newest release makes of them."""
 
 import json
+import subprocess
 
 import polars as pl
 import pytest
 
 from extract.newer_cases import CASES, extraction, rows
+from faults.cohorts import CONFIGS
+from helpers import SCRIPTS, Extraction, files_below
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -24,6 +27,27 @@ def test_codes_are_described_as_in_the_newest_release(tmp_path, case):
     x = extraction(tmp_path, case.tables, case.event_file, "extract_code_metadata")
     df = pl.read_parquet(x.cohort / "extract_code_metadata" / "codes.parquet", glob=False)
     assert codes(df) == case.codes
+
+
+@pytest.mark.slow
+def test_chunks_that_describe_codes_are_there_though_they_are_not_kept(tmp_path):
+    case = next(case for case in CASES if case.name == "several metadata tables")
+    found = []
+    for kept in ("true", "false"):
+        x = Extraction(tmp_path / kept)
+        for name, content in case.tables.items():
+            x.table(name, content)
+        x.events(case.event_file)
+        command = [
+            SCRIPTS / "MEDS_transform-runner",
+            f"pipeline_config_fp={CONFIGS}/extraction.yaml",
+            f"keep_intermediates={kept}",
+        ]
+        ran = subprocess.run([*command, *x.overrides()], capture_output=True, text=True, timeout=300, check=False)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        found.append((x.cohort / "metadata/codes.parquet").read_bytes())
+    assert found[0] == found[1]
+    assert files_below(x.cohort / "shard_events") == []
 
 
 def test_it_is_counted_what_metadata_tables_are_about(tmp_path):

@@ -8,8 +8,8 @@ import yaml
 
 from extract.newer_cases import extraction, rows
 from MEDS_transforms.errors import InputError
-from MEDS_transforms.extract.event_file.newer_signs import is_newer
 from MEDS_transforms.extract.event_file.read import read_event_file
+from MEDS_transforms.settings.newer_signs import is_newer
 
 EVENT = "{code: A, time: null}"
 

@@ -32,6 +32,25 @@ def test_a_stage_that_is_told_to_read_data_of_another_counts_however_it_is_writt
     assert sorted(found["filter"].readers) == ["count", "scale", "tensorize"]
 
 
+@pytest.mark.parametrize(
+    ("event_file", "readers"),
+    [
+        ("t: {lab: {code: $code, time: null, _metadata: {desc: {description: $d}}}}", {"extract_code_metadata"}),
+        ("t: {lab: {code: $code, time: null}}", set()),
+        ("t: {lab: {code: col(code), time: null, _metadata: {desc: {description: d}}}}", set()),
+    ],
+    ids=["described by chunks", "nothing described", "the older language"],
+)
+def test_chunks_that_describe_codes_are_read_by_the_stage_that_does(tmp_path, event_file, readers):
+    (tmp_path / "events.yaml").write_text(event_file)
+    stages = ["shard_events", "convert_to_sharded_events", "merge", "extract_code_metadata", "finalize"]
+    blocks = {"extract_code_metadata": {"is_metadata": True}}
+    found = intermediates(
+        pipeline(stages=stages, stage_configs=blocks, event_conversion_config_fp=str(tmp_path / "events.yaml"))
+    )
+    assert {*found["shard_events"].readers} == {"convert_to_sharded_events"} | readers
+
+
 def test_the_last_data_are_results_though_a_metadata_stage_reads_them():
     found = intermediates(pipeline(stages=["filter", "scale", "count"]))
     assert {stage: sorted(one.readers) for stage, one in found.items()} == {"filter": ["scale"]}

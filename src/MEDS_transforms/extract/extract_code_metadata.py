@@ -33,13 +33,13 @@ from ..mapreduce.reducer import plan_reduction
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
 from ..settings.layout import CODES_FILE
+from ..settings.newer_signs import CODE_TEMPLATE
 from ..work.accounts import MOST_EXAMPLES, Account
 from ..work.claims import Staged
 from ..work.sources import Source
 from .code_counts import count_described, count_matches, find_in_metadata
 from .cohort import codes_of, cohort_shards
 from .event_file.model import METADATA_KEY, Event, EventFile
-from .event_file.newer_signs import CODE_TEMPLATE
 from .event_file.read import event_file_content, read_event_file
 from .events import code_expr, part_expr, with_floats_as_written
 from .newer_metadata import Parts, as_text, chunks_folder, columns_described_by, newer_parts, one_row_per_code

@@ -14,8 +14,8 @@ from ..dataset.schema import CATEGORICAL_VALUE, CODE, DESCRIPTION, SUBJECT_ID, T
 from ..errors import Problems, listed, nearest
 from ..expressions import Expression
 from ..expressions.formulas import Formula, formula, key_column
+from ..settings.newer_signs import CODE_TEMPLATE, DEFAULTS, METADATA, OLDER_KEYS, OTHER_PROGRAMS, TABLE
 from .event_file.model import Metadata
-from .event_file.newer_signs import CODE_TEMPLATE, DEFAULTS, METADATA, OLDER_KEYS, OTHER_PROGRAMS, TABLE
 from .raw.aggregates import TOTAL, Column
 from .raw.joins import LEFT, Join
 

@@ -22,11 +22,11 @@ from ..errors import InputError
 from ..expressions.forms import Expression
 from ..mapreduce.accounting import EXAMPLES
 from ..settings.folders import stage_folders
+from ..settings.newer_signs import CODE_TEMPLATE
 from ..work.accounts import MOST_EXAMPLES, Account, some_examples
 from .chunks import Chunk, complete_chunks
 from .code_counts import CODES_MATCHED, CODES_UNMATCHED, ROWS, ROWS_MATCHED, ROWS_UNMATCHED
 from .event_file.model import Event, Metadata
-from .event_file.newer_signs import CODE_TEMPLATE
 from .event_times import time_expr
 from .events import code_expr, event_rows, part_expr
 from .raw.table import RawTable

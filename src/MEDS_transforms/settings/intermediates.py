@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from .folders import stage_folders
+from .newer_signs import METADATA, is_newer
+from .yaml_file import read_yaml
 
 KEEP_INTERMEDIATES = "keep_intermediates"
 LAST = "last"
+MAKES_EVENTS, DESCRIBES_CODES = "convert_to_sharded_events", "extract_code_metadata"
+"""Stages of the extraction. In the newer line's language the second reads what the first does."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,13 @@ def intermediates(cfg: Mapping[str, Any]) -> dict[str, Intermediate]:
     """The intermediate data of a pipeline by stage, in order; nothing where folders cannot be told."""
     with suppress(Exception):  # a key of another stage's is not set
         folders = stage_folders(cfg["input_dir"], cfg["cohort_dir"], cfg["stages"], cfg["stage_configs"])
-        read = {stage: _resolved(block["data_input_dir"]) for stage, block in folders.items()}
+        inputs = {stage: block["data_input_dir"] for stage, block in folders.items()}
+        read = {stage: {_resolved(folder)} for stage, folder in inputs.items()}
+        if DESCRIBES_CODES in read and MAKES_EVENTS in read and _describes_codes_by_chunks(cfg):
+            read[DESCRIBES_CODES] |= read[MAKES_EVENTS]
         written = {stage: block["output_dir"] for stage, block in folders.items() if not block["is_metadata"]}
         readers = {
-            stage: frozenset(other for other in read if _resolved(at) in (read[other], *read[other].parents))
+            stage: frozenset(other for other in read if any(_holds(at, folder) for folder in read[other]))
             for stage, at in written.items()
         }
         found = [stage for stage in [*written][:-1] if readers[stage]]  # the last are results, even if they are read
@@ -45,6 +52,17 @@ def intermediates(cfg: Mapping[str, Any]) -> dict[str, Intermediate]:
 
 def _resolved(folder: str) -> Path:
     return Path(folder).resolve()
+
+
+def _holds(folder: str, other: Path) -> bool:
+    return _resolved(folder) in (other, *other.parents)
+
+
+def _describes_codes_by_chunks(cfg: Mapping[str, Any]) -> bool:
+    """Whether what describes codes is found by the columns that make them, in the chunks that events are made of."""
+    path = cfg.get("event_conversion_config_fp")
+    raw = read_yaml(Path(path)) if path and Path(path).is_file() else None
+    return is_newer(raw) and METADATA in str(raw)
 
 
 def unkept(cfg: Mapping[str, Any]) -> dict[str, Intermediate]:

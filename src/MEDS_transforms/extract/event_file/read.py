@@ -8,11 +8,11 @@ from typing import Any
 from ...dataset.schema import SUBJECT_ID
 from ...errors import InputError, MissingInputError, Problems, nearest
 from ...settings.names import wrong_names
+from ...settings.newer_signs import is_newer
 from ...settings.yaml_file import read_yaml
 from ..raw.join_blocks import read_join
 from .event import column_name, read_event
 from .model import JOIN_KEY, SUBJECT_ID_KEY, EventFile, Table, TableOptions
-from .newer_signs import is_newer
 from .options import OPTIONS, is_event, is_option, is_subject_key, read_options
 
 logger = logging.getLogger(__name__)
