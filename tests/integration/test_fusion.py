@@ -290,6 +290,10 @@ stage_configs:
         found.append(contents(tmp_path / "out" / "data"))
     assert found[0] == found[1] != {}
     assert files_below(tmp_path / "out" / "filter_subjects") == []
+    next((tmp_path / "out" / "data").rglob("*.parquet")).unlink()
+    ran = subprocess.run([*runner, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr  # the metadata stage is done, and shares the pass
+    assert contents(tmp_path / "out" / "data") == found[0]
 
 
 @pytest.mark.slow

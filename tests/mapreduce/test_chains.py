@@ -32,11 +32,15 @@ def compute(step: Step) -> bool:
     return step.unit.compute_once()
 
 
+def steps_of(units: list[Unit]) -> list[Step]:
+    """The steps of a chain whose units read from each other, or from elsewhere."""
+    return [Step(number, one, reads=one.source) for number, one in enumerate(units)]
+
+
 def run(units: list[Unit], reads: list[Path]) -> list[int]:
     """Runs units as a chain; gives the numbers of the stages that failed."""
     failed: list[int] = []
-    steps = [Step(number, one) for number, one in enumerate(units)]
-    run_chains([Chain(steps, HandOver(reads), compute, failed.append)])
+    run_chains([Chain(steps_of(units), HandOver(reads), compute, failed.append)])
     return failed
 
 
@@ -89,9 +93,8 @@ def test_a_failure_is_raised_and_stops_what_depends_on_it(tmp_path):
     failed: list[int] = []
     units = [unit(tmp_path, "a", "raw", lambda _: None), unit(tmp_path, "b", "a", fail)]
     units.append(unit(tmp_path, "c", "b", pytest.fail))
-    steps = [Step(number, one) for number, one in enumerate(units)]
     with pytest.raises(ValueError, match="a bad row"):
-        run_chains([Chain(steps, HandOver(), compute, failed.append)])
+        run_chains([Chain(steps_of(units), HandOver(), compute, failed.append)])
     assert failed == [1]
     assert [(tmp_path / name).exists() for name in "abc"] == [True, False, False]
 
@@ -99,9 +102,8 @@ def test_a_failure_is_raised_and_stops_what_depends_on_it(tmp_path):
 def test_what_another_worker_holds_is_left_out_with_all_that_is_made_from_it(tmp_path):
     held = Unit(tmp_path / "a", lambda: False, pytest.fail, tmp_path / "raw")
     chain = [held, unit(tmp_path, "b", "a", pytest.fail), unit(tmp_path, "c", "b", pytest.fail)]
-    steps = [Step(number, one) for number, one in enumerate(chain)]
     do = {0: lambda _: False}
-    run_chains([Chain(steps, HandOver(), lambda step: do[step.number](step), pytest.fail)])
+    run_chains([Chain(steps_of(chain), HandOver(), lambda step: do[step.number](step), pytest.fail)])
     assert not (tmp_path / "b").exists()
 
 
@@ -169,7 +171,7 @@ def test_no_other_shard_begins_once_rows_could_not_be_made(tmp_path):
         raise ValueError("a bad row")
 
     units = [unit(tmp_path, "a", "raw", fail), unit(tmp_path, "b", "raw", lambda _: None)]
-    failing = Chain([Step(number, one) for number, one in enumerate(units)], HandOver(), compute, lambda _: None)
+    failing = Chain(steps_of(units), HandOver(), compute, lambda _: None)
     ways = [
         alone(tmp_path, "first", lambda _: None, makes_rows=False),
         failing,

@@ -107,6 +107,16 @@ def test_columns_that_reach_files_are_there(folder, others, are_whole, of_one_pa
     assert set(pl.read_parquet_schema(folder / "s2/a.parquet")) == columns
 
 
+def test_what_is_made_of_an_output_by_way_of_a_stage_that_is_not_written_waits_for_it(folder):
+    def slow(df):
+        time.sleep(0.2)
+        return df.lazy().collect()
+
+    first, second, last = plans(folder, slow, drop_first, drop_first)
+    run_pass([first, replace(second, is_written=False), last])
+    assert pl.read_parquet(folder / "s2/a.parquet")["code"].to_list() == ["z"]
+
+
 def test_columns_that_no_file_has_are_left_out(folder):
     first, second, last = plans(folder, *[map_stage(unchanged, others=Others.PASSED_ON)] * 3)
     unwritten = [narrowed(first), narrowed(second)]

@@ -21,11 +21,16 @@ AT_A_TIME = 2
 
 
 class Step(NamedTuple):
-    """A unit of work of the stage with this number in the pass, and whether it makes rows; see `Plan`."""
+    """A unit of work of the stage with this number in the pass.
+
+    `makes_rows` is explained at `Plan`. `reads` is the file of an earlier stage of the pass that its rows come from,
+    perhaps by way of stages that are not written; None if they come from elsewhere.
+    """
 
     number: int
     unit: Unit
     makes_rows: bool = True
+    reads: Path | None = None
 
 
 def chains(plans: Sequence[Plan], unwritten: Sequence[Plan]) -> Iterator[tuple[list[Step], list[Path]]]:
@@ -44,7 +49,8 @@ def chains(plans: Sequence[Plan], unwritten: Sequence[Plan]) -> Iterator[tuple[l
                     reads.append(origin)
                 origin = makes[origin].source
             steps, read = found.setdefault(origin, ([], []))
-            steps.append(Step(number, unit, plan.makes_rows))
+            source = reads[-1] if reads and reads[-1] in written else None
+            steps.append(Step(number, unit, plan.makes_rows, source))
             read += reads
     yield from found.values()
 
@@ -103,7 +109,7 @@ class Chain:
                 self.do(self.steps[0])
                 return
             for step in self.steps:
-                if self._is_ready(step.unit):
+                if self._is_ready(step):
                     future = pool.submit(copy_context().run, self.do, step)
                     future.add_done_callback(self.handover.tell)
                     self.futures[step.unit.claim_fp] = self.handover.writing[step.unit.claim_fp] = future
@@ -126,11 +132,11 @@ class Chain:
                 self.failed(step.number)
                 raise error
 
-    def _is_ready(self, unit: Unit) -> bool:
+    def _is_ready(self, step: Step) -> bool:
         """Whether a unit has its input, once that is handed over, or its file is there, or never comes."""
         makes = {step.unit.claim_fp: step.unit for step in self.steps}
-        path = unit.source
-        if not isinstance(path, Path) or path not in makes:
+        path = step.reads
+        if path is None or path not in makes:
             return True
         maker = self.futures.get(path)
         if maker is None:

@@ -129,12 +129,12 @@ def _end(plan: Plan, computed: int) -> None:
     if stays():
         computed += finish(plan.units)
     _log(computed, len(plan.units))
-    if plan.reduction and stays():
-        finish([plan.reduction])
-    elif plan.reduction and plan.merges:
-        plan.reduction.compute_once()
+    if plan.reduction and (plan.merges or stays()):
+        plan.reduction.compute_once()  # notes that it is done, also where it was before
     elif plan.reduction:
         logger.info("%s: to be merged by worker 0", plan.reduction.claim_fp)
+    if plan.reduction and stays():
+        finish([plan.reduction])
     plan.outputs.finish()
 
 
