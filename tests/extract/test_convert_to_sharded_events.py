@@ -309,17 +309,25 @@ def test_batches_make_no_difference(tmp_path_factory, rows, batch_rows):
 
 
 def test_no_raw_rows_stay_in_memory_while_a_batch_is_written(convert, monkeypatch):
-    held, write = set(), stage.write_parquet
+    held, write, spill = set(), stage.write_parquet, stage.Spill.write
 
-    def look_and_write(*args, **kwargs):
+    def look() -> None:
         there = [known for known in gc.get_objects() if isinstance(known, pl.DataFrame)]
         held.update(frame.height for frame in there if "raw only" in frame.columns)
+
+    def look_and_write(*args, **kwargs):
+        look()
         write(*args, **kwargs)
+
+    def look_and_spill(self, groups):
+        look()
+        spill(self, groups)
 
     tables = {"labs": LABS.rename({"test": "raw only"})}
     convert(tables=tables, events={"labs": {"lab": LAB | {"code": "col(raw only)"}}})
     monkeypatch.setattr(stage, "_BATCH_ROWS", 4)
     monkeypatch.setattr(stage, "write_parquet", look_and_write)
+    monkeypatch.setattr(stage.Spill, "write", look_and_spill)
     convert("do_overwrite=True", again=True)
     assert held == {tables["labs"].height}
 

@@ -42,6 +42,7 @@ from .event_file.read import event_file_content, read_event_file
 from .event_findings import find_in_events
 from .event_times import TimeCheck, check_range
 from .events import drop_duplicate_rows, event_rows, extract_event, repeated_rows
+from .spill import Spill
 from .subject_numbers import TABLE, Numbering, numbering, table_path
 
 logger = logging.getLogger(__name__)
@@ -185,15 +186,13 @@ def write_pieces(batches: Iterator[Events], pieces: list[Path], spill_dir: Path,
     first, second = next(batches), next(batches, None)
     if second is None:
         return sum(_write_piece(pieces[n], part) for n, part in _by_shard(first, len(pieces)))
-    count = 0
-    for count, batch in enumerate(chain([first, second], batches), start=1):
-        for n, part in _by_shard(batch, len(pieces)):
-            write_parquet(part, spill_dir / f"{n}/{count}.parquet", fast=True)
+    spill = Spill(spill_dir)
+    for batch in chain([first, second], batches):
+        spill.write(part for _, part in _by_shard(batch, len(pieces)))
     del first, second
     rows = 0
-    for n, path in enumerate(pieces):
-        spilled = [pl.read_parquet(spill_dir / f"{n}/{i}.parquet", glob=False) for i in range(1, count + 1)]
-        piece = pl.concat(spilled).sort(_EVENT, maintain_order=True)
+    for path, spilled in zip(pieces, spill.groups(), strict=True):
+        piece = spilled.sort(_EVENT, maintain_order=True)
         distinct = drop_duplicate_rows(piece)
         if distinct.height < piece.height:
             _count_repeats(piece, distinct, counts)
