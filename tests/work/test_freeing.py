@@ -1,6 +1,8 @@
 """Outputs that are not kept: how they are told apart from lost ones, and what later stages may do with them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import polars as pl
 import pytest
@@ -10,7 +12,7 @@ from MEDS_transforms.errors import MissingInputError
 from MEDS_transforms.work.claims import staged_file
 from MEDS_transforms.work.decisions import Asked
 from MEDS_transforms.work.expected import Expected, expecting
-from MEDS_transforms.work.freeing import free
+from MEDS_transforms.work.freeing import forget_interim, free, interim_folder
 from MEDS_transforms.work.outputs import StageOutputs
 from MEDS_transforms.work.provenance import Maker, read_record
 from MEDS_transforms.work.sources import Source, check_not_freed, describe_source, has_changed, is_as_recorded
@@ -131,3 +133,20 @@ def test_what_was_freed_and_is_not_written_again_leaves_readers_as_they_are(fold
     other = Maker("v", {"cutoff": 2}, maker.inputs)
     StageOutputs(folder / "a", "a", Asked(other), folder / "a").leave_no_files()
     assert not is_as_recorded(folder / "b", "b")
+
+
+def test_workers_that_forget_the_same_at_the_same_time_count_each_file_once(tmp_path):
+    together = Barrier(2)
+
+    def forget(_: int) -> int:
+        together.wait()
+        return forget_interim(tmp_path, "a")
+
+    with ThreadPoolExecutor(2) as workers:
+        for _ in range(20):
+            for number in range(50):
+                path = interim_folder(tmp_path, "a") / "maker" / str(number) / "0.parquet"
+                path.parent.mkdir(parents=True)
+                path.write_bytes(b"12345678")
+            assert sum(workers.map(forget, range(2))) == 50 * 8
+            assert not interim_folder(tmp_path, "a").exists()

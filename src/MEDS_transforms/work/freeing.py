@@ -4,7 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from .files import lock_path, remove_empty_folders, try_lock
+from .files import files_below, lock_path, remove_empty_folders, try_lock
 from .provenance import read_record, record_path, run_path, write_record
 
 
@@ -16,7 +16,7 @@ def interim_folder(folder: Path, stage: str) -> Path:
 def forget_interim(folder: Path, stage: str) -> int:
     """Removes what a stage has made in place of outputs; gives its bytes."""
     interim = interim_folder(folder, stage)
-    freed = sum(path.stat().st_size for path in interim.rglob("*.parquet") if path.is_file())
+    freed = sum(map(_removed, files_below(interim)))
     shutil.rmtree(interim, ignore_errors=True)  # other workers may be at it too
     return freed
 
