@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -55,8 +57,24 @@ class Runs:
         return self.runner("preprocessing", *folders, *SELECTIVE, *arguments)
 
     def runner(self, config: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs a pipeline: one of the project's, by its name, or one by its path without suffix."""
         command = [SCRIPTS / "MEDS_transform-runner", f"pipeline_config_fp={CONFIGS / config}.yaml", *arguments]
         return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=300, check=False)
+
+    def own(self, folder: Path, pipeline: str) -> Callable[..., str]:
+        """What runs a pipeline on the dataset that was made stage by stage, must succeed, and gives what was printed.
+
+        `pipeline` is what follows its defaults and its input.
+        """
+        head = f"defaults: [_preprocess, _self_]\ninput_dir: {self.folder / 'by_stage' / 'cohort'}\n"
+        (folder / "own.yaml").write_text(head + pipeline)
+
+        def run(*arguments: str) -> str:
+            ran = self.runner(str(folder / "own"), *arguments)
+            assert ran.returncode == 0, ran.stdout + ran.stderr
+            return ran.stdout
+
+        return run
 
     def tensors(self, name: str) -> Path:
         return self.folder / name / "tensors"
@@ -271,46 +289,36 @@ def test_files_that_are_overwritten_have_all_columns_though_they_are_not_kept(ru
 @pytest.mark.slow
 @pytest.mark.parametrize("fuse", ["true", "false"])
 def test_results_that_a_metadata_stage_reads_at_the_end_are_kept(runs, tmp_path, fuse):
-    (tmp_path / "pipeline.yaml").write_text(f"""
-defaults: [_preprocess, _self_]
-input_dir: {runs.folder / "by_stage" / "cohort"}
+    pipeline = """
 stages: [filter_subjects, reorder_measurements, aggregate_code_metadata]
 stage_configs:
-  filter_subjects: {{min_events_per_subject: 14}}
-  reorder_measurements: {{ordered_code_patterns: [BIRTH]}}
-  aggregate_code_metadata: {{aggregations: [code/n_occurrences]}}
-""")
-    runner = [SCRIPTS / "MEDS_transform-runner", f"pipeline_config_fp={tmp_path / 'pipeline.yaml'}"]
-    arguments = [f"cohort_dir={tmp_path / 'out'}", "keep_intermediates=false", f"fuse={fuse}"]
+  filter_subjects: {min_events_per_subject: 14}
+  reorder_measurements: {ordered_code_patterns: [BIRTH]}
+  aggregate_code_metadata: {aggregations: [code/n_occurrences]}
+"""
+    run = partial(runs.own(tmp_path, pipeline), f"cohort_dir={tmp_path / 'out'}", "keep_intermediates=false")
     found = []
     for more in ([], ["clean=True"]):
-        command = [*runner, *arguments, *more]
-        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
-        assert ran.returncode == 0, ran.stdout + ran.stderr
+        run(f"fuse={fuse}", *more)
         found.append(contents(tmp_path / "out" / "data"))
     assert found[0] == found[1] != {}
     assert files_below(tmp_path / "out" / "filter_subjects") == []
     next((tmp_path / "out" / "data").rglob("*.parquet")).unlink()
-    ran = subprocess.run([*runner, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr  # the metadata stage is done, and shares the pass
+    run(f"fuse={fuse}")  # the metadata stage is done, and shares the pass
     assert contents(tmp_path / "out" / "data") == found[0]
 
 
 @pytest.mark.slow
 def test_a_stage_that_needs_files_gets_them_though_they_are_not_kept(runs, tmp_path):
-    (tmp_path / "pipeline.yaml").write_text(f"""
-defaults: [_preprocess, _self_]
-input_dir: {runs.folder / "by_stage" / "cohort"}
+    pipeline = """
 stages: [filter_subjects, reshard_to_split, filter_measurements]
 stage_configs:
-  filter_subjects: {{min_events_per_subject: 14}}
-  reshard_to_split: {{n_subjects_per_shard: 5}}
-""")
+  filter_subjects: {min_events_per_subject: 14}
+  reshard_to_split: {n_subjects_per_shard: 5}
+"""
+    run = runs.own(tmp_path, pipeline)
     for kept in ("true", "false"):
-        arguments = [f"cohort_dir={tmp_path / kept}", f"keep_intermediates={kept}"]
-        command = [SCRIPTS / "MEDS_transform-runner", f"pipeline_config_fp={tmp_path / 'pipeline.yaml'}", *arguments]
-        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
-        assert ran.returncode == 0, ran.stdout + ran.stderr
+        run(f"cohort_dir={tmp_path / kept}", f"keep_intermediates={kept}")
     assert contents(tmp_path / "false" / "data") == contents(tmp_path / "true" / "data") != {}
     assert files_below(tmp_path / "false" / "filter_subjects") == []
 
@@ -353,8 +361,6 @@ if __name__ == "__main__":
 def test_a_script_of_the_users_own_shares_the_process_if_it_just_maps(runs, tmp_path, call, shares):
     (tmp_path / "halve.py").write_text(OWN.replace("CALL", call))
     pipeline = f"""
-defaults: [_preprocess, _self_]
-input_dir: {runs.folder / "by_stage" / "cohort"}
 stages: [filter_subjects, filter_measurements, halve, occlude_outliers]
 stage_configs:
   filter_subjects: {{min_events_per_subject: 14}}
@@ -362,13 +368,9 @@ stage_configs:
   halve: {{_script: "{sys.executable} {tmp_path / "halve.py"}"}}
   occlude_outliers: {{stddev_cutoff: null}}
 """
-    (tmp_path / "own.yaml").write_text(pipeline)
+    run = runs.own(tmp_path, pipeline)
     for way in ("fuse=true", "fuse=false", "keep_intermediates=false"):
-        arguments = [f"pipeline_config_fp={tmp_path / 'own.yaml'}", f"cohort_dir={tmp_path / way}", way]
-        command = [SCRIPTS / "MEDS_transform-runner", *arguments]
-        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-        shared = "Stage 3 of 4, halve, in the same process" in ran.stdout
+        shared = "Stage 3 of 4, halve, in the same process" in run(f"cohort_dir={tmp_path / way}", way)
         assert shared == (way != "fuse=false" and shares)
     assert contents(tmp_path / "fuse=true") == contents(tmp_path / "fuse=false")
     results = contents(tmp_path / "keep_intermediates=false" / "data")
