@@ -4,7 +4,7 @@ A batch is one file of Arrow's IPC format, with a record batch for each group. A
 several times as long to write and to read.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +40,9 @@ class Spill:
         with ExitStack() as opened:
             writer: pa.ipc.RecordBatchFileWriter | None = None
             for rows in groups:
-                self.schema, table = rows.schema, _without_categories(rows).to_arrow()
+                self.schema = rows.schema
+                categories = [name for name, dtype in rows.schema.items() if dtype in (pl.Categorical, pl.Enum)]
+                table = _with_dtypes(rows, dict.fromkeys(categories, pl.String())).to_arrow()
                 if writer is None:
                     options = pa.ipc.IpcWriteOptions(compression="lz4")
                     writer = opened.enter_context(pa.ipc.new_file(path, table.schema, options=options))
@@ -58,13 +60,13 @@ class Spill:
             for group in range(readers[0].num_record_batches):
                 rows = pl.from_arrow(pa.Table.from_batches([reader.get_batch(group) for reader in readers]))
                 assert isinstance(rows, pl.DataFrame)
-                changed = (name for name, dtype in self.schema.items() if rows.schema[name] != dtype)
-                yield rows.with_columns(column(name).cast(self.schema[name]) for name in changed)
+                yield _with_dtypes(rows, self.schema)
 
 
-def _without_categories(rows: pl.DataFrame) -> pl.DataFrame:
-    names = [name for name, dtype in rows.schema.items() if dtype in (pl.Categorical, pl.Enum)]
-    return rows.with_columns(column(name).cast(pl.String) for name in names)
+def _with_dtypes(rows: pl.DataFrame, dtypes: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """The rows with some columns in other dtypes. NOTE: to change none would take a query all the same."""
+    changed = [column(name).cast(dtype) for name, dtype in dtypes.items() if rows.schema[name] != dtype]
+    return rows.with_columns(changed) if changed else rows
 
 
 def _nothing(schema: "pa.Schema") -> "pa.RecordBatch":

@@ -168,12 +168,12 @@ class Passes:
             self._end([first])
             return
         plans = [self.data.as_kept(plan, stage, stages, self.left) for plan, stage in zip(plans, stages, strict=True)]
-        plans, unwritten = with_columns_for_files(plans, self.unwritten)
+        at_work, unwritten = with_columns_for_files(plans, self.unwritten)
         watch = Watch(
             turn_to=lambda number: stages[number].turn_to(),
             ended=lambda number, seconds: stages[number].end(time.monotonic() - seconds),
         )
-        run_pass(plans, unwritten, watch)
+        run_pass(at_work, unwritten, watch)
         self.unwritten += [plan for plan in plans if not plan.is_written]
         self._end(stages)
 

@@ -33,29 +33,21 @@ def intermediates(cfg: Mapping[str, Any]) -> dict[str, Intermediate]:
     """The intermediate data of a pipeline by stage, in order; nothing where folders cannot be told."""
     with suppress(Exception):  # a key of another stage's is not set
         folders = stage_folders(cfg["input_dir"], cfg["cohort_dir"], cfg["stages"], cfg["stage_configs"])
-        inputs = {stage: block["data_input_dir"] for stage, block in folders.items()}
-        read = {stage: {_resolved(folder)} for stage, folder in inputs.items()}
+        read = {stage: {Path(block["data_input_dir"]).resolve()} for stage, block in folders.items()}
         if DESCRIBES_CODES in read and MAKES_EVENTS in read and _describes_codes_by_chunks(cfg):
             read[DESCRIBES_CODES] |= read[MAKES_EVENTS]
-        written = {stage: block["output_dir"] for stage, block in folders.items() if not block["is_metadata"]}
+        above = {stage: {at for folder in of for at in (folder, *folder.parents)} for stage, of in read.items()}
+        written = {stage: Path(block["output_dir"]) for stage, block in folders.items() if not block["is_metadata"]}
         readers = {
-            stage: frozenset(other for other in read if any(_holds(at, folder) for folder in read[other]))
-            for stage, at in written.items()
+            stage: frozenset(other for other, there in above.items() if at in there)
+            for stage, at in ((stage, folder.resolve()) for stage, folder in written.items())
         }
         found = [stage for stage in [*written][:-1] if readers[stage]]  # the last are results, even if they are read
         return {
-            stage: Intermediate(Path(written[stage]), readers[stage], _keeps(cfg, stage, stage == found[-1]))
+            stage: Intermediate(written[stage], readers[stage], _keeps(cfg, stage, stage == found[-1]))
             for stage in found
         }
     return {}
-
-
-def _resolved(folder: str) -> Path:
-    return Path(folder).resolve()
-
-
-def _holds(folder: str, other: Path) -> bool:
-    return _resolved(folder) in (other, *other.parents)
 
 
 def _describes_codes_by_chunks(cfg: Mapping[str, Any]) -> bool:
