@@ -271,6 +271,15 @@ def test_an_interrupted_run_leaves_only_columns_that_are_needed_and_the_next_rem
 
 
 @pytest.mark.slow
+def test_a_column_that_is_missing_is_told_with_all_that_are_there(runs):
+    tensors = runs.copied("missing", "keep_intermediates=false")
+    shutil.rmtree(tensors)
+    ran = runs.preprocess("missing", "keep_intermediates=false", "code_modifiers=[text_valeu]")
+    assert ran.returncode == 1
+    assert "no column text_valeu. It has: code, numeric_value, subject_id, text_value, time" in ran.stdout
+
+
+@pytest.mark.slow
 def test_files_that_are_overwritten_have_all_columns_though_they_are_not_kept(runs):
     tensors = runs.copied("narrow", "keep_intermediates=false")
     between = tensors / "filter_measurements"

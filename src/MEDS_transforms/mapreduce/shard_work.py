@@ -108,7 +108,8 @@ class ShardWork:
 
 
 def _only(rows: Any, columns: Collection[str]) -> Any:
-    """The rows with just those of the columns that they have; with all, where none are given."""
+    """The rows with just these columns; with all, where none are given, or one is missing: a message will name them."""
     if not columns:
         return rows
-    return rows.select(column(name) for name in rows.lazy().collect_schema() if name in columns)
+    there = rows.lazy().collect_schema()
+    return rows.select(column(name) for name in there if name in columns) if {*columns} <= {*there} else rows

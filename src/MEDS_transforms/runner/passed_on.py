@@ -59,11 +59,11 @@ class PassedOn:
 
     def _needed(self, stage: "StageAtWork", left: Sequence["StageAtWork"]) -> list[str]:
         """The columns of a stage's data that are needed, whatever others there are; none: all may be."""
-        from ..dataset.schema import DEPRECATED_NAMES, MANDATORY_COLUMNS
+        from ..dataset.schema import MANDATORY_COLUMNS
 
         if self._needs_others(stage.name, left):
             return []
-        return [*MANDATORY_COLUMNS, *DEPRECATED_NAMES, *(code_modifiers(stage.cfg) or ())]
+        return [*MANDATORY_COLUMNS, *(code_modifiers(stage.cfg) or ())]
 
     def _needs_others(self, name: str, left: Sequence["StageAtWork"]) -> bool:
         """Whether columns of a stage's data matter that not every MEDS file has."""
