@@ -276,7 +276,7 @@ def test_a_column_that_is_missing_is_told_with_all_that_are_there(runs):
     shutil.rmtree(tensors)
     ran = runs.preprocess("missing", "keep_intermediates=false", "code_modifiers=[text_valeu]")
     assert ran.returncode == 1
-    assert "no column text_valeu. It has: code, numeric_value, subject_id, text_value, time" in ran.stdout
+    assert "no column text_valeu (did you mean 'text_value'?). It has: code, numeric_value, subject_id" in ran.stdout
 
 
 @pytest.mark.slow
