@@ -34,7 +34,7 @@ def convert(x: Extraction, table: pl.DataFrame = LABS, *overrides: str, rows: in
 
 @pytest.mark.parametrize("batch_rows", [2, 100])
 def test_every_row_of_a_chunk_is_accounted_for_however_it_is_read(x, monkeypatch, batch_rows):
-    monkeypatch.setattr("MEDS_transforms.extract.convert_to_sharded_events._BATCH_ROWS", batch_rows)
+    monkeypatch.setattr("MEDS_transforms.extract.chunks.Chunk.batch_rows", batch_rows)
     content = convert(x)
     assert content["tables"] == {"labs": {"rows": 9, "repeated_for_shards": 1}}
     assert content["events"]["labs"]["lab"] == {

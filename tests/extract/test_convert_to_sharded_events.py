@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import Extraction, files_below
+from MEDS_transforms.extract import chunks
 from MEDS_transforms.extract import convert_to_sharded_events as stage
+from MEDS_transforms.extract.chunks import Chunk
 
 LAB = {"code": ["LAB", "col(test)"], "time": "col(t)", "time_format": "%Y", "numeric_value": "n"}
 SHARDS = {"train/0": [1, 2], "train/1": [3], "held_out/0": [9]}
@@ -45,11 +47,11 @@ def pieces(x):
 
 
 def test_every_chunk_is_read_once_whatever_the_number_of_shards(x, convert, monkeypatch):
-    read, scan_parquet = [], stage.scan_parquet
-    monkeypatch.setattr(stage, "scan_parquet", lambda path: read.append(path) or scan_parquet(path))
+    read, scan_parquet = [], chunks.scan_parquet
+    monkeypatch.setattr(chunks, "scan_parquet", lambda path: read.append(path) or scan_parquet(path))
     convert(row_chunksize=2)
-    chunks = x.cohort / "shard_events"
-    assert sorted(path.relative_to(chunks).as_posix() for path in read) == [
+    folder = x.cohort / "shard_events"
+    assert sorted(path.relative_to(folder).as_posix() for path in read) == [
         f"labs/[{start}-{start + 2}).parquet" for start in (0, 2, 4)
     ]
 
@@ -236,7 +238,7 @@ def test_a_chunk_in_which_no_time_parses_is_an_error_and_leaves_nothing(x, conve
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 5, 6, 7])
 def test_no_time_parses_in_several_batches(x, convert, monkeypatch, batch_rows):
-    monkeypatch.setattr(stage, "_BATCH_ROWS", batch_rows)
+    monkeypatch.setattr(Chunk, "batch_rows", batch_rows)
     with pytest.raises(ValueError, match=r"labs\.lab\.time.*'1/2/20'"):
         convert(tables={"labs": LABS.with_columns(t=pl.lit("1/2/20"))})
     assert pieces(x) == []
@@ -245,7 +247,7 @@ def test_no_time_parses_in_several_batches(x, convert, monkeypatch, batch_rows):
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 5, 6])
 def test_one_time_that_parses_in_any_batch_is_enough(x, convert, monkeypatch, batch_rows):
-    monkeypatch.setattr(stage, "_BATCH_ROWS", batch_rows)
+    monkeypatch.setattr(Chunk, "batch_rows", batch_rows)
     convert(tables={"labs": LABS.with_columns(t=pl.Series(["x", "y", "z", "2020", None, "w"]))})
     assert x.piece("train/0", "labs", 0, 6)["subject_id"].to_list() == [1]
 
@@ -299,7 +301,7 @@ def test_batches_make_no_difference(tmp_path_factory, rows, batch_rows):
     found = []
     for size in (1_000_000, batch_rows):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(stage, "_BATCH_ROWS", size)
+            patch.setattr(Chunk, "batch_rows", size)
             x.run("convert_to_sharded_events", "do_overwrite=True", f".output_dir={x.cohort}/{size}")
         parts = [x.cohort / str(size) / s / "labs" / f"[0-{frame.height}).parquet" for s in shards]
         found.append([pl.read_parquet(path, glob=False) for path in parts])
@@ -325,7 +327,7 @@ def test_no_raw_rows_stay_in_memory_while_a_batch_is_written(convert, monkeypatc
 
     tables = {"labs": LABS.rename({"test": "raw only"})}
     convert(tables=tables, events={"labs": {"lab": LAB | {"code": "col(raw only)"}}})
-    monkeypatch.setattr(stage, "_BATCH_ROWS", 4)
+    monkeypatch.setattr(Chunk, "batch_rows", 4)
     monkeypatch.setattr(stage, "write_parquet", look_and_write)
     monkeypatch.setattr(stage.Spill, "write", look_and_spill)
     convert("do_overwrite=True", again=True)
@@ -334,7 +336,7 @@ def test_no_raw_rows_stay_in_memory_while_a_batch_is_written(convert, monkeypatc
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 4])
 def test_subjects_that_are_left_out_are_counted_once_over_all_batches(convert, monkeypatch, caplog, batch_rows):
-    monkeypatch.setattr(stage, "_BATCH_ROWS", batch_rows)
+    monkeypatch.setattr(Chunk, "batch_rows", batch_rows)
     convert(shards={"train/0": [2]})
     assert [r.getMessage() for r in caplog.records if "subjects in no shard, left out: 2" in r.getMessage()]
 

@@ -2,14 +2,19 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import ClassVar
 
+import polars as pl
+
+from ..dataset.io import scan_parquet
 from ..errors import MissingInputError, listed
 from ..mapreduce.stage_outputs import count_rows
 from ..settings.layout import CHUNKS_FILE
+from ..work.expected import instead_of
 from ..work.files import is_complete_parquet_file
 
 _CHUNK_NAME = re.compile(r"\[(\d+)-(\d+)\)\.parquet")
@@ -22,11 +27,23 @@ class Chunk:
     start: int
     end: int
     path: Path
+    batch_rows: ClassVar[int] = 1_000_000
+    """How many rows, or what is made of them, are in memory at the same time, at most."""
 
     @property
     def rows(self) -> str:
         """The name of the chunk without suffix."""
         return chunk_name(self.start, self.end)
+
+    def frames(self) -> Iterator[pl.DataFrame]:
+        """The rows, some at a time: a batch, or a part of one."""
+        scan = scan_parquet(self.path)
+        for start in range(0, self.end - self.start, self.batch_rows):
+            yield scan.slice(start, self.batch_rows).collect()
+
+    def ends_batch(self, row: int) -> bool:
+        """Whether the rows before this one, of the table, are the last of a batch."""
+        return row == self.end or (row - self.start) % self.batch_rows == 0
 
 
 def chunk_name(start: int, end: int) -> str:
@@ -43,11 +60,14 @@ def find_chunks(folder: Path) -> list[Chunk]:
 def complete_chunks(folder: Path, optional: bool = False) -> list[Chunk]:
     """The chunk files of one table, after a check that no rows are missing between them.
 
-    Where shard_events did not write them, the parquet files of the folder are the chunks, in the order of their names.
+    Where shard_events did not write them since they are not kept, they are read from the table. Where another program
+    made them, the parquet files of the folder are the chunks, in the order of their names.
 
     Raises:
         FileNotFoundError: there is no chunk, though the table is not optional, or rows are missing between two chunks.
     """
+    if unwritten := instead_of(folder):
+        return list(unwritten.chunks())
     chunks = find_chunks(folder) or _parts(folder)
     ends = [0, *(chunk.end for chunk in chunks)]
     for end, chunk in zip(ends, chunks, strict=False):

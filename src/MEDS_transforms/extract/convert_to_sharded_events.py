@@ -24,7 +24,7 @@ import polars as pl
 from ..cli.script import stage_script
 from ..dataset.columns import internal
 from ..dataset.dtypes import with_common_dtypes
-from ..dataset.io import scan_parquet, write_parquet
+from ..dataset.io import write_parquet
 from ..dataset.schema import SUBJECT_ID
 from ..dataset.subjects import shard_numbers
 from ..mapreduce.mapper import map_units
@@ -47,7 +47,6 @@ from .subject_numbers import TABLE, Numbering, numbering, table_path
 
 logger = logging.getLogger(__name__)
 
-_BATCH_ROWS = 1_000_000
 _ROW, _ID, _SHARD, _EVENT = internal("row"), internal("subject_id"), internal("shard"), internal("event")
 
 Events = list[pl.DataFrame]
@@ -102,7 +101,7 @@ class ChunkConverter:
         self.ids_repeat = self.shard_of[SUBJECT_ID].is_duplicated().any()
 
     def batches(self, table: Table, chunk: Chunk, counts: TableCounts) -> Iterator[Events]:
-        """The measurements of a chunk's rows, a million rows at a time, with the shard and the event of each.
+        """The measurements of a chunk's rows, a batch at a time, with the shard and the event of each.
 
         A frame for each event; all of them have common dtypes.
 
@@ -112,12 +111,15 @@ class ChunkConverter:
         Raises:
             ValueError: a row or an event cannot be converted, or none of the times of an event parses.
         """
-        times, left_out = TimeCheck(), set[int]()
-        scan = scan_parquet(chunk.path)
-        for start in range(0, chunk.end - chunk.start, _BATCH_ROWS):
-            rows = scan.slice(start, _BATCH_ROWS)
-            # NOTE: a frame that had a name here would stay in memory while the batch is written.
-            yield self._converted(rows.collect(), chunk.start + start, table, times, left_out, counts)
+        times, left_out, start = TimeCheck(), set[int](), chunk.start
+        of_events: list[Events] = [[] for _ in table.events]
+        for rows in chunk.frames():
+            for held, made in zip(of_events, self._converted(rows, start, table, times, left_out, counts), strict=True):
+                held.append(made)
+            start += rows.height
+            del rows  # else they would stay in memory while what is made of them is written
+            if chunk.ends_batch(start):
+                yield _batch(of_events, counts)
         times.raise_if_none_parsed()
         if left_out:
             logger.warning("%s %s: subjects in no shard, left out: %d", table.name, chunk.rows, len(left_out))
@@ -125,22 +127,18 @@ class ChunkConverter:
     def _converted(
         self, raw: pl.DataFrame, start: int, table: Table, times: TimeCheck, left_out: set[int], counts: TableCounts
     ) -> Events:
-        """The measurements of a batch of rows, of which `start` is the number of the first; a frame for each event."""
+        """The measurements of some rows, of which `start` is the number of the first; a frame for each event."""
         rows = self._assign_shards(raw, table, left_out, counts)
         parts = []
-        for n, event in enumerate(table.events):
+        for event in table.events:
             check_range(raw, event, start)
             of_event = counts.events[event.name]
             made = event_rows(rows, event, of_event.choose)
             if event.time not in raw.columns:
                 check_range(made, event, None)
-            part = extract_event(made, event, [_SHARD], self.dedup_text, _ID, of_event.look)
-            times.look(event, made, part)
-            if (repeats := repeated_rows(part)) is not None:
-                of_event.repeats(int(repeats.sum()))
-                part = part.with_columns(part[_SHARD].set(repeats, None))
-            parts.append(part.with_columns(pl.lit(n, dtype=pl.UInt16).alias(_EVENT)))
-        return with_common_dtypes(parts)
+            parts.append(extract_event(made, event, [_SHARD], self.dedup_text, _ID, of_event.look))
+            times.look(event, made, parts[-1])
+        return parts
 
     def _assign_shards(self, raw: pl.DataFrame, table: Table, left_out: set[int], counts: TableCounts) -> pl.DataFrame:
         """The rows of subjects that are in shards, once per shard, in order, with the ids as Int64.
@@ -160,6 +158,19 @@ class ChunkConverter:
         if self.ids_repeat or rows.height != raw.height:
             raw = raw[rows[_ROW]]
         return raw.with_columns(rows[SUBJECT_ID].alias(_ID), rows[_SHARD])
+
+
+def _batch(of_events: list[Events], counts: TableCounts) -> Events:
+    """The measurements of a batch, a frame for each event, without repeats; empties the lists."""
+    batch = []
+    for n, (held, of_event) in enumerate(zip(of_events, counts.events.values(), strict=True)):
+        made = pl.concat(held)
+        held.clear()
+        if (repeats := repeated_rows(made)) is not None:
+            of_event.repeats(int(repeats.sum()))
+            made = made.with_columns(made[_SHARD].set(repeats, None))
+        batch.append(made.with_columns(pl.lit(n, dtype=pl.UInt16).alias(_EVENT)))
+    return with_common_dtypes(batch)
 
 
 def _chunk_unit(table: Table, chunk: Chunk, convert: ChunkConverter, outputs: StageOutputs, output_dir: Path) -> Unit:

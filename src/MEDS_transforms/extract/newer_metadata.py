@@ -16,7 +16,6 @@ import polars as pl
 
 from ..dataset.columns import column, columns, internal
 from ..dataset.dtypes import concat_with_common_dtypes
-from ..dataset.io import scan_parquet
 from ..dataset.schema import CODE, DESCRIPTION, PARENT_CODES, TIME
 from ..errors import InputError
 from ..expressions.forms import Expression
@@ -30,9 +29,6 @@ from .event_file.model import Event, Metadata
 from .event_times import time_expr
 from .events import code_expr, event_rows, part_expr
 from .raw.table import RawTable
-
-_BATCH_ROWS = 1_000_000
-
 
 Parts = dict[str, tuple[Callable[[], tuple[pl.DataFrame, Account]], Path]]
 """What describes codes: by name, a function that gives it and what is counted, and the file that it begins with."""
@@ -128,14 +124,8 @@ def components(event: Event, chunks: Iterable[Chunk]) -> pl.DataFrame:
         if metadata.table is None:
             extra |= {_output(name): e for name, e in metadata.outputs.items()}
     wider = replace(event, computed={**event.computed, **extra})
-    found = [_distinct(wider, rows, list(extra)) for rows in _batches(chunks)]
+    found = [_distinct(wider, rows, list(extra)) for chunk in chunks for rows in chunk.frames()]
     return pl.concat(found).unique(maintain_order=True) if found else pl.DataFrame(schema=[CODE, *extra])
-
-
-def _batches(chunks: Iterable[Chunk]) -> Iterator[pl.DataFrame]:
-    for chunk in chunks:
-        for start in range(0, chunk.end - chunk.start, _BATCH_ROWS):
-            yield scan_parquet(chunk.path).slice(start, _BATCH_ROWS).collect()
 
 
 def _distinct(event: Event, rows: pl.DataFrame, extra: Sequence[str]) -> pl.DataFrame:

@@ -12,29 +12,31 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ..cli.script import stage_script
 from ..dataset.columns import INTERNAL
 from ..dataset.io import is_complete_parquet_file
 from ..errors import InputError, MissingInputError, Problems, listed, nearest
-from ..mapreduce.mapper import map_units
+from ..mapreduce.interim import folder_of_maker
+from ..mapreduce.passes import PlannedStage
+from ..mapreduce.plans import Plan
 from ..mapreduce.shards import shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
-from ..work.accounts import Account
 from ..work.claims import Staged, Unit
 from ..work.outputs import StageOutputs
 from ..work.raw_tables import tables_below
 from ..work.sources import Source
-from .chunk_writer import write_chunks
 from .chunks import find_chunks
+from .cutting import cut
 from .event_file.model import META_KEYS, Event, EventFile, Table
 from .event_file.read import read_event_file
 from .events import wrong_dtypes
 from .raw.dialect import separator_hint
-from .raw.joins import Matches
-from .raw.table import RawTable, empty_table
+from .raw.table import RawTable
 from .table_rows import TableRows, found_table, open_rows
+from .unwritten_tables import UnwrittenTable
 
 __all__ = ["META_KEYS", "main", "run"]
 
@@ -47,21 +49,27 @@ def check(cfg: Mapping[str, Any]) -> None:
     open_tables(event_file, cfg)
 
 
-def run(cfg: Mapping[str, Any]) -> None:
-    """Runs the stage."""
+def plan(cfg: Mapping[str, Any]) -> Plan:
+    """What the stage is to do."""
     stage_cfg = cfg["stage_cfg"]
-    output_dir = Path(stage_cfg["output_dir"])
+    output_dir, row_chunksize = Path(stage_cfg["output_dir"]), stage_cfg["row_chunksize"]
     event_config_fp = Path(config_value(cfg, "event_conversion_config_fp"))
     event_file = read_event_file(event_config_fp)
     rows = open_tables(event_file, cfg)
     sources = {"tables": Source.of_files(*(path for table in rows.values() for path in table.files))}
     settings = {"tables": {name: table.settings for name, table in rows.items()}}
     outputs = stage_outputs(cfg, sources, own_folder=output_dir, settings=settings, watched=[event_config_fp])
-    units = {
-        name: _table_unit(table, outputs, output_dir / name, stage_cfg["row_chunksize"]) for name, table in rows.items()
+    units = {name: _table_unit(table, outputs, output_dir / name, row_chunksize) for name, table in rows.items()}
+    hidden = folder_of_maker(output_dir, outputs.stage, outputs.rows_by(()))
+    unwritten = {
+        output_dir / name: UnwrittenTable(rows[name], row_chunksize, hidden / quote(name, safe=""))
+        for name in shuffle_shards(list(units), cfg)
     }
-    with outputs.being_made([*units.values()]):
-        map_units([units[name] for name in shuffle_shards(list(units), cfg)])
+    in_order = [units[path.relative_to(output_dir).as_posix()] for path in unwritten]
+    return Plan(outputs, in_order, instead=unwritten, takes_frames=False)
+
+
+run = PlannedStage(plan, is_alone=True)
 
 
 def open_tables(event_file: EventFile, cfg: Mapping[str, Any]) -> dict[str, TableRows]:
@@ -171,35 +179,12 @@ def _warn_of_literals(event: Event, raw: RawTable) -> None:
             )
 
 
-def _tell_of_join(table: str, joined: str, found: Matches) -> None:
-    missing = f", such as {listed(found.examples)}" if found.examples else ""
-    log = logger.warning if found.unmatched else logger.info
-    log("%s: %d of %d rows have no match in %s%s", table, found.unmatched, found.rows, joined, missing)
-
-
-def count_join(found: Matches) -> Account:
-    """The rows that have a match in a joined table, and those that have none."""
-    counts: Account = {"rows_matched": found.rows - found.unmatched, "rows_unmatched": found.unmatched}
-    return counts | ({"examples": {"rows_unmatched": found.examples}} if found.examples else {})
-
-
 def _table_unit(rows: TableRows, outputs: StageOutputs, folder: Path, row_chunksize: int) -> Unit:
     """The unit of work that cuts one table. How many chunks it gives is known only at its end."""
-    table = rows.table
 
     def make(scratch: Path) -> Staged:
-        matches = [Matches() for _ in rows.sides]
-        count = write_chunks(rows.frames(scratch, matches), row_chunksize, scratch)
-        if count == 0 and not table.options.optional:
-            raise InputError(empty_table(table.name, rows.raw.path))
-        log = logger.info if count else logger.warning
-        log("%s: %d rows", table.name, count)
-        for side, found in zip(rows.sides, matches, strict=True):
-            _tell_of_join(table.name, side.join.table, found)
-        chunks = {folder / chunk.path.name: chunk.path for chunk in find_chunks(scratch)}
-        joins = {side.join.table: count_join(found) for side, found in zip(rows.sides, matches, strict=True)}
-        counts = {"rows": count, "chunks": len(chunks), **({"joins": joins} if joins else {})}
-        return Staged(chunks, {"tables": {table.name: counts}})
+        account = cut(rows, row_chunksize, scratch)
+        return Staged({folder / chunk.path.name: chunk.path for chunk in find_chunks(scratch)}, account)
 
     def existing() -> list[Path]:
         chunks = [chunk.path for chunk in find_chunks(folder)]

@@ -28,6 +28,7 @@ from ..settings.names import check_names
 from ..settings.plain import plain
 from ..work.accounts import Account, added_up
 from ..work.claims import Staged
+from ..work.expected import instead_of
 from ..work.files import read_json
 from ..work.sources import Source
 from .chunks import complete_chunks
@@ -108,18 +109,26 @@ def distinct_ids(tables: Mapping[str, Table], chunks_dir: Path) -> pl.Series:
     for table in tables.values():
         where = f"Table {table.name}, column {table.subject_id_col}"
         convert = ids_as_text if table.has_text_ids else subject_ids
-        chunks = complete_chunks(chunks_dir / table.name, table.options.optional)
-        if chunks:
-            scans = [scan_parquet(chunk.path) for chunk in chunks]
-            for chunk, scan in zip(chunks, scans, strict=True):
-                _check_has_ids(table, chunk.path, scan.collect_schema().names())
-            ids = [scan.select(column(table.subject_id_col).alias(SUBJECT_ID)) for scan in scans]
-            distinct = pl.concat([few.unique().collect().to_series() for few in few_at_a_time(ids)]).unique()
+        if (distinct := _ids_of(table, chunks_dir / table.name)) is not None:
             found.append(convert(distinct, where).alias(SUBJECT_ID))
     all_ids = pl.concat(found).drop_nulls().unique().sort() if found else pl.Series(SUBJECT_ID, [])
     if all_ids.is_empty():
         raise InputError(f"Every subject id in every table is null (chunks in {chunks_dir}). Check subject_id_col.")
     return all_ids
+
+
+def _ids_of(table: Table, folder: Path) -> pl.Series | None:
+    """The distinct ids of a table's chunks, as they are there; None where there are no chunks."""
+    unwritten = instead_of(folder)
+    if unwritten and (known := unwritten.ids()) is not None:
+        return pl.Series(known)
+    if not (chunks := complete_chunks(folder, table.options.optional)):
+        return None
+    scans = [scan_parquet(chunk.path) for chunk in chunks]
+    for chunk, scan in zip(chunks, scans, strict=True):
+        _check_has_ids(table, chunk.path, scan.collect_schema().names())
+    ids = [scan.select(column(table.subject_id_col).alias(SUBJECT_ID)) for scan in scans]
+    return pl.concat([few.unique().collect().to_series() for few in few_at_a_time(ids)]).unique()
 
 
 def _check_has_ids(table: Table, path: Path, there: list[str]) -> None:

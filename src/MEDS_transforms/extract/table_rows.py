@@ -1,7 +1,7 @@
 """The rows of a raw table as its chunks hold them: the columns that events need, as text, by their dtypes, or both."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..work.raw_tables import find_parts
 from .event_file.model import Table, TableOptions
 from .raw.dialect import Dialect
 from .raw.joins import Join, Matches, columns_after, dtypes_added, joined, right_columns
+from .raw.spans import Located, Span
 from .raw.table import RawTable
 
 _DTYPES: dict[str, pl.DataType] = {
@@ -92,9 +93,41 @@ class TableRows:
         made = (with_made(frame, table, table.after_join) for frame in frames)
         return (frame[self._chunk_columns] for frame in made)
 
-    def _typed_frames(self) -> Iterator[pl.DataFrame]:
+    def has_places(self, row_chunksize: int) -> bool:
+        """Whether chunks of so many rows can be read one by one: of a table that nothing is joined to, in some formats.
+
+        NOTE: joins go through a table in parts of their own.
+        """
+        return not self.sides and self.raw.has_places(row_chunksize)
+
+    def of_subjects(self) -> "TableRows":
+        """The rows with the subject ids alone."""
+        table = replace(self.table, events=(), joins=())
+        read = {name: self.schema[name] for name in table.file_columns}
+        return TableRows(table, self.raw, read, {name: self.typed[name] for name in read if name in self.typed})
+
+    def located(self) -> Iterator[Located]:
+        """The rows in order, some at a time, with their places, of a table that has them."""
         start = 0
-        for frame in self.raw.frames(self.schema):
+        for part, rows, place in self.raw.located(self.schema):
+            yield Located(part, self._made(self._with_typed(rows, start)), place)
+            start += rows.height
+
+    def frames_of(self, spans: Sequence[Span], start: int) -> Iterator[pl.DataFrame]:
+        """The rows of spans, some at a time; `start` is the number of the first.
+
+        Raises:
+            InputError: as for `frames`.
+        """
+        return map(self._made, self._typed_frames(spans, start))
+
+    def _made(self, frame: pl.DataFrame) -> pl.DataFrame:
+        for made in (self.table.before_join, self.table.after_join):
+            frame = with_made(frame, self.table, made)
+        return frame[self._chunk_columns]
+
+    def _typed_frames(self, spans: Sequence[Span] | None = None, start: int = 0) -> Iterator[pl.DataFrame]:
+        for frame in self.raw.frames(self.schema, spans):
             yield self._with_typed(frame, start)
             start += frame.height
 

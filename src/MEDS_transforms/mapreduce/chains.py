@@ -48,7 +48,8 @@ def chains(plans: Sequence[Plan], unwritten: Sequence[Plan]) -> Iterator[tuple[l
                 if not reads or reads[-1] not in written:  # else what comes before is read by the unit that writes it
                     reads.append(origin)
                 origin = makes[origin].source
-            steps, read = found.setdefault(origin, ([], []))
+            way = origin if plan.takes_frames else unit.claim_fp  # else it shares nothing, whatever it reads
+            steps, read = found.setdefault(way, ([], []))
             source = reads[-1] if reads and reads[-1] in written else None
             steps.append(Step(number, unit, plan.makes_rows, source))
             read += reads

@@ -42,6 +42,11 @@ class Interim:
 
 
 def interims(frames: Mapping[Path, MakeRows], folder: Path, stage: str, maker: str) -> dict[Path, MakeRows]:
-    """What makes the rows of a stage's files, each once; `maker` is a text that differs where the rows may do."""
-    here = interim_folder(folder, stage) / sha256(maker.encode()).hexdigest()[:16]
+    """What makes the rows of a stage's files, each once; `maker` as for `folder_of_maker`."""
+    here = folder_of_maker(folder, stage, maker)
     return {path: Interim(make, here / path.relative_to(folder)) for path, make in frames.items()}
+
+
+def folder_of_maker(folder: Path, stage: str, maker: str) -> Path:
+    """Where a stage leaves what is no output; `maker` is a text that differs where that may do."""
+    return interim_folder(folder, stage) / sha256(maker.encode()).hexdigest()[:16]

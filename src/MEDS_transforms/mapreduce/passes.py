@@ -63,6 +63,8 @@ class PlannedStage:
     """Whether to compute its output takes less time than to write and read it."""
     others: Others = Others.NEEDED
     """What it does with columns that not every MEDS file has, where it does not match & revise."""
+    is_alone: bool = False
+    """Whether it never shares a pass, since it reads and writes no shards."""
 
     def __call__(self, cfg: Mapping[str, Any]) -> None:
         """Runs the stage."""
@@ -123,7 +125,7 @@ def _makers(plans: Sequence[Plan]) -> Makers:
 def _end(plan: Plan, computed: int) -> None:
     """Sees to it that a stage comes to its end: its units, if this worker stays; then its reduction and its record."""
     if not plan.is_written:
-        plan.outputs.leave_no_files()
+        plan.outputs.leave_no_files(plan.prepare())
         logger.info("not written: keep_intermediates is off")
         return
     if stays():

@@ -1,9 +1,12 @@
 """What a stage is to do, before it does it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from pathlib import Path
+from typing import Protocol
 
+from ..work.accounts import Account, added_up
 from ..work.claims import Unit
 from ..work.expected import Expected
 from ..work.outputs import StageOutputs
@@ -16,6 +19,16 @@ class Others(Enum):
     NEEDED = "it may look at them"
     PASSED_ON = "they are in its output as they are in its input, but for rows that it adds, drops or moves"
     DROPPED = "its output does not depend on them"
+
+
+class Instead(Protocol):
+    """What stages read in place of the files in a folder, where these are no shards and are not kept."""
+
+    def prepare(self, wait: bool = True) -> Account | None:
+        """Makes it, if that is not done, and gives what is to be told of it.
+
+        None where another worker is at it, and this one is not to wait.
+        """
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,8 @@ class Plan:
     while they are at work."""
     takes_frames: bool = True
     """Whether it can read what is in memory, or what is made as it is read, in place of files."""
+    instead: Mapping[Path, Instead] = field(default_factory=dict)
+    """What stages of this package may read in place of its outputs, by the folder where these are."""
     is_written: bool = True
     """Whether its outputs become files; else they are made in memory whenever they are read."""
 
@@ -55,7 +70,13 @@ class Plan:
 
     def expected(self) -> Expected:
         """Its outputs, for the plan of a stage that reads them."""
-        return self.outputs.expected()
+        return replace(self.outputs.expected(), instead={} if self.is_written else self.instead)
+
+    def prepare(self) -> Account:
+        """Makes what is read in place of its outputs; workers share that. Gives what is to be told of it."""
+        for one in self.instead.values():
+            one.prepare(wait=False)
+        return added_up(one.prepare() or {} for _, one in sorted(self.instead.items()))
 
 
 def with_columns_for_files(plans: Sequence[Plan], unwritten: Sequence[Plan]) -> tuple[list[Plan], list[Plan]]:

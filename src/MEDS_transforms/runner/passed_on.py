@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..cli.script import is_packaged
 from ..settings.intermediates import Intermediate
 from ..settings.keys import code_modifiers
 from ..work.freeing import forget_interim, free
@@ -42,11 +43,13 @@ class PassedOn:
         from ..mapreduce.interim import interims
 
         data = self.data.get(stage.name)
-        if not data or data.is_kept or not plan.frames or not plan.outputs.can_do_without_files():
+        if not data or data.is_kept or not (plan.frames or plan.instead) or not plan.outputs.can_do_without_files():
             return plan
         shared = {other.name for other in together}
-        if not data.readers <= shared | {other.name for other in left if other.planned}:
+        if not data.readers <= shared | {other.name for other in left if _can_do_without_files(other, plan)}:
             return plan
+        if plan.instead:
+            return replace(plan, is_written=False)
         is_made_once = not (data.readers <= shared or (stage.planned and stage.planned.cheap))
 
         def frames(columns: Sequence[str]) -> "Makers":
@@ -94,3 +97,8 @@ class PassedOn:
             reader in ended and (reader not in unwritten or self._is_read(reader, ended, unwritten))
             for reader in self.data[name].readers
         )
+
+
+def _can_do_without_files(reader: "StageAtWork", plan: "Plan") -> bool:
+    """Whether a stage can read what another one does not write."""
+    return is_packaged(reader.module) if plan.instead else reader.planned is not None

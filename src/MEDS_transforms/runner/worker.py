@@ -114,6 +114,11 @@ class StageAtWork:
         return run if isinstance(run, PlannedStage) else None
 
     @property
+    def is_alone(self) -> bool:
+        """Whether it never shares a pass."""
+        return bool(self.planned and self.planned.is_alone)
+
+    @property
     def others(self) -> "Others":
         """What it does with columns that not every MEDS file has."""
         from ..mapreduce.plans import Others
@@ -158,12 +163,14 @@ class Passes:
         """Runs the next stage, with those after it that can share a pass with it."""
         from ..mapreduce.passes import Watch, run_pass  # with it polars, which must find its number of threads
         from ..mapreduce.plans import with_columns_for_files
+        from ..work.expected import expecting
 
         started, first = time.monotonic(), self.left[0]
         plans = self._plans()
         stages = self.left[: len(plans)]
         if not plans:
-            first.begin()(first.cfg)
+            with expecting([plan.expected() for plan in self.unwritten if plan.instead]):
+                first.begin()(first.cfg)
             first.end(started)
             self._end([first])
             return
@@ -187,6 +194,8 @@ class Passes:
 
         plans: list[Plan] = []
         for stage in self.left:
+            if plans and (self.left[0].is_alone or stage.is_alone):
+                break
             before = [*self.unwritten, *plans]
             with suppress(*([Exception] if plans else [])), expecting([plan.expected() for plan in before]):
                 run = stage.begin()

@@ -91,8 +91,8 @@ class Closing:
             publish(mark, lambda scratch: scratch.write_text(os.environ[RUN], encoding="utf-8"))
         self.run.end()
 
-    def leave_no_files(self, maker: Maker) -> None:
-        """Records what makes the outputs, which are not kept and were not written."""
+    def leave_no_files(self, maker: Maker, account: Account) -> None:
+        """Records what makes the outputs, which are not kept and were not written, and tells what there is to tell."""
         record = Record(maker, {}, dict(self.watched), self._own_folder, freed=True)
         make_folder(self.record_fp.parent)
         with try_lock(lock_path(self.record_fp), wait=True):
@@ -100,6 +100,8 @@ class Closing:
             if former is None or (former.freed and not former.made_by.is_same_as(maker)):
                 self.unsettle()
             if former is None or (former.freed and former != record):
+                if account:
+                    self.settle(Ended(maker, self.files.path, {}, account))
                 write_record(self.files.path, self.files.stage, record)
             lock_path(self.record_fp).unlink(missing_ok=True)
 

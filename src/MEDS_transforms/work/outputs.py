@@ -219,9 +219,9 @@ class StageOutputs:
         record = self.closing.record
         return not (self.run.path.is_dir() or (record and not record.freed) or self.files.there())
 
-    def leave_no_files(self) -> None:
-        """Records what makes the outputs, which are not kept and were not written."""
-        self.closing.leave_no_files(self._completed())
+    def leave_no_files(self, account: Account | None = None) -> None:
+        """Records what makes the outputs, which are not kept and were not written, and what is to be told of them."""
+        self.closing.leave_no_files(self._completed(), account or {})
 
     def _check_what_was_there(self) -> None:
         """Raises a FileExistsError where the record is about other input files than those that were expected."""

@@ -37,6 +37,23 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class Block:
+    """Whole rows of a text, one after the other.
+
+    Args:
+        rows: the rows, with regular quotes, each with a line end.
+        start: the byte of the text at which they begin, or one before it from which on they can be read.
+        end: the byte of the text after them.
+        exact: whether they are as they are in the text.
+    """
+
+    rows: bytes
+    start: int
+    end: int
+    exact: bool
+
+
+@dataclass(frozen=True)
 class Cut:
     """A text cut after its last whole row; `fault` says why the next can never be whole."""
 
@@ -46,14 +63,20 @@ class Cut:
 
 
 def blocks_of_rows(
-    pieces: Iterable[bytes], dialect: Dialect, longest_row: int = _LONGEST_ROW
-) -> Iterator["bytes | Fault"]:
-    """Pieces of a text, cut anew so that each ends with the line end of a row; last a fault, if there is one."""
-    quotes, rest = Quotes(dialect), b""
+    pieces: Iterable[bytes], dialect: Dialect, longest_row: int = _LONGEST_ROW, start: int = 0
+) -> Iterator["Block | Fault"]:
+    """Pieces of a text, cut anew so that each ends with the line end of a row; last a fault, if there is one.
+
+    `start` is where in the text the first piece begins.
+    """
+    quotes, rest, read = Quotes(dialect), b"", start
     for piece in pieces:
         cut = quotes.cut(rest, piece)
+        read += len(piece)
         if cut.rows:
-            yield cut.rows
+            end = read - len(cut.rest)
+            yield Block(cut.rows, start, end, len(cut.rows) == end - start)
+            start = end
         rest = cut.rest
         if not cut.fault and len(rest) > longest_row:
             cut = Cut(b"", rest, f"it is longer than {longest_row >> 20} MiB: is a quote not closed? {_REMEDY}")
@@ -63,7 +86,7 @@ def blocks_of_rows(
     if rest:
         cut = quotes.cut(rest, b"" if rest.endswith(b"\n") else b"\n")
         if cut.rows:
-            yield cut.rows
+            yield Block(cut.rows, start, read, len(cut.rows) == read - start)
         if cut.rest:
             what = cut.fault or f"a quote is opened and not closed before the end of the file: {shown(rest)}. {_REMEDY}"
             yield Fault(0, what)

@@ -16,8 +16,15 @@ _READ_AHEAD = 2**20
 _LOOK_AHEAD = 2**12
 
 
-def pieces_of(path: Path, size: int) -> Iterator[bytes]:
+def is_compressed(path: Path) -> bool:
+    """Whether a file is compressed, by its suffix."""
+    return path.suffix.lower() in {**_ARROW, **_PYTHON}
+
+
+def pieces_of(path: Path, size: int, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
     """The bytes of a file, decompressed as its suffix asks for, at most `size` at a time.
+
+    Of a file that is not compressed just those from the byte `start` (included) to `stop` (not included).
 
     Files that consist of several compressed ones are read whole. Pieces of a file that is not compressed end with a
     line end where one is near, so that nobody need copy them to move what follows it to the next piece.
@@ -27,13 +34,18 @@ def pieces_of(path: Path, size: int) -> Iterator[bytes]:
             otherwise.
     """
     with closing(_open(path)) as file:
-        while piece := file.read(_to_line_end(file, size) if isinstance(file, FileIO) else size):
+        if start and isinstance(file, FileIO):
+            file.seek(start)
+        while piece := file.read(_to_line_end(file, size, stop) if isinstance(file, FileIO) else size):
             yield piece
 
 
-def _to_line_end(file: FileIO, size: int) -> int:
+def _to_line_end(file: FileIO, size: int, stop: int | None) -> int:
     """How many bytes to read, at most `size`, so that they end with a line end; `size` where none is near."""
-    start, looked = file.tell(), min(_LOOK_AHEAD, size)
+    start = file.tell()
+    if stop is not None and stop - start <= size:
+        return max(stop - start, 0)
+    looked = min(_LOOK_AHEAD, size)
     file.seek(start + size - looked)
     end = file.read(looked).rfind(b"\n") + 1
     file.seek(start)

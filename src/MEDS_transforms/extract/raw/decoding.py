@@ -8,18 +8,31 @@ from ...errors import InputError
 from .compression import pieces_of
 
 
-def as_utf8(path: Path, encoding: str, size: int) -> Iterator[bytes]:
+def as_utf8(path: Path, encoding: str, size: int, stop: int | None = None) -> Iterator[bytes]:
     """The bytes of a text file as UTF-8, without a mark of the order of bytes, some at a time.
+
+    `stop`: those before that byte, where the file is UTF-8 and not compressed.
 
     Raises:
         InputError: it is not of that encoding.
 
     NOTE: whether UTF-8 is valid is for polars to see, as it parses.
     """
-    pieces = pieces_of(path, size)
-    if codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig", "ascii"):
+    pieces = pieces_of(path, size, stop=stop)
+    if not is_utf8(encoding):
         pieces = _decoded(path, encoding, pieces)
     return _without_mark(pieces)
+
+
+def is_utf8(encoding: str) -> bool:
+    """Whether text of an encoding is UTF-8 as it is."""
+    return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "ascii")
+
+
+def length_of_mark(path: Path) -> int:
+    """How many bytes the mark of the order of bytes has at the beginning of a UTF-8 file; 0 without one."""
+    with path.open("rb") as file:
+        return len(codecs.BOM_UTF8) if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 else 0
 
 
 def _without_mark(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -19,10 +19,12 @@ import polars as pl
 
 from ...dataset.dtypes import WIDE_INTEGERS
 from ...errors import InputError
-from .blocks import Fault, blocks_of_rows, first_end
-from .decoding import as_utf8
+from .blocks import Block, Fault, blocks_of_rows, first_end
+from .compression import is_compressed, pieces_of
+from .decoding import as_utf8, is_utf8, length_of_mark
 from .dialect import Dialect
 from .fields import are_whole, has_quotes, row_ends, wrong_row
+from .spans import Place, Span
 
 __all__ = ["BLOCK", "DelimitedFile", "Dialect", "wider"]
 
@@ -83,7 +85,7 @@ class DelimitedFile:
 
     def _infer(self, n_rows: int | None) -> dict[str, pl.DataType]:
         _, items = self._opened(self.block if n_rows is None else _HEAD)
-        blocks = (item for item in items if isinstance(item, bytes))
+        blocks = (item.rows for item in items if isinstance(item, Block))
         found = [*_in_order(self._guessed, blocks if n_rows is None else self._first_rows(blocks, n_rows))]
         of_columns = zip(*found, strict=True) if found else ([] for _ in self.columns)
         nothing: pl.DataType = pl.Null()
@@ -91,33 +93,90 @@ class DelimitedFile:
         as_held = (pl.String() if dtype == pl.Null or dtype in WIDE_INTEGERS else dtype for dtype in dtypes)
         return dict(zip(self.columns, as_held, strict=True))
 
-    def frames(self, schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
+    @property
+    def has_places(self) -> bool:
+        """Whether rows can be read without those before them."""
+        return is_utf8(self.dialect.encoding) and not is_compressed(self.path)
+
+    def frames(self, schema: Mapping[str, pl.DataType], span: Span | None = None) -> Iterator[pl.DataFrame]:
         """The columns of a schema, in its order, a block of rows at a time.
+
+        `span`: those rows alone, and those that it skips.
 
         Raises:
             InputError: a row has too many or too few fields, a quote is not closed, or a value is not of its column's
                 dtype.
         """
+        first = span.row - span.skip if span else 0
+        yield from self._unless_faulty(
+            _in_order(partial(self._parse, *self._positions(schema)), self._rows(span)), first
+        )
+
+    def located(self, schema: Mapping[str, pl.DataType]) -> Iterator[tuple[pl.DataFrame, Callable[[int], Place]]]:
+        """As `frames`, with the places of rows. Fields of other columns are not looked at.
+
+        Raises:
+            InputError: a quote is not closed, or a value is not of its column's dtype.
+        """
+        dtypes, wanted = self._positions(schema)
+
+        def parse(block: Block | Fault) -> tuple[Block | Fault, pl.DataFrame | Fault]:
+            return block, self._parse(dtypes, wanted, block, look_at_all=False)
+
+        blocks: deque[Block] = deque()
+
+        def found() -> Iterator[pl.DataFrame | Fault]:
+            for block, frame in _in_order(parse, self._rows()):
+                if isinstance(block, Block):
+                    blocks.append(block)
+                yield frame
+
+        for frame in self._unless_faulty(found()):
+            yield frame, partial(self._place, blocks.popleft(), frame.height)
+
+    def _positions(self, schema: Mapping[str, pl.DataType]) -> tuple[dict[str, pl.DataType], dict[str, str]]:
+        """The dtypes of all columns by their numbers, and the names of the wanted ones by theirs."""
         positions = {name: str(number) for number, name in enumerate(self.columns)}
         dtypes = {number: schema.get(name, pl.String()) for name, number in positions.items()}
-        parse = partial(self._parse, dtypes, {positions[name]: name for name in schema})
-        rows, (_, items) = 0, self._opened(self.block)
-        for found in _in_order(parse, items):
+        return dtypes, {positions[name]: name for name in schema}
+
+    def _unless_faulty(self, frames: Iterable[pl.DataFrame | Fault], first: int = 0) -> Iterator[pl.DataFrame]:
+        rows = first
+        for found in frames:
             if isinstance(found, Fault):
                 where = "" if found.column is None else f", column {found.column!r}"
                 raise InputError(f"{self.path}{where}, row {rows + found.row + 1} after the header: {found.what}")
             yield found
             rows += found.height
 
-    def _opened(self, block: int) -> tuple[bytes, Iterator[bytes | Fault]]:
+    def _place(self, block: Block, height: int, row: int) -> Place:
+        """The place of a row of a block, which has so many."""
+        if row == height:
+            return Place(block.end, 0, block.end)
+        if not block.exact:
+            return Place(block.start, row, block.end)
+        at = block.start + (int(row_ends(block.rows, self.dialect)[row - 1]) + 1 if row else 0)
+        return Place(at, 0, at)
+
+    def _rows(self, span: Span | None = None) -> Iterator[Block | Fault]:
+        """The blocks of rows after the header, or those of a span."""
+        if span is None or span.start == 0:
+            return self._opened(self.block, span.stop if span else None)[1]
+        return blocks_of_rows(pieces_of(self.path, self.block, span.start, span.stop), self.dialect)
+
+    def _opened(self, block: int, stop: int | None = None) -> tuple[bytes, Iterator[Block | Fault]]:
         """The header, and the blocks of rows after it, of so many bytes at most."""
-        items = blocks_of_rows(as_utf8(self.path, self.dialect.encoding, min(block, self.block)), self.dialect)
+        mark = length_of_mark(self.path) if self.has_places else 0
+        pieces = as_utf8(self.path, self.dialect.encoding, min(block, self.block), stop)
+        items = blocks_of_rows(pieces, self.dialect, start=mark)
         for first in items:
             if isinstance(first, Fault):
                 raise InputError(f"{self.path}, in the header: {first.what}")
-            if text := first.lstrip(b"\r\n"):
+            if text := first.rows.lstrip(b"\r\n"):
                 end = first_end(text, (self.dialect.quote or "").encode())
-                return text[:end], chain([text[end:]] if text[end:] else [], items)
+                start = first.start + len(first.rows) - len(text) + end if first.exact else 0
+                rest = Block(text[end:], start, first.end, first.exact)
+                return text[:end], chain([rest] if rest.rows else [], items)
         return b"", iter(())
 
     @cached_property
@@ -140,13 +199,25 @@ class DelimitedFile:
             n_rows -= ends.size
 
     def _parse(
-        self, dtypes: Mapping[str, pl.DataType], wanted: Mapping[str, str], block: bytes | Fault
+        self,
+        dtypes: Mapping[str, pl.DataType],
+        wanted: Mapping[str, str],
+        block: Block | Fault,
+        look_at_all: bool = True,
     ) -> pl.DataFrame | Fault:
         if isinstance(block, Fault):
             return block
-        frame = None if has_quotes(block, self.dialect) else self._parse_unquoted(dtypes, wanted, block)
-        known = frame is not None and are_whole(block, self.dialect, frame, len(dtypes))
-        if not known and (fault := wrong_row(block, self.dialect, len(dtypes))):
+        return self._parse_rows(dtypes, wanted, block.rows, look_at_all)
+
+    def _parse_rows(
+        self, dtypes: Mapping[str, pl.DataType], wanted: Mapping[str, str], block: bytes, look_at_all: bool
+    ) -> pl.DataFrame | Fault:
+        last = [len(dtypes) - 1] if look_at_all else []
+        frame = (
+            None if has_quotes(block, self.dialect) else self._parse_unquoted(dtypes, [*map(int, wanted), *last], block)
+        )
+        known = frame is not None and (not look_at_all or are_whole(block, self.dialect, frame, len(dtypes)))
+        if not known and look_at_all and (fault := wrong_row(block, self.dialect, len(dtypes))):
             return fault
         read = partial(self._read, block, columns=[*wanted])
         try:
@@ -169,12 +240,11 @@ class DelimitedFile:
         return pl.read_csv(self._header_line + block, **options, **self.dialect.options)
 
     def _parse_unquoted(
-        self, dtypes: Mapping[str, pl.DataType], wanted: Mapping[str, str], block: bytes
+        self, dtypes: Mapping[str, pl.DataType], read: Collection[int], block: bytes
     ) -> pl.DataFrame | None:
-        """The columns that are wanted, and the last one; None where values do not fit."""
-        read = sorted({*map(int, wanted), len(dtypes) - 1})
+        """The columns with these numbers; None where values do not fit."""
         with suppress(pl.exceptions.PolarsError):
-            return pl.read_csv(block, schema=dtypes, has_header=False, columns=read, **self.dialect.options)
+            return pl.read_csv(block, schema=dtypes, has_header=False, columns=sorted({*read}), **self.dialect.options)
         return None
 
     def _not_utf8(self, block: bytes) -> Fault | None:

@@ -1,7 +1,7 @@
 """A raw table, whatever its files are: its columns, their dtypes, and its rows, in order and in bounded memory."""
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ...dataset.columns import columns
 from ...dataset.dtypes import WIDE_INTEGERS, common_dtype
@@ -19,10 +20,13 @@ from .casts import cast_part
 from .delimited import BLOCK, OTHER_ENCODING, DelimitedFile, wider
 from .dialect import Dialect, separator_hint
 from .feather import feather_frames, feather_schema
+from .spans import Located, Place, Span, within
 
 logger = logging.getLogger(__name__)
 
 _BATCH_ROWS = 250_000
+_GROUPS_IN_CHUNK = 4
+"""How many row groups of a parquet file a chunk must have, since those at its ends are decoded for two chunks."""
 _DAMAGED = "The file is damaged, truncated or in another format: get a new copy."
 
 
@@ -92,19 +96,52 @@ class RawTable:
             common |= dict.fromkeys(inexact, pl.String())
         return common
 
-    def frames(self, schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
-        """The rows with these columns, some at a time.
+    def frames(self, schema: Mapping[str, pl.DataType], spans: Iterable[Span] | None = None) -> Iterator[pl.DataFrame]:
+        """The rows with these columns, or those of some spans alone, some at a time.
 
         Raises:
             InputError: a part cannot be read, or a value is not the same in its column's dtype; the message names the
                 part, the row where that is known, and what to do.
         """
-        for part in self.parts:
-            what = f"the table {self.name} ({part.path})"
+        if spans is None:
+            for part in self.parts:
+                with self._reading(part):
+                    yield from self._cast(self._frames_of(part, schema), part, schema)
+            return
+        for span in spans:
+            part = self.parts[span.part]
             with self._reading(part):
-                for frame in self._frames_of(part, schema):
-                    others = [frame[name] for name, dtype in schema.items() if frame.schema[name] != dtype]
-                    yield frame.with_columns(cast_part(values, schema[values.name], what) for values in others)
+                yield from within(self._cast(self._frames_of(part, schema, span), part, schema), span)
+
+    def has_places(self, row_chunksize: int) -> bool:
+        """Whether chunks of so many rows can be read one by one without reading much of others."""
+        return all(self._has_places(part, row_chunksize) for part in self.parts)
+
+    def _has_places(self, part: Part, row_chunksize: int) -> bool:
+        if part.format is Format.TEXT:
+            return self._file(part).has_places
+        return part.format is Format.PARQUET and _rows_in_group(part) * _GROUPS_IN_CHUNK <= row_chunksize
+
+    def located(self, schema: Mapping[str, pl.DataType]) -> Iterator[Located]:
+        """As `frames`, with the places of rows, of a table that has them; fields of other columns are not looked at."""
+        for number, part in enumerate(self.parts):
+            in_file = self._in_file(part, schema)
+            with self._reading(part):
+                if part.format is Format.TEXT:
+                    for frame, place in self._file(part).located(in_file):
+                        [cast] = self._cast([self._with_partition(frame, part, schema)], part, schema)
+                        yield Located(number, cast, place)
+                else:
+                    frames = self._cast(self._frames_of(part, schema), part, schema)
+                    yield from (Located(number, frame, lambda _: Place(0, 0, 0)) for frame in frames)
+
+    def _cast(
+        self, frames: Iterable[pl.DataFrame], part: Part, schema: Mapping[str, pl.DataType]
+    ) -> Iterator[pl.DataFrame]:
+        what = f"the table {self.name} ({part.path})"
+        for frame in frames:
+            others = [frame[name] for name, dtype in schema.items() if frame.schema[name] != dtype]
+            yield frame.with_columns(cast_part(values, schema[values.name], what) for values in others)
 
     def _columns_of(self, part: Part) -> list[str]:
         there = self._columns_in_file(part)
@@ -152,19 +189,29 @@ class RawTable:
             )
         return common
 
-    def _frames_of(self, part: Part, schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
-        literals = [pl.lit(part.partition[name], pl.String).alias(name) for name in schema if name in part.partition]
-        in_file = {name: dtype for name, dtype in schema.items() if name not in part.partition}
-        in_file = in_file or {self._columns_of(part)[0]: pl.String()}  # which tells the number of rows
+    def _frames_of(
+        self, part: Part, schema: Mapping[str, pl.DataType], span: Span | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """The rows of a part, or those of a span of it and, of text, those that it skips."""
+        in_file = self._in_file(part, schema)
         if part.format is Format.TEXT:
-            frames = self._file(part).frames(in_file)
+            frames = self._file(part).frames(in_file, span)
         elif part.format is Format.FEATHER:
             frames = feather_frames(part.path, [*in_file])
         else:
             scan = _scan(part).select(columns(in_file))
+            scan = scan.slice(span.row, span.rows) if span else scan
             frames = scan.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True)
-        for frame in frames:
-            yield (frame.with_columns(literals) if literals else frame)[[*schema]]
+        return (self._with_partition(frame, part, schema) for frame in frames)
+
+    def _in_file(self, part: Part, schema: Mapping[str, pl.DataType]) -> dict[str, pl.DataType]:
+        """The columns of a schema that are in a part itself."""
+        in_file = {name: dtype for name, dtype in schema.items() if name not in part.partition}
+        return in_file or {self._columns_of(part)[0]: pl.String()}  # which tells the number of rows
+
+    def _with_partition(self, frame: pl.DataFrame, part: Part, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+        literals = [pl.lit(part.partition[name], pl.String).alias(name) for name in schema if name in part.partition]
+        return (frame.with_columns(literals) if literals else frame)[[*schema]]
 
     def _file(self, part: Part) -> DelimitedFile:
         return self._texts[part.path]
@@ -221,6 +268,12 @@ def empty_table(name: str, path: Path | str) -> str:
         f"The table {name} ({path}) is empty. If that is intended, remove it from the event conversion file, or set "
         "optional: true in its block."
     )
+
+
+def _rows_in_group(part: Part) -> int:
+    """The rows of the largest row group of a parquet file."""
+    footer = pq.read_metadata(part.path)
+    return max((footer.row_group(number).num_rows for number in range(footer.num_row_groups)), default=0)
 
 
 def _scan(part: Part) -> pl.LazyFrame:
