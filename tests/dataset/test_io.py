@@ -21,6 +21,7 @@ from MEDS_transforms.dataset.io import (
     write_arrow,
     write_lazyframe,
     write_parquet,
+    write_parquets,
 )
 
 DF = pl.DataFrame({"subject_id": [1, 2], "code": ["A", None]})
@@ -31,6 +32,16 @@ DF = pl.DataFrame({"subject_id": [1, 2], "code": ["A", None]})
 def test_what_is_written_is_scanned(tmp_path, name, frame):
     write_lazyframe(frame, tmp_path / "new" / name)
     assert_frame_equal(scan_parquet(tmp_path / "new" / name).collect(), DF)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_several_files_have_the_bytes_that_each_has_alone(tmp_path, fast):
+    rows = pl.DataFrame({"code": ["A", None, "B"] * 50, "tokens": [[n] * (n % 3) for n in range(150)]})
+    frames = {f"{n}/x.parquet": rows.slice(n * 10, n * 30) for n in range(4)}
+    write_parquets({tmp_path / name: frame for name, frame in frames.items()}, fast)
+    for name, frame in frames.items():
+        write_parquet(frame, tmp_path / "alone.parquet", fast)
+        assert (tmp_path / name).read_bytes() == (tmp_path / "alone.parquet").read_bytes()
 
 
 @pytest.mark.parametrize("fast", [True, False])

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import Extraction, files_below
+from MEDS_transforms.dataset.io import write_parquets
 from MEDS_transforms.extract import chunks
 from MEDS_transforms.extract import convert_to_sharded_events as stage
 from MEDS_transforms.extract.chunks import Chunk
@@ -310,28 +311,41 @@ def test_batches_make_no_difference(tmp_path_factory, rows, batch_rows):
         assert at_once.equals(in_batches)
 
 
-def test_no_raw_rows_stay_in_memory_while_a_batch_is_written(convert, monkeypatch):
-    held, write, spill = set(), stage.write_parquet, stage.Spill.write
+@pytest.mark.parametrize(("batch_rows", "looks"), [(4, {"write_parquet", "write"}), (6, {"write_parquets"})])
+def test_no_raw_rows_stay_in_memory_while_a_batch_is_written(convert, monkeypatch, batch_rows, looks):
+    held, looked = [], set()
 
-    def look() -> None:
-        there = [known for known in gc.get_objects() if isinstance(known, pl.DataFrame)]
-        held.update(frame.height for frame in there if "raw only" in frame.columns)
+    def look_before(write):
+        def look_and_write(*args, **kwargs):
+            there = [known for known in gc.get_objects() if isinstance(known, pl.DataFrame)]
+            held.append([frame.height for frame in there if "raw only" in frame.columns])
+            looked.add(write.__name__)
+            write(*args, **kwargs)
 
-    def look_and_write(*args, **kwargs):
-        look()
-        write(*args, **kwargs)
-
-    def look_and_spill(self, groups):
-        look()
-        spill(self, groups)
+        return look_and_write
 
     tables = {"labs": LABS.rename({"test": "raw only"})}
     convert(tables=tables, events={"labs": {"lab": LAB | {"code": "col(raw only)"}}})
-    monkeypatch.setattr(Chunk, "batch_rows", 4)
-    monkeypatch.setattr(stage, "write_parquet", look_and_write)
-    monkeypatch.setattr(stage.Spill, "write", look_and_spill)
+    monkeypatch.setattr(Chunk, "batch_rows", batch_rows)
+    for place, name in ((stage, "write_parquet"), (stage, "write_parquets"), (stage.Spill, "write")):
+        monkeypatch.setattr(place, name, look_before(getattr(place, name)))
     convert("do_overwrite=True", again=True)
-    assert held == {tables["labs"].height}
+    assert looked == looks
+    assert held == [[tables["labs"].height]] * len(held)
+
+
+def test_small_pieces_are_written_together_and_large_ones_alone(convert, monkeypatch, x):
+    written = []
+    monkeypatch.setattr(stage, "_ROWS_AT_A_TIME", 3)
+    monkeypatch.setattr(stage, "_FILES_AT_A_TIME", 4)
+    monkeypatch.setattr(stage, "write_parquets", lambda f, fast: written.append(len(f)) or write_parquets(f, fast))
+    frame = pl.DataFrame({"subject_id": [1, 1, 1, 1, 2, 3, 4, 5, 5], "test": "a", "t": "2020", "n": range(9)})
+    shards = {f"train/{n}": [n] for n in range(1, 12)}
+    convert(tables={"labs": frame}, events={"labs": {"lab": LAB, "same": LAB | {"code": "B"}}}, shards=shards)
+    assert written == [1, 1, 1, 1, 1, 4, 2]
+    for shard, [subject] in shards.items():
+        expected = frame.filter(subject_id=subject)["n"].to_list() * 2
+        assert x.piece(shard, "labs", 0, 9)["numeric_value"].to_list() == expected
 
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 4])

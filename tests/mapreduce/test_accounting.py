@@ -7,6 +7,8 @@ import pytest
 
 from helpers import Preprocessing, measurements, write_table
 from MEDS_transforms.mapreduce import map_over
+from MEDS_transforms.mapreduce.mapper import plan_map
+from MEDS_transforms.mapreduce.passes import run_pass
 
 SHARDS = {
     "train/0": measurements((1, None, "A"), (1, None, "B"), (2, None, "A", 2.0)),
@@ -50,6 +52,24 @@ def test_a_stage_takes_the_figures_of_the_one_before_where_they_are_about_its_in
     path.unlink()
     x.run("reorder_measurements", *STAGES, **ORDER, cfg_do_overwrite=True)
     assert account(x, "reorder_measurements")["in"] == noted["out"]
+
+
+@pytest.mark.parametrize("changes", ["numeric_value", "code"])
+@pytest.mark.parametrize("left_out", ["", "B"])
+def test_subjects_and_codes_are_those_of_the_input_where_no_row_is_gone_and_codes_stay(x, left_out, changes):
+    x.run("filter_measurements", *STAGES, min_subjects_per_code=1)
+    path = x.cohort / "metadata" / "accounting" / "filter_measurements.json"
+    noted = json.loads(path.read_text())
+    path.write_text(json.dumps(noted | {"out": WHOLE | {"subjects": 77}}))
+
+    def without(df):
+        return df.filter(pl.col("code") != left_out).with_columns(numeric_value=pl.lit(7, pl.Float32))
+
+    run_pass([plan_map(x.cfg("reorder_measurements", *STAGES, **ORDER), without, changes=(changes,))])
+    found = account(x, "reorder_measurements")
+    assert found["in"]["subjects"] == 77
+    counted = {"files": 3, "rows": 5, "subjects": 4, "codes": 2} if left_out else WHOLE
+    assert found["out"] == (counted if left_out or changes == "code" else found["in"])
 
 
 def test_metadata_stages_count_what_they_read_and_the_codes_that_they_write(x):

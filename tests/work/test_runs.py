@@ -1,5 +1,6 @@
 """The folder of a run: one worker removes it while another looks into it, and threads read there."""
 
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +8,7 @@ from threading import Barrier
 
 import pytest
 
+from MEDS_transforms.work import runs
 from MEDS_transforms.work.provenance import Maker, OutputFile
 from MEDS_transforms.work.runs import Generation, Noted, Run
 
@@ -49,6 +51,24 @@ def run(tmp_path):
     run.path.mkdir(parents=True)
     assert run.begin(GENERATION)
     return run
+
+
+def test_a_generation_is_read_once_until_another_is_in_force(run, monkeypatch):
+    read = []
+    monkeypatch.setattr(runs.json, "load", lambda file: read.append(file.name) or json.loads(file.read()))
+    assert [run.generation().token for _ in range(3)] == [GENERATION.token] * 3
+    assert len(read) == 1
+    following = Generation(Maker("2", {}), number=2)
+    Run(run.path.parents[1], "stage").begin(following)
+    assert run.generation().made_by == following.made_by
+    assert run.is_in_force(following)
+    Run(run.path.parents[1], "stage").end()
+    assert run.generation() is None
+    run.path.mkdir()
+    again = Generation(Maker("3", {}))
+    assert run.begin(again)
+    assert run.generation().token == again.token
+    assert len(read) == 3
 
 
 def test_a_thread_that_has_read_on_knows_what_another_was_just_reading(run):

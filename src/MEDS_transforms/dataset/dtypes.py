@@ -105,12 +105,14 @@ def _of_numbers(name: str, dtypes: Sequence[pl.DataType]) -> pl.DataType | None:
 
 def cast_columns(frame: pl.DataFrame, dtypes: Mapping[str, pl.DataType], what: str) -> pl.DataFrame:
     """The frame with some columns in other dtypes; see `cast_exactly`. `numeric_value` may lose digits."""
-    there = [frame[name] for name in frame.columns if frame.schema[name] != dtypes.get(name, frame.schema[name])]
+    others = [frame[name] for name, dtype in frame.schema.items() if dtype != dtypes.get(name, dtype)]
+    if not others:
+        return frame  # to change nothing would take a query all the same
     return frame.with_columns(
         values.cast(dtypes[values.name])
         if values.name == NUMERIC_VALUE
         else cast_exactly(values, dtypes[values.name], what)
-        for values in there
+        for values in others
     )
 
 

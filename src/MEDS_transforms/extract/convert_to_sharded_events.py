@@ -12,8 +12,9 @@ the event conversion file as it was used; and `<output_dir>/chunks.json`, the na
 
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,7 +25,7 @@ import polars as pl
 from ..cli.script import stage_script
 from ..dataset.columns import internal
 from ..dataset.dtypes import with_common_dtypes
-from ..dataset.io import write_parquet
+from ..dataset.io import write_parquet, write_parquets
 from ..dataset.schema import SUBJECT_ID
 from ..dataset.subjects import shard_numbers
 from ..mapreduce.mapper import map_units
@@ -46,6 +47,9 @@ from .spill import Spill
 from .subject_numbers import TABLE, Numbering, numbering, table_path
 
 logger = logging.getLogger(__name__)
+
+_ROWS_AT_A_TIME, _FILES_AT_A_TIME = 50_000, 32
+"""How many rows of small pieces are written at the same time, at most, and as how many files."""
 
 _ROW, _ID, _SHARD, _EVENT = internal("row"), internal("subject_id"), internal("shard"), internal("event")
 
@@ -196,10 +200,10 @@ def write_pieces(batches: Iterator[Events], pieces: list[Path], spill_dir: Path,
     """
     first, second = next(batches), next(batches, None)
     if second is None:
-        return sum(_write_piece(pieces[n], part) for n, part in _by_shard(first, len(pieces)))
+        return _write_at_once(first, pieces)
     spill = Spill(spill_dir)
     for batch in chain([first, second], batches):
-        spill.write(part for _, part in _by_shard(batch, len(pieces)))
+        spill.write(part for some in _by_shard(batch, len(pieces)) for part in some)
     del first, second
     rows = 0
     for path, spilled in zip(pieces, spill.groups(), strict=True):
@@ -207,7 +211,18 @@ def write_pieces(batches: Iterator[Events], pieces: list[Path], spill_dir: Path,
         distinct = drop_duplicate_rows(piece)
         if distinct.height < piece.height:
             _count_repeats(piece, distinct, counts)
-        rows += _write_piece(path, distinct)
+        write_parquet(distinct.drop(_EVENT), path, fast=True)
+        rows += distinct.height
+    return rows
+
+
+def _write_at_once(batch: Events, pieces: Sequence[Path]) -> int:
+    """Writes the only batch of a chunk as `write_pieces` does; empties the list."""
+    batch[:] = [measurements.drop(_EVENT) for measurements in batch]
+    rows, paths = 0, iter(pieces)
+    for some in _by_shard(batch, len(pieces)):
+        rows += sum(part.height for part in some)
+        write_parquets(dict(zip(islice(paths, len(some)), some, strict=True)), fast=True)
     return rows
 
 
@@ -218,33 +233,58 @@ def _count_repeats(piece: pl.DataFrame, distinct: pl.DataFrame, counts: TableCou
         of_event.repeats(before.get(event, 0) - after.get(event, 0))
 
 
-def _by_shard(measurements: Events, n_shards: int) -> Iterator[tuple[int, pl.DataFrame]]:
-    """The measurements of every shard, by its number, those of one event after those of another, each in their order.
+def _by_shard(measurements: Events, n_shards: int) -> Iterator[Events]:
+    """The measurements of every shard, those of one event after those of another, each in their order.
 
-    They are gathered as they are asked for, so that memory never holds all of them twice, and is used again for the
-    next shard: new memory costs more time than the gathering. Those that are in no shard are left out.
+    Some shards at a time, if they are small: to gather one by one, or write one by one, takes longer. They are gathered
+    as they are asked for, so that memory never holds all of them twice, and is used again for the next ones: new
+    memory costs more time than the gathering. Those that are in no shard are left out.
 
     NOTE: empties the list of measurements, so that the former columns do not stay in memory.
     """
-    gathers = [_gather_by_shard(measurements.pop(0), n_shards) for _ in range(len(measurements))]
-    for n in range(n_shards):
-        yield n, pl.concat([next(of_event) for of_event in gathers], how="diagonal").rechunk()
+    events = [_InShards.of(measurements.pop(0), n_shards) for _ in range(len(measurements))]
+    rows = np.sum([event.ends for event in events], axis=0)
+    for first, last in _groups(rows.tolist()):
+        of_events = [event.of_shards(first, last) for event in events]
+        yield [pl.concat(parts, how="diagonal") for parts in zip(*of_events, strict=True)]
 
 
-def _gather_by_shard(measurements: pl.DataFrame, n_shards: int) -> Iterator[pl.DataFrame]:
-    """The measurements of one event for every shard, in their order, gathered as they are asked for."""
-    shards = measurements[_SHARD].fill_null(n_shards).to_numpy().astype(np.min_scalar_type(n_shards))
-    order = pl.Series(np.argsort(shards, kind="stable"))
-    ends = np.cumsum(np.bincount(shards, minlength=n_shards)).tolist()
-    # NOTE: of more than a few chunks polars makes one whenever it gathers.
-    measurements = measurements.drop(_SHARD).rechunk()
-    for start, end in zip([0, *ends], ends[:n_shards], strict=False):
-        yield measurements[order[start:end]]
+def _groups(ends: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The first shards of groups, and those after their last, given the rows up to the end of each shard.
+
+    >>> list(_groups([10, 20, 60_000, 60_001]))
+    [(0, 2), (2, 3), (3, 4)]
+    """
+    first = before = 0
+    for n, end in enumerate(ends):
+        if n > first and (end - before > _ROWS_AT_A_TIME or n - first == _FILES_AT_A_TIME):
+            yield first, n
+            first, before = n, ends[n - 1]
+    yield first, len(ends)
 
 
-def _write_piece(path: Path, piece: pl.DataFrame) -> int:
-    write_parquet(piece.drop(_EVENT), path, fast=True)
-    return piece.height
+@dataclass(frozen=True)
+class _InShards:
+    """The measurements of one event, with their numbers in the order of shards, and where in this each shard ends."""
+
+    measurements: pl.DataFrame
+    order: pl.Series
+    ends: Sequence[int]
+
+    @classmethod
+    def of(cls, measurements: pl.DataFrame, n_shards: int) -> "_InShards":
+        shards = measurements[_SHARD].fill_null(n_shards).to_numpy().astype(np.min_scalar_type(n_shards))
+        order = pl.Series(np.argsort(shards, kind="stable"))
+        ends = np.cumsum(np.bincount(shards, minlength=n_shards)).tolist()
+        # NOTE: of more than a few chunks polars makes one whenever it gathers.
+        return cls(measurements.drop(_SHARD).rechunk(), order, ends[:n_shards])
+
+    def of_shards(self, first: int, last: int) -> Iterator[pl.DataFrame]:
+        """Those of some shards, up to the last, which is left out."""
+        starts = [0, *self.ends]
+        gathered = self.measurements[self.order[starts[first] : starts[last]]]
+        for n in range(first, last):
+            yield gathered.slice(starts[n] - starts[first], starts[n + 1] - starts[n])
 
 
 main = stage_script(__spec__.name)

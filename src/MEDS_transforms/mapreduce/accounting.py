@@ -20,7 +20,7 @@ from ..work.closing import Ended
 from ..work.files import publish
 from ..work.journal import note_refused
 from ..work.provenance import FILES, OutputFile, read_record
-from .figures import count_data, in_order
+from .figures import ROWS, count_data, count_rows, in_order
 from .limits import Finding, check_limits, limits_of, warnings_of
 
 logger = logging.getLogger(__name__)
@@ -54,6 +54,8 @@ class Accounting:
         count_in: counts what is in the shards that it reads, where the stage that made them has not noted that. Another
             function than `count_data` counts always: it leaves the rest to the accounts of the units.
         judge: finds in its account what may be a mistake.
+        keeps_codes: whether each of its rows has the subject and the code of one that it reads, and none of these gives
+            two. Where there are as many rows, subjects and codes need not be counted again.
     """
 
     cfg: Mapping[str, Any]
@@ -61,6 +63,7 @@ class Accounting:
     count_out: CountFn | None = None
     count_in: CountFn = count_data
     judge: Judge = nothing_found
+    keeps_codes: bool = False
 
     def settle(self, ended: Ended) -> None:
         """Accounts for a stage that has made all of its outputs.
@@ -127,7 +130,8 @@ class Accounting:
             figures[THROUGH] = through
         if self.count_out is not None:
             passed_on = bool(files) and digest_of(_made(ended)) == digest_of(files.values())
-            figures[OUT] = figures[IN] if passed_on else self.count_out(ended.files)
+            same_rows = self.keeps_codes and not through and _same_rows(figures.get(IN, {}), ended.files)
+            figures[OUT] = figures[IN] if passed_on or same_rows else self.count_out(ended.files)
         return figures
 
     def _noted_by_producer(self, source: Mapping[str, Any]) -> Account | None:
@@ -139,6 +143,11 @@ class Accounting:
                     if noted[OUTPUTS] == digest_of(source[FILES].values()):
                         return dict(noted[OUT])
         return None
+
+
+def _same_rows(figures: Account, files: Sequence[Path]) -> bool:
+    """Whether there are as many rows in as many files as the figures say."""
+    return {key: figures.get(key) for key in (FILES, ROWS)} == count_rows(files)
 
 
 def digest_of(files: Iterable[Sequence[Any] | None]) -> str:

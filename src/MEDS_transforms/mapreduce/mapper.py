@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from ..dataset.io import Frame, scan_parquet
-from ..dataset.schema import SPLIT, SUBJECT_ID, TRAIN_SPLIT
+from ..dataset.schema import CODE, SPLIT, SUBJECT_ID, TRAIN_SPLIT
 from ..errors import MissingInputError
 from ..settings.keys import flag
 from ..settings.layout import CODES_FILE, METADATA_DIR, SPLITS_FILE
@@ -103,10 +103,13 @@ def plan_map(
     """What `map_over` with these arguments does; `changes` and `others` are explained at `ShardWork`."""
     shards, own_folder = Shards(cfg, shard_iterator_fntr), Path(cfg["stage_cfg"]["output_dir"])
     code, sources = code_of(compute_fn), shards.sources(compute_fn)
-    outputs = stage_outputs(cfg, sources, own_folder=own_folder, settings=code, count_out=count_out)
     work = shards.work(compute_fn, read_fn, write_fn)
     if not is_match_revise(cfg["stage_cfg"]):
         work = replace(work, changes=changes, others=others)
+    keeps_codes = bool(work.changes) and {SUBJECT_ID, CODE}.isdisjoint(work.changes)
+    outputs = stage_outputs(
+        cfg, sources, own_folder=own_folder, settings=code, count_out=count_out, keeps_codes=keeps_codes
+    )
     frames = {out_fp: partial(work.frame, in_fp, out_fp) for in_fp, out_fp in shards.paths} if work.is_plain else {}
     return Plan(
         outputs,

@@ -43,6 +43,7 @@ def stage_outputs(
     count_out: CountFn | None = None,
     count_in: CountFn = count_data,
     judge: Judge = nothing_found,
+    keeps_codes: bool = False,
 ) -> StageOutputs:
     """The outputs of the running stage.
 
@@ -57,6 +58,7 @@ def stage_outputs(
         count_out: counts what is in the outputs; see `Accounting`.
         count_in: counts what is in the shards that it reads; see `Accounting`.
         judge: finds what may be a mistake; see `Accounting`.
+        keeps_codes: whether all of its rows are among those that it reads; see `Accounting`.
 
     Raises:
         FileNotFoundError, ValueError: inputs are not as the stage that made them left them.
@@ -70,7 +72,7 @@ def stage_outputs(
     maker = Maker(f"{PACKAGE} {get_package_version()}", given, inputs.described())
     asked = Asked(maker, flag(cfg, "do_overwrite"), flag(cfg, "keep_existing"))
     stage = str(cfg.get("stage") or "map_over")
-    others, account = _other_stages(cfg, stage), Accounting(cfg, stage, count_out, count_in, judge)
+    others, account = _other_stages(cfg, stage), Accounting(cfg, stage, count_out, count_in, judge, keeps_codes)
     placed = partial(StageOutputs, folder, stage, asked, own_folder, watched, count_rows, others)
     return placed(settle=account.settle, unsettle=account.forget, inputs=inputs)
 

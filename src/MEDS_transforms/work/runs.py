@@ -74,15 +74,22 @@ class Run:
     def __init__(self, folder: Path, stage: str) -> None:
         self.path = run_path(folder, stage)
         self.me = f"{socket.gethostname()}-{os.getpid()}"
+        self._last_read: tuple[tuple[int, ...], Generation] | None = None
 
     def generation(self) -> Generation | None:
-        """The generation in force; None where the stage neither runs nor was interrupted."""
+        """The generation in force; None where the stage neither runs nor was interrupted.
+
+        NOTE: its file, which is long where there are many inputs, and never changes, is read once, not for every unit.
+        """
         if not (numbers := [int(path.stem) for path in _found(self.path, "*.json") if path.stem.isdigit()]):
             return None
-        with suppress(FileNotFoundError):  # the run has ended meanwhile
-            content = json.loads((self.path / f"{max(numbers)}.json").read_text(encoding="utf-8"))
-            return Generation.from_json(content, max(numbers))
-        return None
+        with suppress(FileNotFoundError), (self.path / f"{max(numbers)}.json").open(encoding="utf-8") as file:
+            found = os.fstat(file.fileno())
+            state = (max(numbers), found.st_ino, found.st_mtime_ns)
+            if not self._last_read or self._last_read[0] != state:
+                self._last_read = state, Generation.from_json(json.load(file), max(numbers))
+            return self._last_read[1]
+        return None  # the run has ended meanwhile
 
     def is_in_force(self, generation: Generation) -> bool:
         """Whether a generation has neither been replaced by another nor ended."""
