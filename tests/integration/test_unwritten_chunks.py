@@ -105,6 +105,21 @@ def test_results_and_accounts_are_the_same_and_nothing_stays(kept, tmp_path, lau
     assert again.stdout.count("is already done: skipped") == 7
 
 
+@pytest.mark.slow
+def test_with_other_settings_it_is_refused_before_tables_are_read(tmp_path):
+    x = make(tmp_path)
+    assert run(x, "keep_intermediates=false").returncode == 0
+    before = accounts(x), results(x)
+    refused = run(x, "keep_intermediates=false", "stage_configs.shard_events.infer_schema_length=3")
+    assert refused.returncode == 1
+    assert "shard_events: The existing outputs" in refused.stdout.replace(f", {x.cohort}/shard_events", "")
+    assert "settings.infer_schema_length: 10000 -> 3" in refused.stdout
+    assert "rows" not in refused.stdout
+    assert strays(x.cohort) == []
+    assert run(x, "keep_intermediates=false").stdout.count("is already done: skipped") == 7
+    assert (accounts(x), results(x)) == before
+
+
 def stopped(folder: Path) -> Extraction:
     """An extraction that fails when chunks are to be converted."""
     x = make(folder)
@@ -173,7 +188,11 @@ def test_a_wrong_row_ends_the_stage_that_reads_it_and_nothing_is_lost_once_it_is
 
 def chunks_in_place(x: Extraction, table: str) -> list[Chunk]:
     plan = shard_events.plan(x.cfg("shard_events", ".row_chunksize=25"))
-    return plan.instead[x.cohort / "shard_events" / table].chunks()
+    unwritten = plan.instead[x.cohort / "shard_events" / table]
+    with pytest.raises(FileNotFoundError, match=rf"not known any more where the chunks of {table} are"):
+        unwritten.chunks()
+    assert list(unwritten.prepare()["tables"]) == [table]
+    return unwritten.chunks()
 
 
 @pytest.mark.parametrize("table", [*IN_PLACE, *WRITTEN])

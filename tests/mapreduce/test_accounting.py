@@ -1,6 +1,7 @@
 """The accounting of pre-processing: rows, subjects and codes that go into a stage and come out."""
 
 import json
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -9,6 +10,7 @@ from helpers import Preprocessing, measurements, write_table
 from MEDS_transforms.mapreduce import map_over
 from MEDS_transforms.mapreduce.mapper import plan_map
 from MEDS_transforms.mapreduce.passes import run_pass
+from MEDS_transforms.work.expected import expecting
 
 SHARDS = {
     "train/0": measurements((1, None, "A"), (1, None, "B"), (2, None, "A", 2.0)),
@@ -70,6 +72,22 @@ def test_subjects_and_codes_are_those_of_the_input_where_no_row_is_gone_and_code
     assert found["in"]["subjects"] == 77
     counted = {"files": 3, "rows": 5, "subjects": 4, "codes": 2} if left_out else WHOLE
     assert found["out"] == (counted if left_out or changes == "code" else found["in"])
+
+
+def test_behind_a_stage_that_is_not_written_codes_are_counted_though_no_row_is_gone(x):
+    def recoded(df):
+        return df.with_columns(code=pl.lit("Z"))
+
+    def valued(df):
+        return df.with_columns(numeric_value=pl.lit(7, pl.Float32))
+
+    first = replace(plan_map(x.cfg("filter_measurements", *STAGES), recoded), is_written=False)
+    with expecting([first.expected()]):
+        second = plan_map(x.cfg("reorder_measurements", *STAGES, **ORDER), valued, changes=("numeric_value",))
+    run_pass([first, second])
+    found = account(x, "reorder_measurements")
+    assert (found["in"], found["through"]) == (WHOLE, ["filter_measurements"])
+    assert found["out"] == WHOLE | {"codes": 1}
 
 
 def test_metadata_stages_count_what_they_read_and_the_codes_that_they_write(x):

@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from ..dataset.io import write_parquet
-from ..errors import InputError
+from ..errors import InputError, MissingInputError
 from ..work.accounts import Account
 from ..work.files import lock_path, make_folder, scratch_folder, try_lock
 from .chunks import Chunk, find_chunks
@@ -60,12 +60,16 @@ class UnwrittenTable:
                     return None
                 if not self._is_prepared:  # another worker was faster
                     self._prepare()
+                lock_path(self.folder).unlink(missing_ok=True)
         account: Account = self._notes()["account"]
         return account
 
     def chunks(self) -> list[Chunk]:
-        """Its chunks, in order."""
-        self.prepare()
+        """Its chunks, in order.
+
+        Raises:
+            FileNotFoundError: all that reads them has ended.
+        """
         notes = self._notes()
         if notes["chunks"] is None:
             return find_chunks(self.folder)
@@ -78,7 +82,6 @@ class UnwrittenTable:
 
     def ids(self) -> pl.Series | None:
         """The distinct subject ids of its rows, as they are there; None where its chunks have to tell."""
-        self.prepare()
         path = self.folder / _IDS
         return pl.read_parquet(path).to_series() if path.is_file() else None
 
@@ -87,7 +90,14 @@ class UnwrittenTable:
         return (self.folder / _NOTES).is_file()
 
     def _notes(self) -> Any:
-        return json.loads((self.folder / _NOTES).read_text(encoding="utf-8"))
+        """NOTE: a worker that comes late finds nothing, once others have read all of it."""
+        try:
+            return json.loads((self.folder / _NOTES).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise MissingInputError(
+                f"It is not known any more where the chunks of {self.rows.table.name} are, which are not kept. Run the "
+                "pipeline again: the runner finds them again if they are needed."
+            ) from None
 
     def _prepare(self) -> None:
         with scratch_folder(self.folder) as scratch:

@@ -48,8 +48,8 @@ class PassedOn:
         shared = {other.name for other in together}
         if not data.readers <= shared | {other.name for other in left if _can_do_without_files(other, plan)}:
             return plan
-        if plan.instead:
-            return replace(plan, is_written=False)
+        if plan.instead:  # with other settings it is refused before it reads all tables
+            return plan if plan.outputs.would_replace_others() else replace(plan, is_written=False)
         is_made_once = not (data.readers <= shared or (stage.planned and stage.planned.cheap))
 
         def frames(columns: Sequence[str]) -> "Makers":

@@ -32,7 +32,7 @@ def free(folder: Path, stage: str) -> int:
     with try_lock(lock_path(path)) as ours:
         record = read_record(folder, stage) if ours else None
         if record is None:
-            return 0
+            return forget_interim(folder, stage)  # this worker may have added to it while another one removed it
         if not record.freed:
             write_record(folder, stage, replace(record, freed=True))
         freed = sum(_removed(folder / name) for name in record.files)

@@ -219,6 +219,11 @@ class StageOutputs:
         record = self.closing.record
         return not (self.run.path.is_dir() or (record and not record.freed) or self.files.there())
 
+    def would_replace_others(self) -> bool:
+        """Whether a record is there of outputs, kept or not, that something else made and that nobody gave up."""
+        record = self.closing.record
+        return bool(record and not self.asked.overwrite and not record.made_by.is_same_as(self.asked.maker))
+
     def leave_no_files(self, account: Account | None = None) -> None:
         """Records what makes the outputs, which are not kept and were not written, and what is to be told of them."""
         self.closing.leave_no_files(self._completed(), account or {})
