@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from helpers import measurements
-from MEDS_transforms.dataset.code_metadata import join_former, lookup, to_smallest_unsigned, with_mean_and_std
+from MEDS_transforms.dataset import code_metadata
+from MEDS_transforms.dataset.code_metadata import Lookup, join_former, to_smallest_unsigned, with_mean_and_std
 from MEDS_transforms.dataset.io import scan_parquet
 
 T = datetime(2020, 1, 1)
@@ -23,13 +24,13 @@ def codes(**columns):
 
 
 def look_up(df, metadata, modifiers=None, **columns):
-    return lookup(df.lazy(), metadata, modifiers, columns or {"code/n_subjects": "n"}).collect()
+    return Lookup(metadata, modifiers, columns or {"code/n_subjects": "n"})(df.lazy()).collect()
 
 
 def test_lookup_adds_columns_under_their_new_names():
     df = measurements((1, T, "B"), (1, T, "absent"), (1, T, "A"))
     metadata = codes(**{"code": ["A", "B"], "code/n_subjects": [1, 2], "other": ["x", "y"]})
-    got = lookup(df.lazy(), metadata, None, {"code/n_subjects": "n", "other": "o"}).collect()
+    got = Lookup(metadata, None, {"code/n_subjects": "n", "other": "o"})(df.lazy()).collect()
     assert got.columns == [*df.columns, "n", "o"]
     assert got.select("n", "o").rows() == [(2, "y"), (None, None), (1, "x")]
 
@@ -58,6 +59,16 @@ def test_lookup_where_modifiers_have_another_type_in_the_metadata():
     assert look_up(df, metadata.cast({"unit": pl.Int8}), ["unit"])["n"].to_list() == [None, 8]
     df = df.with_columns(unit=pl.Series(["kg", "1"], dtype=pl.Categorical))
     assert look_up(df, metadata, ["unit"])["n"].to_list() == [None, 8]
+
+
+def test_one_lookup_serves_shards_whose_modifiers_have_different_types(monkeypatch):
+    checked = []
+    monkeypatch.setattr(code_metadata, "check_unique", lambda known, key: checked.append(known[key].dtypes))
+    find = Lookup(codes(code=["A", "A"], unit=["1", None], n=[7, 8]), ["unit"], {"n": "found"})
+    df = measurements((1, T, "A"), (1, T, "A"))
+    for units, expected in [([1, None], [7, 8]), (["1", "x"], [7, None]), ([None, None], [8, 8]), ([None, 1], [8, 7])]:
+        assert find(df.with_columns(unit=pl.Series(units)).lazy()).collect()["found"].to_list() == expected
+    assert len(checked) == 3, "once for each type"
 
 
 def test_former_codes_join_where_a_modifier_has_another_type():
@@ -104,7 +115,7 @@ def test_lookup_keeps_the_order_of_a_million_rows(tmp_path, modifiers, engine):
     df = pl.DataFrame({"row": row, "code": pl.Series(row * 7919 % 3000).cast(pl.String), "unit": "u"})
     df.write_parquet(tmp_path / "0.parquet", row_group_size=50_000)
     metadata = codes(code=[str(i) for i in range(2000)], unit=["u"] * 2000, **{"code/n_subjects": range(2000)})
-    got = lookup(scan_parquet(tmp_path / "0.parquet"), metadata, modifiers, {"code/n_subjects": "n"})
+    got = Lookup(metadata, modifiers, {"code/n_subjects": "n"})(scan_parquet(tmp_path / "0.parquet"))
     got = got.collect(engine=engine)
     assert (got["row"] == pl.Series(row)).all()
     known = row * 7919 % 3000

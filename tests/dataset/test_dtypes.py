@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from MEDS_transforms.dataset.code_metadata import join_former, lookup
+from MEDS_transforms.dataset.code_metadata import Lookup, join_former
 from MEDS_transforms.dataset.dtypes import common_dtype, concat_with_common_dtypes
 
 LARGE = 2**60 + 1
@@ -57,7 +57,7 @@ def test_numeric_values_are_floats_anyway():
 def test_modifiers_with_and_without_sign_are_found_by_their_number():
     data = pl.LazyFrame({"code": ["A", "A"], "m": pl.Series([LARGE, LARGE + 1], dtype=pl.UInt64)})
     codes = pl.DataFrame({"code": ["A", "A"], "m": [LARGE, LARGE + 1], "n": [1, 2]})
-    assert lookup(data, codes, ["m"], {"n": "n"}).collect()["n"].to_list() == [1, 2]
+    assert Lookup(codes, ["m"], {"n": "n"})(data).collect()["n"].to_list() == [1, 2]
     assert join_former(data.collect(), codes, ["m"])["n"].to_list() == [1, 2]
     with pytest.raises(Exception, match=f"incompatible dtypes in .*: {2**63} "):
-        lookup(data.with_columns(m=pl.lit(2**63, pl.UInt64)), codes, ["m"], {"n": "n"}).collect()
+        Lookup(codes, ["m"], {"n": "n"})(data.with_columns(m=pl.lit(2**63, pl.UInt64))).collect()

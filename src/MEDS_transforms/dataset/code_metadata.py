@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -60,54 +61,84 @@ def code_key(code_modifiers: Sequence[str] | None) -> list[str]:
     return [CODE, *(code_modifiers or [])]
 
 
-def lookup(
-    df: pl.LazyFrame,
-    code_metadata: pl.DataFrame,
-    code_modifiers: Sequence[str] | None,
-    columns: Mapping[str, str],
-) -> pl.LazyFrame:
+class Lookup:
     """Adds columns of the code metadata to every row, by its code; null for codes that are not in the metadata.
 
     Rows keep their order. Null modifiers are equal to each other. A null code matches nothing: in the metadata it
-    stands for all codes together.
+    stands for all codes together. What does not change from shard to shard is done once.
 
     Args:
-        df: the measurements.
         code_metadata: a row per code and modifiers.
         code_modifiers: the columns that identify a code together with `code`, or None.
         columns: the metadata's columns to add, and their names in the result.
-
-    Raises:
-        ValueError: columns are missing in the metadata (the message names the stage to run first) or in the
-            data, or the metadata has several rows for one code and modifiers.
     """
-    key = code_key(code_modifiers)
-    check_metadata(code_metadata, [*key, *columns])
-    schema = df.collect_schema()
-    check_data(schema, key)
-    coded = code_metadata.filter(pl.col(CODE).is_not_null())
-    check_unique(coded, key)
-    key_types = common_dtypes(key, schema, coded.schema)
-    coded = cast_columns(coded, key_types, _BOTH)
-    # NOTE: a join takes names for patterns as well, in some releases of polars; so it gets plain ones.
-    plain = {name: internal(f"key{n}") for n, name in enumerate(key)}
-    by = [*plain.values()]
-    known = coded.select(
-        *(as_column(name).alias(k) for name, k in plain.items()),
-        *(as_column(column).alias(name) for column, name in columns.items()),
-    )
 
-    find = _finder(known, by)
+    def __init__(
+        self, code_metadata: pl.DataFrame, code_modifiers: Sequence[str] | None, columns: Mapping[str, str]
+    ) -> None:
+        self.code_metadata, self.key, self.columns = code_metadata, code_key(code_modifiers), columns
+        # NOTE: a join takes names for patterns as well, in some releases of polars; so it gets plain ones.
+        self._plain = {name: internal(f"key{n}") for n, name in enumerate(self.key)}
+        self._known: dict[tuple[pl.DataType, ...], _Known] = {}
 
-    def look_up(keys: pl.Series) -> pl.Series:
-        rows = keys.struct.unnest().rename(dict(zip(by, key, strict=True)))
-        return find(cast_columns(rows, key_types, _BOTH).rename(plain)).to_struct(keys.name)
+    def __call__(self, df: pl.LazyFrame) -> pl.LazyFrame:
+        """The measurements with the columns.
 
-    # NOTE: an expression of the key only. A join of whole rows that keeps their order takes twice as long, and
-    # polars cannot see through it which of the other columns are needed.
-    keyed = pl.struct(as_column(name).alias(k) for name, k in plain.items())
-    found = keyed.map_batches(look_up, known.select(columns.values()).to_struct().dtype, is_elementwise=True)
-    return df.with_columns(found.alias(_FOUND)).unnest(_FOUND)
+        Raises:
+            ValueError: columns are missing in the metadata (the message names the stage to run first) or in the
+                data, or the metadata has several rows for one code and modifiers.
+        """
+        check_metadata(self.code_metadata, [*self.key, *self.columns])
+        schema = df.collect_schema()
+        check_data(schema, self.key)
+        dtypes = tuple(schema[name] for name in self.key)
+        if dtypes not in self._known:
+            self._known[dtypes] = self._known_by(dict(zip(self.key, dtypes, strict=True)))
+        known = self._known[dtypes]
+        # NOTE: an expression of the key only. A join of whole rows that keeps their order takes twice as long, and
+        # polars cannot see through it which of the other columns are needed.
+        keyed = pl.struct(as_column(name).alias(k) for name, k in self._plain.items())
+        found = keyed.map_batches(known.look_up, known.dtype, is_elementwise=True)
+        return df.with_columns(found.alias(_FOUND)).unnest(_FOUND)
+
+    def _known_by(self, dtypes: Mapping[str, pl.DataType]) -> "_Known":
+        """What is known by keys of these dtypes."""
+        coded = self.code_metadata.filter(pl.col(CODE).is_not_null())
+        check_unique(coded, self.key)
+        key_types = common_dtypes(self.key, dtypes, coded.schema)
+        known = cast_columns(coded, key_types, _BOTH).select(
+            *(as_column(name).alias(k) for name, k in self._plain.items()),
+            *(as_column(column).alias(name) for column, name in self.columns.items()),
+        )
+        by = {k: name for name, k in self._plain.items()}
+        casts = {name: dtype for name, dtype in key_types.items() if dtype != dtypes[name]}
+        return _Known(_finder(known, [*by]), known.drop(by).to_struct().dtype, by, casts)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known by keys of some dtypes.
+
+    Args:
+        find: gives for each row what is known of its key.
+        dtype: that of what is known, as a struct.
+        names: the names of the key's columns by those that `find` wants.
+        casts: the dtypes that `find` wants of some of these.
+    """
+
+    find: Callable[[pl.DataFrame], pl.DataFrame]
+    dtype: pl.DataType
+    names: Mapping[str, str]
+    casts: Mapping[str, pl.DataType]
+
+    def look_up(self, keys: pl.Series) -> pl.Series:
+        """What is known of keys, each a struct, as structs."""
+        rows = keys.struct.unnest()
+        if self.casts:  # by their names, for messages
+            rows.columns = [*self.names.values()]
+            rows = cast_columns(rows, self.casts, _BOTH)
+            rows.columns = [*self.names]
+        return self.find(rows).to_struct(keys.name)
 
 
 def _finder(known: pl.DataFrame, by: list[str]) -> Callable[[pl.DataFrame], pl.DataFrame]:
@@ -116,7 +147,7 @@ def _finder(known: pl.DataFrame, by: list[str]) -> Callable[[pl.DataFrame], pl.D
     if len(by) == 1 and known.schema[by[0]] == pl.String and not known.is_empty():
         # Finding the number of a category takes half the time of a join.
         codes = pl.Enum(known[by[0]])
-        return lambda rows: values.select(pl.all().gather(rows[by[0]].cast(codes, strict=False).to_physical()))
+        return lambda rows: values[rows[by[0]].cast(codes, strict=False).to_physical()]
     join = partial(pl.DataFrame.join, other=known, on=by, how="left", nulls_equal=True, maintain_order="left")
     return lambda rows: join(rows).select(values.columns)
 

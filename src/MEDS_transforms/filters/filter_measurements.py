@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from ..cli.script import stage_script
-from ..dataset.code_metadata import check_metadata, check_unique, lookup
+from ..dataset.code_metadata import Lookup, check_metadata, check_unique
 from ..dataset.columns import internal
 from ..dataset.io import Frame
 from ..dataset.measurements import as_given, checked
@@ -54,7 +54,8 @@ def filter_measurements(
         # Takes half the time of a join, and keeps the order of rows.
         return lambda df: _kept(df, lambda rows: rows.with_columns(pl.col(CODE).is_in(frequent).alias(_IS_FREQUENT)))
     marked = code_metadata.with_columns(is_frequent.alias(_IS_FREQUENT))
-    return lambda df: _kept(df, lambda rows: lookup(rows, marked, code_modifiers, {_IS_FREQUENT: _IS_FREQUENT}))
+    mark = Lookup(marked, code_modifiers, {_IS_FREQUENT: _IS_FREQUENT})
+    return lambda df: _kept(df, mark)
 
 
 def _kept(df: Frame, mark: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Frame:

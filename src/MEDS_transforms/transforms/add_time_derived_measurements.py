@@ -199,8 +199,8 @@ def insert(rows: list[pl.Series], blocks: list[NewRows]) -> pl.DataFrame:
     place = Place(np.cumsum(~is_new, dtype=np.uint32) - ~is_new, is_new, np.argsort(before, kind="stable"))
     old, old_or_null = pl.Series(place.source), pl.Series(np.where(is_new, np.uint32(n), place.source))
     fill: dict[str, Callable[[pl.Series], pl.Series]] = {
-        SUBJECT_ID: lambda values: values.rechunk().gather(old),
-        TIME: lambda values: values.rechunk().gather(old),
+        SUBJECT_ID: lambda values: values.rechunk()[old],
+        TIME: lambda values: values.rechunk()[old],
         CODE: lambda values: place.filled(values, *_codes(blocks)),
         NUMERIC_VALUE: lambda values: place.filled(values, _values(blocks), np.arange(len(before))),
     }
@@ -214,7 +214,7 @@ def insert(rows: list[pl.Series], blocks: list[NewRows]) -> pl.DataFrame:
 def _or_null(values: pl.Series, which: pl.Series) -> pl.Series:
     """Some of the values; null for their number. NOTE: not under a name that polars would take for a pattern."""
     values, name = values.alias(internal("values")), values.name
-    return pl.concat([values, values.clear(1)], rechunk=True).gather(which).alias(name)
+    return pl.concat([values, values.clear(1)], rechunk=True)[which].alias(name)
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ class Place:
         source[self.is_new] = old.len() + which[self.order]
         # NOTE: only frames are concatenated with a common dtype.
         both = pl.concat([old.to_frame(), new.alias(old.name).to_frame()], how="vertical_relaxed", rechunk=True)
-        return both.to_series().gather(pl.Series(source))
+        return both.to_series()[pl.Series(source)]
 
 
 def _codes(blocks: list[NewRows]) -> tuple[pl.Series, Ints]:

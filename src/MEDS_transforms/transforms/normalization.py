@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from ..cli.script import stage_script
-from ..dataset.code_metadata import check_metadata, lookup, with_mean_and_std
+from ..dataset.code_metadata import Lookup, check_metadata, with_mean_and_std
 from ..dataset.columns import internal
 from ..dataset.measurements import checked
 from ..dataset.schema import (
@@ -46,12 +46,12 @@ def normalization_fntr(
         ValueError: the code metadata lacks columns; when applied, the data lacks columns.
     """
     check_metadata(code_metadata, [VOCAB_INDEX])
-    statistics = with_mean_and_std(code_metadata)
     columns = {VOCAB_INDEX: _INDEX, VALUES_MEAN: _MEAN, VALUES_STD: _STD}
+    lookup = Lookup(with_mean_and_std(code_metadata), code_modifiers, columns)
 
     def normalize(df: pl.LazyFrame) -> pl.LazyFrame:
         return (
-            lookup(checked(df, *MANDATORY_COLUMNS), statistics, code_modifiers, columns)
+            lookup(checked(df, *MANDATORY_COLUMNS))
             .filter(pl.col(_INDEX).is_not_null())
             .select(SUBJECT_ID, TIME, pl.col(_INDEX).alias(CODE), normalized().alias(NUMERIC_VALUE))
         )

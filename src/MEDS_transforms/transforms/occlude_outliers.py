@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from ..cli.script import stage_script
-from ..dataset.code_metadata import lookup, with_mean_and_std
+from ..dataset.code_metadata import Lookup, with_mean_and_std
 from ..dataset.columns import internal
 from ..dataset.measurements import checked
 from ..dataset.schema import CODE, IS_INLIER, NUMERIC_VALUE, VALUES_MEAN, VALUES_STD
@@ -57,12 +57,10 @@ def occlude_outliers_fntr(
     cutoff = read_cutoff(stage_cfg)
     if cutoff is None:
         return lambda df: df
-    statistics = with_mean_and_std(code_metadata)
+    lookup = Lookup(with_mean_and_std(code_metadata), code_modifiers, {VALUES_MEAN: _MEAN, VALUES_STD: _STD})
 
     def occlude(df: pl.LazyFrame) -> pl.LazyFrame:
-        df = lookup(
-            checked(df, CODE, NUMERIC_VALUE), statistics, code_modifiers, {VALUES_MEAN: _MEAN, VALUES_STD: _STD}
-        )
+        df = lookup(checked(df, CODE, NUMERIC_VALUE))
         df = df.with_columns(is_inlier(cutoff).alias(IS_INLIER)).drop(_MEAN, _STD)
         kept = pl.when(pl.col(IS_INLIER).fill_null(value=True)).then(NUMERIC_VALUE)
         return df.with_columns(kept.alias(NUMERIC_VALUE))
