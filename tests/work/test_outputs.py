@@ -2,16 +2,18 @@
 
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from helpers import files_below, write_table
-from MEDS_transforms.work.claims import Staged
+from MEDS_transforms.work import claims
+from MEDS_transforms.work.claims import Staged, lock_path
 from MEDS_transforms.work.decisions import Asked, Found, decide
-from MEDS_transforms.work.environment import RUN
+from MEDS_transforms.work.environment import JOURNAL, RUN
+from MEDS_transforms.work.freeing import free
 from MEDS_transforms.work.outputs import StageOutputs
 from MEDS_transforms.work.provenance import Maker, OutputFile, Record, read_record
 from MEDS_transforms.work.runs import Generation, Noted, Run
@@ -279,6 +281,52 @@ def test_a_worker_that_comes_just_as_another_one_ends_the_run_makes_nothing_agai
         assert [unit.compute_once() for unit in work] == [False] * 3
     assert files_below(tmp_path) == [*NAMES]
     assert not (tmp_path / ".provenance/stage.run").exists()
+
+
+def late_worker(folder: Path) -> StageOutputs:
+    """A worker that has joined the run of another one, and stands still while that one ends it."""
+    late = outputs(folder)
+    late.run.me = "elsewhere-1"
+    return late
+
+
+def end_and_free(folder: Path) -> None:
+    assert run(folder) == 3
+    assert free(folder, "stage") > 0
+
+
+def test_a_worker_that_stood_still_until_all_was_freed_makes_nothing_again(tmp_path):
+    late = late_worker(tmp_path)
+    with late.being_made(work := units(late, *NAMES)):
+        end_and_free(tmp_path)
+        assert [unit.compute_once() for unit in work] == [False] * 3
+    assert files_below(tmp_path) == []
+    assert not (tmp_path / ".provenance/stage.run").exists()
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_worker_that_stood_still_at_work_until_all_was_freed_adds_nothing(tmp_path, monkeypatch, noted):
+    notes = tmp_path / "notes"
+    monkeypatch.setenv(JOURNAL, str(notes))
+    folder = tmp_path / "cohort"
+    late = late_worker(folder)
+    work = late.unit(folder / "a.parquet", lambda scratch: stand_still(scratch), folder.parent / "in")
+
+    def stand_still(scratch: Path) -> Staged:
+        with monkeypatch.context() as other:
+            other.setattr(claims, "claim", lambda _: nullcontext(True))  # as if the others had made this one before
+            end_and_free(folder)
+        lock_path(folder / "a.parquet").touch()
+        if noted:
+            (notes / "ended").touch()
+        write_table(scratch / "a.parquet", pl.DataFrame({"cutoff": [1]}))
+        return Staged({folder / "a.parquet": scratch / "a.parquet"})
+
+    with late.joined([work]), pytest.raises(FileExistsError, match="ended by other workers meanwhile"):
+        work.compute_once()
+    assert [name for name in files_below(folder) if not name.endswith(".lock")] == []
+    assert lock_path(folder / "a.parquet").exists() is not noted
+    assert not (folder / ".provenance/stage.run").exists()
 
 
 def test_files_that_came_during_the_work_are_named_at_its_end(tmp_path):

@@ -18,7 +18,8 @@ from ..errors import explain
 from .accounts import Account
 from .faults import log_fault
 from .files import clear_scratch, is_complete, lock_path, make_folder, scratch_folder, scratch_path, try_lock
-from .journal import note_begun, note_done, note_failed
+from .journal import is_noted_as_ended, note_begun, note_done, note_failed
+from .turn import stage_at_work
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +105,9 @@ class Unit:
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as error:  # a panic of polars is not an Exception
+            if is_noted_as_ended(stage_at_work()):  # and its input freed, perhaps
+                lock_path(self.claim_fp).unlink(missing_ok=True)
+                raise
             error.add_note(f"This happened while making {self.claim_fp} from {self.source}.")
             note_failed(self.claim_fp, explain(error))
             log_fault(error)

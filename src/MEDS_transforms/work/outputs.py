@@ -119,12 +119,19 @@ class StageOutputs:
         )
 
     def is_done(self, unit: str) -> bool:
-        """Whether the outputs of a unit are there as they were noted."""
+        """Whether the outputs of a unit are there as they were noted, or were until they were freed."""
         if unit not in self._done:
             for files, _, account in self._noted(unit):
                 if self._are_all(unit, files) and self.files.has_all(files):
                     self._done[unit], self._accounts[unit] = files, account
-        return unit in self._done
+        return unit in self._done or self._were_freed()
+
+    def _were_freed(self) -> bool:
+        """Whether other workers have ended the run, and its outputs were read by all that do and removed."""
+        if self.generation is None or self.run.is_in_force(self.generation):
+            return False
+        record = self.closing.record
+        return bool(record and record.freed and record.made_by.is_same_as(self.asked.maker))
 
     def _are_all(self, unit: str, files: Mapping[str, OutputFile]) -> bool:
         """Whether files are all that a unit makes, as far as that is known before."""
@@ -328,6 +335,10 @@ class StageOutputs:
         """
         assert self.generation is not None
         in_force = self.run.generation()
+        if in_force is None and self._were_freed():
+            raise OutputsExistError(
+                f"{self.stage}, {self.folder}: ended by other workers meanwhile; this worker's output was discarded."
+            )
         if in_force is None:  # ended by a worker that failed just when this one came
             make_folder(self.run.path)
             self.run.begin(self.generation)
