@@ -304,6 +304,20 @@ def test_a_worker_that_stood_still_until_all_was_freed_makes_nothing_again(tmp_p
     assert not (tmp_path / ".provenance/stage.run").exists()
 
 
+def test_a_worker_that_comes_when_all_was_freed_makes_nothing_again_in_the_same_launch(tmp_path, monkeypatch):
+    folder, notes = tmp_path / "cohort", tmp_path / "notes"
+    end_and_free(folder)
+    (notes / "stage").mkdir(parents=True)
+    (notes / "stage" / "ended").touch()
+    monkeypatch.setenv(JOURNAL, str(notes))
+    assert run(folder) == 0
+    assert run(folder, overwrite=True) == 3
+    monkeypatch.delenv(JOURNAL)
+    assert free(folder, "stage") > 0
+    assert run(folder) == 3, "another launch needs them again"
+    assert not (folder / ".provenance/stage.run").exists()
+
+
 @pytest.mark.parametrize("noted", [True, False])
 def test_a_worker_that_stood_still_at_work_until_all_was_freed_adds_nothing(tmp_path, monkeypatch, noted):
     notes = tmp_path / "notes"

@@ -22,6 +22,7 @@ from .environment import RUN
 from .expected import Expected
 from .files import is_complete, make_folder
 from .fingerprints import fingerprint
+from .journal import is_noted_as_ended
 from .output_folder import OutputFolder
 from .provenance import (
     Maker,
@@ -80,6 +81,7 @@ class StageOutputs:
         self._accounts: dict[str, Account] = {}
         self._notes = Notes(self.run.path, "")
         self._outputs: dict[str, Sequence[Path]] = {}
+        self._came_too_late = False
 
     def unit(
         self,
@@ -128,7 +130,9 @@ class StageOutputs:
 
     def _were_freed(self) -> bool:
         """Whether other workers have ended the run, and its outputs were read by all that do and removed."""
-        if self.generation is None or self.run.is_in_force(self.generation):
+        if self.generation is None:
+            return self._came_too_late
+        if self.run.is_in_force(self.generation):
             return False
         record = self.closing.record
         return bool(record and record.freed and record.made_by.is_same_as(self.asked.maker))
@@ -247,12 +251,18 @@ class StageOutputs:
         return self.generation is None
 
     def _is_finished(self, names: Sequence[str]) -> bool:
-        """Whether a finished run of the same maker has left all outputs as they must be."""
+        """Whether a finished run of the same maker has left all outputs as they must be.
+
+        Or other workers of this launch have ended it, and freed them since.
+        """
         record = self.closing.record
-        if record is None or record.freed or not record.made_by.is_same_as(self.asked.maker):
+        if record is None or not record.made_by.is_same_as(self.asked.maker):
             return False
         if self.asked.overwrite and not self.closing.overwritten_by_this_launch():
             return False
+        if record.freed:
+            self._came_too_late = is_noted_as_ended(self.stage)
+            return self._came_too_late
         self._done = {unit: files for unit, files in record.outputs.items() if self.files.has_all(files)}
         return self._done.keys() == set(names) and not self.files.there() - set(record.files)
 
