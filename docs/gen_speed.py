@@ -48,10 +48,15 @@ def benchmark_of(record: Record) -> str | None:
     return record.get("benchmark") or next((FIRST_STAGE[stage] for stage in stages if stage in FIRST_STAGE), None)
 
 
+def _by_numbers(path: Path) -> list[int | str]:
+    """The name in parts, so that release 0.2.10 comes after 0.2.9."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.stem)]
+
+
 def record_of(benchmark: str, results: Path) -> Record | None:
     """The record to show: one that has kinds of contenders, then the largest input, then the newest."""
     found = []
-    for path in sorted(results.glob("*.json")):
+    for path in sorted(results.glob("*.json"), key=_by_numbers):
         record = json.loads(path.read_text(encoding="utf-8"))
         if benchmark_of(record) == benchmark and len(record["peers"]) > 1:
             size = round(sum(record["tables_bytes"].values()), -8)

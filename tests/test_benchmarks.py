@@ -197,6 +197,13 @@ def test_the_page_on_speed_needs_no_record(tmp_path):
     assert gen_speed.filled(PAGE, tmp_path).count(gen_speed.MISSING) == 4
 
 
+def test_the_newest_release_is_shown_of_records_of_the_same_day(folder, tmp_path):
+    record = results(folder / "results", "csv")
+    for release in ("0.2.9", "0.2.10"):
+        (tmp_path / f"2026-11-29-{release}-extraction.json").write_text(json.dumps(record | {"release": release}))
+    assert gen_speed.record_of("extraction", tmp_path)["release"] == "0.2.10"
+
+
 def test_the_page_on_speed_shows_the_records(folder, tmp_path):
     for file in (folder / "results").glob("*.json"):
         (tmp_path / file.name).write_text(file.read_text())
