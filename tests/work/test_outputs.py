@@ -318,6 +318,23 @@ def test_a_worker_that_comes_when_all_was_freed_makes_nothing_again_in_the_same_
     assert not (folder / ".provenance/stage.run").exists()
 
 
+def test_what_was_never_written_is_made_where_it_is_to_be_written_though_it_has_ended(tmp_path, monkeypatch):
+    folder, notes = tmp_path / "cohort", tmp_path / "notes"
+    outputs(folder).leave_no_files()
+    (notes / "stage").mkdir(parents=True)
+    (notes / "stage" / "ended").touch()
+    monkeypatch.setenv(JOURNAL, str(notes))
+    assert run(folder) == 3
+
+
+def test_a_worker_that_is_just_being_refused_does_not_count_as_a_run(tmp_path):
+    late = outputs(tmp_path)
+    with late.run.taking_part():
+        assert outputs(tmp_path).can_do_without_files()
+        assert late.run.begin(Generation(A))
+        assert not outputs(tmp_path).can_do_without_files()
+
+
 @pytest.mark.parametrize("noted", [True, False])
 def test_a_worker_that_stood_still_at_work_until_all_was_freed_adds_nothing(tmp_path, monkeypatch, noted):
     notes = tmp_path / "notes"

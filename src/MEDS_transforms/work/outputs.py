@@ -28,6 +28,7 @@ from .provenance import (
     Maker,
     OutputFile,
     Units,
+    has_begun,
 )
 from .runs import Generation, Noted, Notes, Run
 from .sources import Inputs
@@ -228,7 +229,7 @@ class StageOutputs:
     def can_do_without_files(self) -> bool:
         """Whether nothing is in the folder, and no run has begun there, so that no outputs need be looked at."""
         record = self.closing.record
-        return not (self.run.path.is_dir() or (record and not record.freed) or self.files.there())
+        return not (has_begun(self.run.path) or (record and not record.freed) or self.files.there())
 
     def would_replace_others(self) -> bool:
         """Whether a record is there of outputs, kept or not, that something else made and that nobody gave up."""
@@ -261,7 +262,7 @@ class StageOutputs:
         if self.asked.overwrite and not self.closing.overwritten_by_this_launch():
             return False
         if record.freed:
-            self._came_too_late = is_noted_as_ended(self.stage)
+            self._came_too_late = bool(record.files) and is_noted_as_ended(self.stage)
             return self._came_too_late
         self._done = {unit: files for unit, files in record.outputs.items() if self.files.has_all(files)}
         return self._done.keys() == set(names) and not self.files.there() - set(record.files)
