@@ -204,6 +204,8 @@ def test_a_worker_that_comes_late_to_what_was_freed_meanwhile_goes_on(runs, tmp_
     if noted:
         (tmp_path / late).mkdir()
         (tmp_path / late / "ended").touch()
+    lock = runs.folder / f"late_{noted}" / "cohort" / late / ".provenance" / f".{late}.record.lock"
+    lock.touch()  # of a worker that was killed as it came to write the record
     flags = [f"--config-path={CONFIGS}", "--config-name=extraction"]
     overrides = [f"cohort_dir={runs.folder / f'late_{noted}' / 'cohort'}", *runs.raw_overrides(), *SMALL]
     command = [sys.executable, "-m", WORKER, *flags, *overrides, f"stage={late}", f"++{STAGES_KEY}={{{late}:{late}}}"]
@@ -214,6 +216,7 @@ def test_a_worker_that_comes_late_to_what_was_freed_meanwhile_goes_on(runs, tmp_
     if noted:
         assert ran.returncode == 0, ran.stderr
         assert f"Stage {late}: ended by other workers" in ran.stdout
+        assert not lock.exists()
     else:
         assert ran.returncode == 1
         assert "There are no chunks of the table" in ran.stderr

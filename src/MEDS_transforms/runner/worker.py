@@ -31,6 +31,7 @@ from ..settings.intermediates import intermediates
 from ..settings.packaged import PREPROCESS_CONFIG_YAML, with_packaged_blocks
 from ..settings.resolvers import Script
 from ..stages import find_stage
+from ..work.closing import clear_record
 from ..work.journal import is_noted_as_ended, note_ended
 from ..work.staying import staying
 from ..work.turn import turn_to
@@ -157,6 +158,7 @@ class Passes:
             if not is_noted_as_ended(self.left[0].name):
                 raise
             logger.info("Stage %s: ended by other workers", self.left[0].name)
+            clear_record(Path(self.left[0].cfg.stage_cfg.output_dir), self.left[0].name)
             self._end(self.left[:1])
 
     def run_next(self) -> None:

@@ -108,11 +108,7 @@ class Closing:
     def clear_away(self) -> None:
         """Removes what a worker left that was killed just after it had written the record."""
         self.run.clear_away()
-        if lock_path(self.record_fp).exists():
-            with try_lock(lock_path(self.record_fp)) as ours:
-                if ours:
-                    clear_scratch(self.record_fp)
-                    lock_path(self.record_fp).unlink(missing_ok=True)
+        clear_record(self.files.path, self.files.stage)
 
     def overwritten_by_this_launch(self) -> bool:
         """Whether the outputs were overwritten last by the launch that this worker belongs to."""
@@ -127,3 +123,13 @@ class Closing:
     @property
     def _own_folder(self) -> str | None:
         return self.files.name(self.files.own) if self.files.own else None
+
+
+def clear_record(folder: Path, stage: str) -> None:
+    """Removes what a worker left beside the record of a stage that was killed as it wrote it, or came to write it."""
+    path = record_path(folder, stage)
+    if lock_path(path).exists():
+        with try_lock(lock_path(path)) as ours:
+            if ours:
+                clear_scratch(path)
+                lock_path(path).unlink(missing_ok=True)
