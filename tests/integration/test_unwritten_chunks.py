@@ -26,6 +26,8 @@ TABLES = {
     "parts/2.parquet": pl.DataFrame({"subject_id": IDS[40:], "t": TIMES[40:], "v": range(40, N)}),
     "latin.csv": b"subject_id,t,v\n" + b"".join(f"{i},2020-01-01,é{i}\n".encode("cp1252") for i in range(17)),
     "joined.csv": pl.DataFrame({"subject_id": IDS, "v": IDS}),
+    "nothing.csv": "subject_id,t,v\n",
+    "nor_here.parquet": pl.DataFrame(schema={"subject_id": pl.Int64, "t": pl.String, "v": pl.Float64}),
     "visits.csv": pl.DataFrame({"v": range(16), "t": TIMES[:16]}),
 }
 EVENT = {"code": ["C", "col(v)"], "time": "col(t)", "time_format": "%Y-%m-%d"}
@@ -37,8 +39,11 @@ EVENTS = {
     "stored": {"e": NUMBERS},
     "parts": {"e": EVENT},
     "latin": {"encoding": "cp1252", "e": EVENT},
+    "nothing": {"optional": True, "e": NUMBERS},
+    "nor_here": {"optional": True, "e": NUMBERS},
     "joined": {"join": {"table": "visits", "on": "v", "columns": ["t"]}, "e": EVENT},
 }
+EMPTY = ["nor_here", "nothing"]
 IN_PLACE, WRITTEN = ["parts", "plain", "quoted", "stored"], ["compressed", "joined", "latin"]
 
 
@@ -95,7 +100,7 @@ def test_results_and_accounts_are_the_same_and_nothing_stays(kept, tmp_path, lau
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert results(x) == results(kept)
     assert accounts(x) == accounts(kept)
-    assert set(accounts(x)["shard_events"]["tables"]) == {*IN_PLACE, *WRITTEN}
+    assert set(accounts(x)["shard_events"]["tables"]) == {*IN_PLACE, *WRITTEN, *EMPTY}
     assert "joined: 5 of 90 rows have no match in visits" in (
         "".join(path.read_text() for path in (x.cohort / "shard_events/.logs").rglob("*.log"))
     )
@@ -142,6 +147,7 @@ def test_chunks_are_written_only_of_tables_whose_rows_cannot_be_found_again(kept
     x = stopped(tmp_path)
     there = hidden(x)
     assert [table for table in there if there[table] == ["ids.parquet", "table.json"]] == IN_PLACE
+    assert [table for table in there if there[table] == ["table.json"]] == EMPTY
     chunks = {table: sum(file.startswith("[") for file in files) for table, files in there.items()}
     assert {table: n for table, n in chunks.items() if n} == {"compressed": 4, "joined": 4, "latin": 1}
     if then == "keep_intermediates=false":

@@ -109,7 +109,8 @@ class UnwrittenTable:
                 chunks = [*spans_of_chunks(ids.of(self.rows.of_subjects().located()), self.row_chunksize)]
                 notes["chunks"] = [[asdict(span) for span in chunk] for chunk in chunks]
                 notes["account"] = account_of(self.rows, ids.rows, len(chunks), {})
-                write_parquet(ids.distinct().to_frame(), made / _IDS)
+                if ids.rows:
+                    write_parquet(ids.distinct().to_frame(), made / _IDS)
             else:
                 notes["account"] = cut(self.rows, self.row_chunksize, made)
             (made / _NOTES).write_text(json.dumps(notes), encoding="utf-8")
