@@ -5,7 +5,7 @@ noted where each chunk is in its files. Where rows cannot be found again without
 text, or others are joined to them, chunks are written after all.
 
 All this is in a hidden folder (see `work.freeing.interim_folder`): what one worker finds, others read there. Where it
-is lost it is made again.
+is lost, the next run of the stage finds it again.
 """
 
 import json
@@ -28,7 +28,9 @@ from .table_rows import TableRows
 
 _NOTES, _IDS = "table.json", "ids.parquet"
 _HELD_IDS = 2_000_000
+"""How many ids are held before those that repeat are left out."""
 _PARTS_OF_BATCH = 4
+"""In how many parts a batch is read, so that its rows are not in memory as text all at once."""
 
 
 @dataclass(frozen=True, eq=False)
