@@ -133,7 +133,7 @@ class StageOutputs:
         """Whether other workers have ended the run, and its outputs were read by all that do and removed."""
         if self.generation is None:
             return self._came_too_late
-        if self.run.is_in_force(self.generation):
+        if has_begun(self.run.path):
             return False
         record = self.closing.record
         return bool(record and record.freed and record.made_by.is_same_as(self.asked.maker))

@@ -107,10 +107,12 @@ class DelimitedFile:
             InputError: a row has too many or too few fields, a quote is not closed, or a value is not of its column's
                 dtype.
         """
-        first = span.row - span.skip if span else 0
-        yield from self._unless_faulty(
-            _in_order(partial(self._parse, *self._positions(schema)), self._rows(span)), first
-        )
+        parse = partial(self._parse, *self._positions(schema))
+        rows = span.row - span.skip if span else 0
+        for found in _in_order(parse, self._rows(span)):
+            frame = self._unless_faulty(found, rows)
+            yield frame
+            rows += frame.height
 
     def located(self, schema: Mapping[str, pl.DataType]) -> Iterator[tuple[pl.DataFrame, Callable[[int], Place]]]:
         """As `frames`, with the places of rows. Fields of other columns are not looked at.
@@ -123,16 +125,12 @@ class DelimitedFile:
         def parse(block: Block | Fault) -> tuple[Block | Fault, pl.DataFrame | Fault]:
             return block, self._parse(dtypes, wanted, block, look_at_all=False)
 
-        blocks: deque[Block] = deque()
-
-        def found() -> Iterator[pl.DataFrame | Fault]:
-            for block, frame in _in_order(parse, self._rows()):
-                if isinstance(block, Block):
-                    blocks.append(block)
-                yield frame
-
-        for frame in self._unless_faulty(found()):
-            yield frame, partial(self._place, blocks.popleft(), frame.height)
+        rows = 0
+        for block, found in _in_order(parse, self._rows()):
+            frame = self._unless_faulty(found, rows)
+            assert isinstance(block, Block)  # else it is a fault
+            yield frame, partial(self._place, block, frame.height)
+            rows += frame.height
 
     def _positions(self, schema: Mapping[str, pl.DataType]) -> tuple[dict[str, pl.DataType], dict[str, str]]:
         """The dtypes of all columns by their numbers, and the names of the wanted ones by theirs."""
@@ -140,14 +138,12 @@ class DelimitedFile:
         dtypes = {number: schema.get(name, pl.String()) for name, number in positions.items()}
         return dtypes, {positions[name]: name for name in schema}
 
-    def _unless_faulty(self, frames: Iterable[pl.DataFrame | Fault], first: int = 0) -> Iterator[pl.DataFrame]:
-        rows = first
-        for found in frames:
-            if isinstance(found, Fault):
-                where = "" if found.column is None else f", column {found.column!r}"
-                raise InputError(f"{self.path}{where}, row {rows + found.row + 1} after the header: {found.what}")
-            yield found
-            rows += found.height
+    def _unless_faulty(self, found: pl.DataFrame | Fault, rows: int) -> pl.DataFrame:
+        """What was found after so many rows; an error if that is a fault."""
+        if isinstance(found, Fault):
+            where = "" if found.column is None else f", column {found.column!r}"
+            raise InputError(f"{self.path}{where}, row {rows + found.row + 1} after the header: {found.what}")
+        return found
 
     def _place(self, block: Block, height: int, row: int) -> Place:
         """The place of a row of a block, which has so many."""

@@ -103,15 +103,11 @@ class RawTable:
             InputError: a part cannot be read, or a value is not the same in its column's dtype; the message names the
                 part, the row where that is known, and what to do.
         """
-        if spans is None:
-            for part in self.parts:
-                with self._reading(part):
-                    yield from self._cast(self._frames_of(part, schema), part, schema)
-            return
-        for span in spans:
-            part = self.parts[span.part]
+        whole = [(part, None) for part in self.parts]
+        for part, span in whole if spans is None else ((self.parts[span.part], span) for span in spans):
             with self._reading(part):
-                yield from within(self._cast(self._frames_of(part, schema, span), part, schema), span)
+                frames = self._cast(self._frames_of(part, schema, span), part, schema)
+                yield from within(frames, span) if span else frames
 
     def has_places(self, row_chunksize: int) -> bool:
         """Whether chunks of so many rows can be read one by one without reading much of others."""
