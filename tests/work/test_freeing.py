@@ -12,9 +12,10 @@ from MEDS_transforms.errors import MissingInputError
 from MEDS_transforms.work.claims import staged_file
 from MEDS_transforms.work.decisions import Asked
 from MEDS_transforms.work.expected import Expected, expecting
+from MEDS_transforms.work.files import lock_path, try_lock
 from MEDS_transforms.work.freeing import forget_interim, free, interim_folder
 from MEDS_transforms.work.outputs import StageOutputs
-from MEDS_transforms.work.provenance import Maker, read_record
+from MEDS_transforms.work.provenance import Maker, read_record, record_path
 from MEDS_transforms.work.sources import Source, check_not_freed, describe_source, has_changed, is_as_recorded
 
 DF = pl.DataFrame({"subject_id": [1, 2], "code": ["A", "B"]})
@@ -150,3 +151,14 @@ def test_workers_that_forget_the_same_at_the_same_time_count_each_file_once(tmp_
                 path.write_bytes(b"12345678")
             assert sum(workers.map(forget, range(2))) == 50 * 8
             assert not interim_folder(tmp_path, "a").exists()
+
+
+def test_what_was_added_while_another_worker_frees_goes_too(folder):
+    added = interim_folder(folder / "a", "a") / "1" / "x.parquet"
+    added.parent.mkdir(parents=True)
+    added.write_bytes(b"12345")
+    with try_lock(lock_path(record_path(folder / "a", "a"))) as held_by_another:
+        assert held_by_another
+        assert free(folder / "a", "a") == 5
+    assert not interim_folder(folder / "a", "a").exists()
+    assert len(list((folder / "a").rglob("0.parquet"))) == 2, "these are for the other one"
