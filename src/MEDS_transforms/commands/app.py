@@ -1,0 +1,66 @@
+"""The command `MEDS_transforms`: what it is followed by, and what then runs.
+
+Each function here is one command: its parameters are the command line, its docstring the help, and its body calls the
+part of the package that does the work, which is imported only then.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from .boundary import reporting_errors
+
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""For a command whose arguments are those of a Hydra application."""
+
+app = typer.Typer(
+    name="MEDS_transforms",
+    help="Makes MEDS datasets of raw tables, and tensors of MEDS datasets.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Settings = Annotated[
+    list[str] | None, typer.Argument(metavar="PIPELINE.yaml [KEY=VALUE]", help="A pipeline file, and settings of it.")
+]
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command that the command line names; errors become one message and exit status 1."""
+    with reporting_errors():
+        app(args)
+
+
+@app.command(context_settings=PASSED_ON)
+def run(settings: Settings = None) -> None:
+    """Run the stages of a pipeline file, in order; what is done is skipped. The same as MEDS_transform-runner."""
+    from ..runner import main
+    from .arguments import as_runner
+
+    sys.argv = as_runner(settings or [])
+    main()
+
+
+@app.command(context_settings=PASSED_ON)
+def clean(settings: Settings = None) -> None:
+    """Remove the intermediate data of a pipeline that is done, and say how much that was."""
+    run([*(settings or []), "clean=True"])
+
+
+@app.command()
+def stages() -> None:
+    """List all stages, of this package and of others that register some, a line each."""
+    from .stage_table import print_stages
+
+    print_stages()
+
+
+@app.command()
+def version() -> None:
+    """Print the versions of this package and of those that results depend on."""
+    from .versions import print_versions
+
+    print_versions()
