@@ -46,9 +46,7 @@ def test_a_misspelt_command_is_named_with_the_one_that_is_meant():
     assert "Did you mean 'stages'?" in call("stagse", status=2).stderr
 
 
-@pytest.mark.parametrize(
-    "args", [["run", "nope.yaml"], ["run", "pipeline_config_fp=nope.yaml"], ["clean", "nope.yaml"]]
-)
+@pytest.mark.parametrize("args", ["run nope.yaml", "run pipeline_config_fp=nope.yaml", "clean nope.yaml"])
 def test_a_missing_pipeline_is_one_message(args, tmp_path):
     error = call(*args.split(), folder=tmp_path, status=1).stderr
     assert error.startswith(f"error: There is no pipeline file {tmp_path / 'nope.yaml'}")
