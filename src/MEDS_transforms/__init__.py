@@ -37,7 +37,7 @@ imports neither polars nor pyarrow, to keep `--help` fast; names that need them 
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.2.10"
+__version__ = "0.3.0"
 
 from .settings import resolvers as _resolvers  # noqa: F401  registers them
 from .settings.folders import INFERRED_STAGE_KEYS
