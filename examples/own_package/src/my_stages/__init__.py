@@ -1,0 +1,1 @@
+"""Stages of our own for MEDS_transforms."""
