@@ -1,35 +1,22 @@
 #!/usr/bin/env bash
-# The demo: raw tables -> a MEDS dataset -> tensors, with the runner. `make demo` calls it. You can also call it with
-# another folder, followed by overrides for the extraction:
+# The demo from its beginning: raw tables -> a MEDS dataset -> tensors. `make demo` calls it. You can also call it with
+# another folder, followed by settings of both pipelines:
 #
 #   examples/demo/run.sh /tmp/demo seed=7
+#
+# The way is that of `MEDS_transforms demo`, which shows each command that it runs, and continues what is there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 folder=${1:-demo}
 shift || true
 
-python examples/demo/make_tables.py "$folder/raw"
+if [ "$folder" -ef . ]; then
+    echo "error: The demo needs a folder of its own, not that of the repository, whose configs/ it would replace." >&2
+    exit 1
+fi
 
-# Start over each time: otherwise the runner would skip what an earlier call has done.
-rm -rf "$folder/cohort" "$folder/tensors"
+# Start over each time, also with the files as they are now in configs/ and examples/.
+rm -rf "$folder/raw" "$folder/cohort" "$folder/tensors" "$folder/configs" "$folder/event_cfgs.yaml"
 
-# NOTE: the inner quotes are for Hydra, in which some characters have a special meaning.
-MEDS_transform-runner \
-    pipeline_config_fp=configs/extraction.yaml \
-    "input_dir='$folder/raw'" \
-    "cohort_dir='$folder/cohort'" \
-    event_conversion_config_fp=examples/demo/event_cfgs.yaml \
-    etl_metadata.dataset_name=demo \
-    etl_metadata.dataset_version=1.0 \
-    stage_configs.shard_events.row_chunksize=5000 \
-    stage_configs.split_and_shard_subjects.n_subjects_per_shard=100 \
-    "$@"
-
-MEDS_transform-runner \
-    pipeline_config_fp=configs/preprocessing.yaml \
-    "input_dir='$folder/cohort'" \
-    "cohort_dir='$folder/tensors'" \
-    stage_configs.filter_measurements.min_subjects_per_code=5
-
-python examples/demo/show.py "$folder/cohort" "$folder/tensors"
+MEDS_transforms demo "$folder" "$@"

@@ -98,9 +98,14 @@ def show(cohort: Path, console: Console) -> None:
         console.print(f"  {cohort / name}", soft_wrap=True, highlight=False)
 
 
-def read_first_tensor(tensors: Path) -> tuple[int, pl.DataFrame]:
-    """The first subject of the first shard, and its tensor as text, with a row per event and without padding."""
-    event_seqs = pl.read_parquet(tensors / "tokenization" / "event_seqs" / f"{FIRST_SHARD}.parquet", glob=False)
+def first_subject(tensors: Path) -> str:
+    """The first subject of the first shard, by the stage before, whose data may not have been kept."""
+    path = tensors / "tokenization" / "event_seqs" / f"{FIRST_SHARD}.parquet"
+    return f"subject {pl.read_parquet(path, glob=False)['subject_id'][0]}" if path.exists() else "the first subject"
+
+
+def read_first_tensor(tensors: Path) -> pl.DataFrame:
+    """The tensor of the first subject of the first shard as text, with a row per event and without padding."""
     codes = pl.read_parquet(tensors / "metadata" / "codes.parquet", glob=False)
     words = dict(codes.select("code/vocab_index", "code").iter_rows())
     dense = JointNestedRaggedTensorDict(tensors_fp=tensors / "data" / f"{FIRST_SHARD}.nrt")[0].to_dense()
@@ -116,13 +121,13 @@ def read_first_tensor(tensors: Path) -> tuple[int, pl.DataFrame]:
             "\n".join(words[index] for index in code[mask]) for code, mask in zip(dense["code"], measured, strict=True)
         ],
     }
-    return event_seqs["subject_id"][0], pl.DataFrame(events)
+    return pl.DataFrame(events)
 
 
 def show_tensor(tensors: Path, console: Console) -> None:
     """Prints the first events of the first subject's tensor."""
-    subject, events = read_first_tensor(tensors)
-    title = f"The tensor of subject {subject}: the first of its {len(events)} events"
+    events = read_first_tensor(tensors)
+    title = f"The tensor of {first_subject(tensors)}: the first of its {len(events)} events"
     console.print(as_table(events.head(MAX_EVENTS), title))
     console.print("The tensors of all subjects:", style="bold")
     console.print(f"  {tensors / 'data'}", soft_wrap=True, highlight=False)

@@ -6,6 +6,7 @@ part of the package that does the work, which is imported only then.
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,6 +49,27 @@ def run(settings: Settings = None) -> None:
 def clean(settings: Settings = None) -> None:
     """Remove the intermediate data of a pipeline that is done, and say how much that was."""
     run([*(settings or []), "clean=True"])
+
+
+@app.command()
+def configs(folder: Annotated[Path, typer.Argument(help="Is made if need be.")] = Path("configs")) -> None:
+    """Put the pipelines and stage-runner files to copy into a folder; files that are there stay as they are."""
+    from .to_copy import copy_configs
+
+    copy_configs(folder)
+
+
+@app.command(context_settings=PASSED_ON)
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Is made if need be.")] = Path("demo"),
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]", help="Settings of both pipelines.")
+    ] = None,
+) -> None:
+    """Make tables of a small hospital, a dataset of them and tensors of that; show these, and the commands for it."""
+    from .demo import run_demo
+
+    run_demo(folder, settings or [])
 
 
 @app.command()
