@@ -5,6 +5,7 @@
 #   make test [TESTS=tests/x.py]   the tests
 #   make bench [SCALE=1]           speed and memory; 1 is 15 million rows, 0.1 the default; PEERS names other suites,
 #                                  as in PEERS="0.1=/opt/meds-0.1/bin newer:newer=/opt/newer/bin"
+#   make downstream                other tools read the demo's dataset, each in an environment of its own
 #   make lint | docs | clean       style and types; the documentation; back to a fresh clone
 #
 # PYTHON is the interpreter to start from, VENV the environment's folder, PINS further requirements
@@ -25,7 +26,7 @@ RUN := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench clean
+.PHONY: help demo test downstream lint docs bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -36,7 +37,11 @@ demo: $(VENV)/.has-local-parallelism
 test: $(VENV)/.has-tests
 	$(RUN) -m pytest $(TESTS) $(PYTEST_ARGS)
 
+downstream: $(VENV)/.has-tests
+	MEDS_DOWNSTREAM=1 $(RUN) -m pytest tests/downstream
+
 lint: $(VENV)/.has-dev
+	$(VENV)/bin/hadolint Dockerfile
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
