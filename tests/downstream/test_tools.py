@@ -66,7 +66,6 @@ def folder(tmp_path_factory) -> Path:
     """A folder with the demo."""
     folder = tmp_path_factory.mktemp("downstream")
     bash("MEDS_transforms demo", folder, Path(sys.executable).parent)
-    (folder / "downstream").mkdir()
     return folder
 
 
