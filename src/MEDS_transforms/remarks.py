@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -59,4 +60,4 @@ def print_remarks(console: "Console", remarks: Sequence[Remark]) -> None:
     for remark in sorted(remarks, key=lambda remark: order.index(remark.severity)):
         console.print(Text.assemble((remark.severity, STYLES[remark.severity]), f"  {remark.where}"), soft_wrap=True)
         for text in filter(None, (remark.what, remark.remedy)):
-            console.print(Text(f"    {text}"), soft_wrap=True)
+            console.print(Text(indent(text, "    ")), soft_wrap=True)
