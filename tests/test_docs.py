@@ -107,7 +107,8 @@ def demo_cohort(demo_raw: Path) -> Path:
         "input_dir=raw cohort_dir=cohort event_conversion_config_fp=events.yaml "
         "etl_metadata.dataset_name=demo etl_metadata.dataset_version=1.0 "
         "stage_configs.shard_events.row_chunksize=5000 "
-        "stage_configs.split_and_shard_subjects.n_subjects_per_shard=100"
+        "stage_configs.split_and_shard_subjects.n_subjects_per_shard=100 "
+        "stage_configs.finalize_MEDS_metadata.include_all_codes=True"
     )
     commands = "\n".join(f"MEDS_extract-{stage} {arguments}" for stage in STAGES)
     ran = bash(commands, folder)
