@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from ..validation.versions import MedsVersion
 from .boundary import reporting_errors
 
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -70,6 +71,21 @@ def demo(
     from .demo import run_demo
 
     run_demo(folder, settings or [])
+
+
+@app.command()
+def validate(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The folder of a dataset, with data/ and metadata/.")],
+    meds: Annotated[
+        MedsVersion | None, typer.Option(help="The version of MEDS; default: that of dataset.json, or the installed.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
+) -> None:
+    """Check whether a folder is a valid MEDS dataset; the status is 1 where it is not."""
+    from ..validation.report import run as print_validation
+
+    if not print_validation(path, meds, as_json):
+        raise typer.Exit(1)
 
 
 @app.command()
