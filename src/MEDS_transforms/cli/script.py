@@ -27,6 +27,7 @@ from ..settings.packaged import default_config, with_packaged_blocks
 from ..settings.resolvers import Script
 from ..stages import PACKAGE, find_stage, packaged_stages, registered_stages
 from ..work.environment import RESUMING
+from ..work.usage import metered
 from .boundary import give_up, hydra_script
 from .overrides import override_key, with_override
 from .process import begun
@@ -84,9 +85,11 @@ def run_stage(module: str, cfg: DictConfig, script: str) -> None:
     log_warnings(warnings)
     log_begin(cfg)
     prepare_for_polars(only_packaged=is_packaged(module))
-    run = stage_module(module).run
-    begun()
-    run(cfg)
+    with metered(cfg) as meter:
+        run = stage_module(module).run
+        begun()
+        run(cfg)
+        meter.ended(cfg.stage)
     log_end(cfg, started)
     log_warnings(warnings)
 

@@ -35,6 +35,7 @@ from ..work.closing import clear_record
 from ..work.journal import is_noted_as_ended, note_ended
 from ..work.staying import staying
 from ..work.turn import turn_to
+from ..work.usage import Meter, metered
 from .own_scripts import load_main
 from .passed_on import PassedOn
 from .segments import STAGES_KEY
@@ -127,8 +128,9 @@ class StageAtWork:
         block = self.cfg.stage_configs.get(self.name) or {}
         return Others.NEEDED if self.planned is None or block.get(MATCH_REVISE) else self.planned.others
 
-    def end(self, started: float) -> None:
-        """Logs and notes that all of it is done."""
+    def end(self, started: float, meter: Meter) -> None:
+        """Logs and notes that all of it is done, and what that took."""
+        meter.ended(self.name, time.monotonic() - started)
         log_end(self.cfg, started)
         note_ended()
 
@@ -153,7 +155,8 @@ class Passes:
         NOTE: they may have freed its input by then, so that it cannot even be planned any more.
         """
         try:
-            self.run_next()
+            with metered(self.left[0].cfg) as meter:
+                self.run_next(meter)
         except Exception:
             if not is_noted_as_ended(self.left[0].name):
                 raise
@@ -161,7 +164,7 @@ class Passes:
             clear_record(Path(self.left[0].cfg.stage_cfg.output_dir), self.left[0].name)
             self._end(self.left[:1])
 
-    def run_next(self) -> None:
+    def run_next(self, meter: Meter) -> None:
         """Runs the next stage, with those after it that can share a pass with it."""
         from ..mapreduce.passes import Watch, run_pass  # with it polars, which must find its number of threads
         from ..mapreduce.plans import with_columns_for_files
@@ -173,14 +176,14 @@ class Passes:
         if not plans:
             with expecting([plan.expected() for plan in self.unwritten if plan.instead]):
                 first.begin()(first.cfg)
-            first.end(started)
+            first.end(started, meter)
             self._end([first])
             return
         plans = [self.data.as_kept(plan, stage, stages, self.left) for plan, stage in zip(plans, stages, strict=True)]
         at_work, unwritten = with_columns_for_files(plans, self.unwritten)
         watch = Watch(
             turn_to=lambda number: stages[number].turn_to(),
-            ended=lambda number, seconds: stages[number].end(time.monotonic() - seconds),
+            ended=lambda number, seconds: stages[number].end(time.monotonic() - seconds, meter),
         )
         run_pass(at_work, unwritten, watch)
         self.unwritten += [plan for plan in plans if not plan.is_written]

@@ -18,8 +18,9 @@ from ..errors import explain
 from .accounts import Account
 from .faults import log_fault
 from .files import clear_scratch, is_complete, lock_path, make_folder, scratch_folder, scratch_path, try_lock
-from .journal import is_noted_as_ended, note_begun, note_done, note_failed
+from .journal import is_noted_as_ended, note_begun, note_done, note_failed, note_made
 from .turn import stage_at_work
+from .usage import count_unit
 
 logger = logging.getLogger(__name__)
 
@@ -55,15 +56,16 @@ class Unit:
     """A piece of work of one worker: what claims it, whether it is done, and how it is done.
 
     `claim_fp` names the claim; it is also the output, where there is only one. `make` writes the outputs to a scratch
-    folder and gives them with the paths that they are to have. `note` is called just before they get those. `source`
-    is what they are made from, for messages. `existing` gives the whole outputs that are there, whatever made them.
+    folder and gives them with the paths that they are to have. `note` is called just before they get those, and gives
+    the rows in them, where that is known. `source` is what they are made from, for messages. `existing` gives the whole
+    outputs that are there, whatever made them.
     """
 
     claim_fp: Path
     is_done: Callable[[], bool]
     make: Callable[[Path], Staged]
     source: object = None
-    note: Callable[[Staged], object] | None = None
+    note: Callable[[Staged], int | None] | None = None
     existing: Callable[[], Sequence[Path]] = nothing
 
     def compute_once(self) -> bool:
@@ -85,20 +87,24 @@ class Unit:
             if not ours:
                 return False
             done_meanwhile = self.is_done()
-            if not done_meanwhile:
-                self._work()
+            rows = None if done_meanwhile else self._work()
             lock_path(self.claim_fp).unlink(missing_ok=True)
-        note_done(self.claim_fp)
-        return not done_meanwhile
+        if done_meanwhile:
+            note_done(self.claim_fp)
+            return False
+        count_unit(rows)
+        note_made(self.claim_fp, rows)
+        return True
 
-    def _work(self) -> None:
-        started = time.monotonic()
+    def _work(self) -> int | None:
+        """Makes and publishes the outputs; gives the rows in them, where that is known."""
+        started, rows = time.monotonic(), None
         note_begun(self.claim_fp)
         try:
             with scratch_folder(self.claim_fp) as folder:
                 staged = self.make(folder)
                 if self.note:
-                    self.note(staged)
+                    rows = self.note(staged)
                 for output, finished in staged.files.items():
                     make_folder(output.parent)
                     finished.replace(output)
@@ -113,6 +119,7 @@ class Unit:
             log_fault(error)
             raise
         logger.info("%s: written in %.1f s", self.claim_fp, time.monotonic() - started)
+        return rows
 
     def clear_away(self) -> None:
         """Removes what a dead worker left beside an output that is there; a live worker keeps what it holds."""

@@ -19,10 +19,11 @@ from typing import Any
 from ..errors import first_line
 from .environment import JOURNAL
 from .files import is_claimed, make_folder
+from .memory import resident_memory
 from .turn import stage_at_work
 
-PLANNED, BEGUN, DONE, FAILED, ERROR, REFUSED = "planned", "begun", "done", "failed", "error", "refused"
-
+PLANNED, BEGUN, MADE, DONE, FAILED = "planned", "begun", "made", "done", "failed"
+ERROR, REFUSED = "error", "refused"
 
 _ENDED = "ended"
 
@@ -58,6 +59,12 @@ def note_begun(out_fp: Path) -> None:
 def note_done(out_fp: Path) -> None:
     """Notes that a unit is done, by this worker or another."""
     _note(DONE, str(out_fp))
+
+
+def note_made(out_fp: Path, rows: int | None) -> None:
+    """Notes that this worker has made a unit, with so many rows, where that is known, and the memory that it holds."""
+    if JOURNAL in os.environ:
+        _note(MADE, [str(out_fp), rows, resident_memory()])
 
 
 def note_failed(out_fp: Path, why: str) -> None:
@@ -146,6 +153,8 @@ def read_journal(folder: Path) -> Work:
                 work.begun[content] = f"process {pid} on {host}"
             elif what == DONE:
                 work.done.add(content)
+            elif what == MADE:
+                work.done.add(content[0])
             elif what == FAILED:
                 work.failed.setdefault(content[0], []).append(content[1])
             elif what == ERROR:

@@ -108,9 +108,9 @@ class StageOutputs:
             files = {path: finished for path, finished in staged.files.items() if self.files.name(path) not in kept}
             return Staged(files, staged.account)
 
-        def note(staged: Staged) -> None:
+        def note(staged: Staged) -> int | None:
             path = os.path.relpath(source.resolve(), self.folder.resolve()) if isinstance(source, Path) else ""
-            self._note(name, staged, path)
+            return self._note(name, staged, path)
 
         return Unit(
             claim_fp,
@@ -338,8 +338,8 @@ class StageOutputs:
             if not self.run.notes(self.generation).units and not self.run.others_at_work():
                 self.run.end()
 
-    def _note(self, unit: str, staged: Staged, source: str) -> None:
-        """Notes the outputs of a unit just before they get their names.
+    def _note(self, unit: str, staged: Staged, source: str) -> int | None:
+        """Notes the outputs of a unit just before they get their names; gives the rows in them, where that is known.
 
         Raises:
             FileExistsError: a newer run has started meanwhile.
@@ -360,3 +360,5 @@ class StageOutputs:
             )
         files = self.files.described({self.files.name(final): path for final, path in staged.files.items()})
         self.run.note(self.generation, unit, Noted(self._kept(unit) | files, source, staged.account))
+        rows = [file.rows for file in files.values() if file.rows is not None]
+        return sum(rows) if rows else None
