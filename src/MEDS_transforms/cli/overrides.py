@@ -10,6 +10,7 @@ RUNNER_KEYS = {
     "do_profile",
     "clean",
     "log_dir",
+    "progress",
     "parallelize",
     "hydra",
     "_local_pipeline_config",

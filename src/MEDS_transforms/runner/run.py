@@ -4,10 +4,8 @@ A stage that succeeds leaves `<log_dir>/<stage>.done`, the whole pipeline `<log_
 """
 
 import logging
-import shlex
 import sys
-from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
 
@@ -26,14 +24,15 @@ from ..settings.packaged import RUNNER_CONFIG_YAML
 from ..work.files import make_folder, publish, try_lock
 from .checks import stage_problems_apart
 from .done import ALL_DONE, Overwriting, recorded_files
+from .figures import FAILED
 from .freed import clean, free_intermediates, needed_again
 from .metadata_files import bring_along
 from .pipeline import Pipeline, load_pipeline
 from .plan import StageRun, plan, serial_workers, unknown_keys
 from .processes import Children
-from .screen import Screen, Sink, open_screen
-from .secrets import without_secrets
-from .segments import Segment, segment_from
+from .progress import Progress
+from .screen import AUTO, Sink, only_json_on_stdout, open_screen, way_of
+from .segments import segment_from
 from .stage_process import StageProcess, failure_message, stage_log_dir
 from .stage_runners import read_stage_runners
 
@@ -82,9 +81,11 @@ def _check_runner_args(args: Sequence[str]) -> None:
 
 def run(cfg: DictConfig) -> None:
     """Checks the whole pipeline, then runs its stages."""
+    way = way_of(cfg.get("progress", AUTO))
     log_fp = _log_file(cfg)
     make_folder(log_fp.parent)
     with (
+        only_json_on_stdout(way),
         try_lock(Path(cfg.log_dir) / RUNNER_LOCK) as alone,
         log_fp.open("a", encoding="utf-8", errors="replace", buffering=1) as log,
     ):
@@ -129,7 +130,7 @@ def _run_stages(
     """
     fuse = pipeline.flag("fuse") and not flag(cfg, "do_profile")
     to_do, again = [*runs], needed_again(pipeline, runs)
-    with Children().ended_by_signals() as children, open_screen() as screen:
+    with Children().ended_by_signals() as children, open_screen(way_of(cfg.get("progress", AUTO))) as screen:
         progress = Progress(runs, again, screen, (cfg.get("_stage_runners"), pipeline.cfg.get("stage_configs")))
         while to_do:
             if progress.skips(to_do[0]):
@@ -137,49 +138,14 @@ def _run_stages(
                 continue
             segment = segment_from(to_do, fuse)
             del to_do[: len(segment.stages)]
-            process = StageProcess(segment, children, [screen.line, log], warned, partial(progress.begin, segment))
-            if failure := process.run():
+            begins = partial(progress.begin, segment)
+            process = StageProcess(segment, children, [screen.line, log], warned, begins, progress.end)
+            with progress.watching(segment, children):
+                failure = process.run()
+            if failure:
+                progress.end(segment.at_work, FAILED)
                 stage_logs = stage_log_dir(pipeline, segment.name)
                 raise StageError(failure_message(segment.name, failure, stage_logs, log_fp, process.shown_errors))
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Tells how a run goes on.
-
-    Args:
-        runs: all stages.
-        again: those that are to run though they are done.
-        screen: where the user sees it.
-        may_hold_secrets: the configurations whose values from the environment are not to be shown.
-    """
-
-    runs: Sequence[StageRun]
-    again: Container[str]
-    screen: Screen
-    may_hold_secrets: Sequence[object]
-
-    def skips(self, stage: StageRun) -> bool:
-        """Whether there is nothing to do for a stage; says so."""
-        skipped = stage.name not in self.again and stage.done.is_set()
-        if skipped:
-            logger.info(f"{self._numbered(stage)}, is already done: skipped.")
-        return skipped
-
-    def begin(self, segment: Segment, stage: StageRun) -> None:
-        """Tells that it is a stage's turn; of the first one of a segment also the command."""
-        self.screen.begin(self.runs.index(stage) + 1, len(self.runs), stage.name)
-        if stage is segment.stages[0]:
-            command, *others = segment.commands(segment.parallel.n_workers)
-            times = f" ({len(others) + 1} processes)" if others else ""
-            shown = without_secrets(shlex.join(command), *self.may_hold_secrets)
-            logger.info(f"{self._numbered(stage)}{times}: {shown}")
-        elif not self.skips(stage):
-            same = "processes" if segment.parallel.n_workers > 1 else "process"
-            logger.info(f"{self._numbered(stage)}, in the same {same}")
-
-    def _numbered(self, stage: StageRun) -> str:
-        return f"Stage {self.runs.index(stage) + 1} of {len(self.runs)}, {stage.name}"
 
 
 def _bring_along(pipeline: Pipeline, runs: Sequence[StageRun], log_dir: Path) -> None:

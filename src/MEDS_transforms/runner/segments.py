@@ -40,7 +40,7 @@ class Segment:
     def at_work(self) -> StageRun:
         """The first stage that has not ended, or, of those that share its pass, the one that failed; else the last."""
         at_work = [stage for stage in self.stages if not self.has_ended(stage)] or [self.stages[-1]]
-        works = {stage.name: read_journal(self._notes_of(stage)) for stage in at_work}
+        works = {stage.name: read_journal(self.notes_of(stage)) for stage in at_work}
         return next((stage for stage in at_work if works[stage.name].has_failed), at_work[0])
 
     @property
@@ -50,11 +50,11 @@ class Segment:
 
     def has_ended(self, stage: StageRun) -> bool:
         """Whether the workers have noted that all of a stage is done."""
-        return has_ended(self._notes_of(stage))
+        return has_ended(self.notes_of(stage))
 
     def work(self) -> Work:
         """How far the stage is that is at work."""
-        return read_journal(self._notes_of(self.at_work))
+        return read_journal(self.notes_of(self.at_work))
 
     def commands(self, n_workers: int) -> list[list[str]]:
         """What to start at the same time, for as many workers; where more stages are to come, for all workers."""
@@ -67,7 +67,8 @@ class Segment:
         worker = StageRun(first.name, program, overrides, first.done, first.parallel)
         return worker.commands(first.parallel.n_workers)
 
-    def _notes_of(self, stage: StageRun) -> Path:
+    def notes_of(self, stage: StageRun) -> Path:
+        """The folder in which the workers note their work on a stage."""
         return self.journal if len(self.stages) == 1 else self.journal / stage.name
 
 

@@ -37,6 +37,7 @@ class StageProcess:
         sinks: what takes the lines of their output.
         warned: digests of warnings that are logged already.
         begins: called with each stage when it is its turn.
+        ends: called with each stage that is done.
     """
 
     segment: Segment
@@ -44,6 +45,7 @@ class StageProcess:
     sinks: Sequence[Sink]
     warned: Iterable[str] = ()
     begins: Callable[[StageRun], object] = lambda _: None
+    ends: Callable[[StageRun], object] = lambda _: None
     shown_errors: set[str] = field(default_factory=set)
     """The first lines of the errors in their output so far."""
     to_come: list[StageRun] = field(init=False)
@@ -88,6 +90,7 @@ class StageProcess:
     def _set_done(self) -> None:
         stage = self.to_come.pop(0)
         stage.done.set()
+        self.ends(stage)
         logger.info(f"Stage {stage.name} took {time.monotonic() - self.began:.1f} s.")
         self.began = time.monotonic()
         if self.to_come:

@@ -63,6 +63,8 @@ class Meter:
     begin: str = field(default_factory=lambda: _now())
     seconds: dict[str, float] = field(default_factory=dict)
     """The stages that have ended, with the seconds that were spent on each."""
+    ends: dict[str, str] = field(default_factory=dict)
+    """When each has ended."""
     made: dict[str, Made] = field(default_factory=dict)
     """What was made of each stage, by the name under which it is at work (see `turn`)."""
     _started: float = field(default_factory=time.monotonic)
@@ -79,11 +81,12 @@ class Meter:
 
     def ended(self, stage: str, seconds: float | None = None) -> None:
         """Notes that a stage has ended, after so many seconds that were spent on it; default: all since the start."""
+        self.ends[stage] = _now()
         self.seconds[stage] = time.monotonic() - self._started if seconds is None else seconds
 
     def lines(self) -> list[dict[str, Any]]:
         """What there is to say of each stage that has ended, but for who says it."""
-        end, cpu, peak = _now(), time.process_time() - self._cpu, peak_memory()
+        cpu, peak = time.process_time() - self._cpu, peak_memory()
         memory = peak if peak > self._peak_before else max(self._seen, resident_memory() or 0)
         whole = sum(self.seconds.values())
         alone = [*self.made.values()] if len(self.seconds) == 1 else []
@@ -91,7 +94,7 @@ class Meter:
             {
                 "stage": stage,
                 "begin": self.begin,
-                "end": end,
+                "end": self.ends[stage],
                 "wall_seconds": seconds,
                 "cpu_seconds": cpu * seconds / whole if whole else cpu,
                 "peak_memory": memory,
