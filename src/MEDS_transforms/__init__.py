@@ -1,5 +1,11 @@
 """Make and pre-process MEDS datasets: sharded, parallel command-line stages built on polars.
 
+To run what is there, from scripts and notebooks:
+
+  run_stage                    runs one stage in this process: on a MEDS dataset, or on raw tables
+  run_pipeline                 runs a pipeline, given as a file or as its content, by the runner
+  StageResult, PipelineResult  what these return: the folder, the figures of the accounting, the time
+
 For stages of your own:
 
   map_over                     applies a function to every data shard and writes the results; workers share the shards
@@ -52,6 +58,8 @@ __all__ = [
     "PREPROCESS_CONFIG_YAML",
     "RESERVED_CONFIG_NAMES",
     "RUNNER_CONFIG_YAML",
+    "PipelineResult",
+    "StageResult",
     "__version__",
     "bind_compute_fn",
     "cfg_to_expr",
@@ -60,6 +68,8 @@ __all__ = [
     "map_over",
     "match_revise_fntr",
     "matcher_to_expr",
+    "run_pipeline",
+    "run_stage",
     "rwlock_wrap",
     "shard_iterator",
     "shard_iterator_by_shard_map",
@@ -68,6 +78,7 @@ __all__ = [
 
 _HOMES = {
     ".dataset.schema": ("DEPRECATED_NAMES", "MANDATORY_COLUMNS", "MANDATORY_TYPES"),
+    ".in_python": ("PipelineResult", "StageResult", "run_pipeline", "run_stage"),
     ".mapreduce.mapper": ("bind_compute_fn", "map_over", "match_revise_fntr"),
     ".mapreduce.utils": (
         "is_complete_parquet_file",
@@ -78,11 +89,11 @@ _HOMES = {
     ),
     ".parser": ("cfg_to_expr", "is_matcher", "matcher_to_expr"),
 }
-"""The modules that import polars, and the names that come from them."""
+"""The modules that import polars, or much else, and the names that come from them."""
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a name that needs polars when it is first used."""
+    """Imports a name when it is first used, with what it needs."""
     for module, names in _HOMES.items():
         if name in names:
             return getattr(import_module(module, __name__), name)

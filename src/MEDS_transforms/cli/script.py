@@ -78,20 +78,29 @@ def stage_script(module: str, config: Path | None = None, stage: str | None = No
     return main
 
 
-def run_stage(module: str, cfg: DictConfig, script: str) -> None:
-    """Runs one stage, by the script of this name: checks its keys, logs its beginning and its end."""
+def run_stage(module: str, cfg: DictConfig, script: str, in_own_process: bool = True) -> DictConfig:
+    """Runs one stage, by the script of this name: checks its keys, logs its beginning and its end.
+
+    With `in_own_process` the process is there for the stage alone, and is set up for it.
+
+    Returns:
+        its configuration, with the defaults of its block.
+    """
     started = time.monotonic()
     cfg, warnings = checked_config(cfg, script)
     log_warnings(warnings)
     log_begin(cfg)
-    prepare_for_polars(only_packaged=is_packaged(module))
+    if in_own_process:
+        prepare_for_polars(only_packaged=is_packaged(module))
     with metered(cfg) as meter:
         run = stage_module(module).run
-        begun()
+        if in_own_process:
+            begun()
         run(cfg)
         meter.ended(cfg.stage)
     log_end(cfg, started)
     log_warnings(warnings)
+    return cfg
 
 
 def checked_config(cfg: DictConfig, script: str) -> tuple[DictConfig, list[str]]:

@@ -6,16 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ..cli.command_line import unknown_key
 from ..cli.overrides import nested_value, override_key
 from ..errors import InputError, MissingInputError, explain, listed, nearest
+from ..settings.composing import composed
 from ..settings.declarations import lists_for_blocks
 from ..settings.keys import flag
-from ..settings.packaged import RESERVED_CONFIG_NAMES, with_packaged_blocks
+from ..settings.packaged import RESERVED_CONFIG_NAMES
 from ..settings.plain import plain
 
 PACKAGED_CONFIGS = "pkg://MEDS_transforms.configs"
@@ -100,7 +99,7 @@ def load_pipeline(pipeline_config_fp: str | None, overrides: Sequence[str] = ())
     _check_file(config_fp)
     try:
         searchpath = _searchpath(config_fp)
-        cfg = _compose(config_fp, [searchpath_override(searchpath), *overrides])
+        cfg = composed(config_fp, [searchpath_override(searchpath), *overrides], with_hydra=True)
         launcher = cfg.hydra.runtime.choices["hydra/launcher"]
         with open_dict(cfg):
             del cfg["hydra"]
@@ -117,12 +116,15 @@ def check_launcher(pipeline: Pipeline, overrides: Sequence[str]) -> None:
     Raises:
         Exception: what Hydra or the launcher's plugin has against them.
     """
-    _compose(pipeline.config_fp, [searchpath_override(pipeline.searchpath), *pipeline.overrides, *overrides])
+    own = searchpath_override(pipeline.searchpath)
+    composed(pipeline.config_fp, [own, *pipeline.overrides, *overrides], with_hydra=True)
 
 
 def _unknown_key(config_fp: Path, overrides: Sequence[str]) -> str | None:
     with suppress(Exception):  # of a pipeline that cannot be composed without the overrides either
-        return unknown_key(overrides, _compose(config_fp, [searchpath_override(_searchpath(config_fp))]))
+        return unknown_key(
+            overrides, composed(config_fp, [searchpath_override(_searchpath(config_fp))], with_hydra=True)
+        )
     return None
 
 
@@ -150,19 +152,3 @@ def searchpath_override(searchpath: Sequence[str]) -> str:
     """The override that gives Hydra these places to look for configuration files."""
     entries = [entry if entry == PACKAGED_CONFIGS else nested_value(entry) for entry in searchpath]
     return f"hydra.searchpath=[{','.join(entries)}]"
-
-
-def _compose(config_fp: Path, overrides: Sequence[str]) -> DictConfig:
-    """The composed config, with Hydra's own.
-
-    NOTE: a running Hydra application holds the one global slot; it stands aside.
-    """
-    running = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(config_fp.parent), version_base=None):
-            return with_packaged_blocks(compose(config_fp.stem, [*overrides], return_hydra_config=True))
-    finally:
-        GlobalHydra.instance().clear()
-        if running is not None:
-            GlobalHydra.instance().initialize(running)
