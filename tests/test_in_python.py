@@ -104,7 +104,7 @@ def test_the_extraction_stage_by_stage(raw, tmp_path):
 
 def test_a_block_of_another_stage_s_script_and_general_keys(x):
     got = run_stage("count_code_occurrences", input_dir=x.dataset, output_dir="here", polling_time=1, seed=2)
-    assert pl.read_parquet(got.output_dir / "codes.parquet")["code/n_occurrences"].to_list() == [4, 2]
+    assert pl.read_parquet(got.output_dir / "codes.parquet")["code/n_occurrences"].to_list() == [6, 4, 2]
 
 
 @pytest.mark.parametrize(

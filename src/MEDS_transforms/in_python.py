@@ -12,7 +12,9 @@ import hashlib
 import json
 import signal
 import sys
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -40,6 +42,12 @@ Accounting = Mapping[str, Any]
 
 _FILLED_IN = {"cohort_dir", "hydra", "stage", "stage_cfg"}
 """Keys of a configuration that are not for the caller of `run_stage` to set."""
+
+_AT_WORK: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+"""The stages that threads of this process run, by folder and name.
+
+NOTE: workers know each other by their processes, so that two of one process must not be at the same stage.
+"""
 
 
 @dataclass(frozen=True, repr=False)
@@ -101,7 +109,7 @@ def run_stage(name: str, input_dir: str | Path, output_dir: str | Path, **settin
     """
     started = time.monotonic()
     stage = _stage_by(name)
-    with _explained():
+    with _explained(), _AT_WORK[f"{Path(output_dir).resolve()} {name}"]:
         cfg = _stage_config(name, stage, {"input_dir": input_dir, "cohort_dir": output_dir}, settings)
         cfg = run_as_script(stage.module, cfg, stage.name, in_own_process=False)
         folder = cfg.stage_cfg.reducer_output_dir or cfg.stage_cfg.output_dir
