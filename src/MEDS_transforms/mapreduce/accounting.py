@@ -200,9 +200,11 @@ def _table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
         table.add_column(column.replace("_", " "), justify="left" if column in (EXAMPLES, "dropped") else "right")
     for name, row in rows.items():
         table.add_row(name, *(_shown(row.get(column)) for column in columns))
-    console = Console(file=StringIO(), width=_WIDTH, color_system=None, markup=False, highlight=False, emoji=False)
-    console.print(table)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
+    text = StringIO()
+    Console(  # NOTE: in a notebook rich shows what it prints there, whatever its file is, unless it is told not to
+        file=text, width=_WIDTH, color_system=None, markup=False, highlight=False, emoji=False, force_jupyter=False
+    ).print(table)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def _shown(value: Any) -> str:

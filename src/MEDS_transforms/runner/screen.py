@@ -16,7 +16,7 @@ from rich.text import Text
 
 from ..cli.boundary import ERROR_PREFIX
 from ..errors import InputError, nearest
-from .figures import DONE, SKIPPED, Figures
+from .figures import DONE, Figures
 from .shown import in_words
 
 Sink = Callable[[str], object]
@@ -77,9 +77,9 @@ class StagesScreen(PlainScreen):
     def end(self, figures: Figures) -> None:
         """Shows how the stage has ended."""
         said = [f"Stage {figures.number} of {figures.of}, {figures.stage}: {figures.state}"]
-        words = in_words(figures) if figures.state != SKIPPED else []
+        units = [f"{figures.done:,} of {figures.all:,} units"] if figures.all else []
         took = [f"{figures.seconds:.1f} s"] if figures.state == DONE else []
-        super().line(", ".join([*said, *words[:1], *took]))
+        super().line(", ".join([*said, *units, *took]))
 
 
 class JsonScreen:
