@@ -4,7 +4,8 @@ To run what is there, from scripts and notebooks:
 
   run_stage                    runs one stage in this process: on a MEDS dataset, or on raw tables
   run_pipeline                 runs a pipeline, given as a file or as its content, by the runner
-  StageResult, PipelineResult  what these return: the folder, the figures of the accounting, the time
+  StageResult                  what the first returns: the folder, the figures of the accounting, the time
+  PipelineResult               the same of a pipeline, by stage
 
 For stages of your own:
 

@@ -547,10 +547,10 @@ def test_the_pipeline_is_composed_once(folder, fails):
     if fails:
         (folder / "b.fails").touch()
     code = """
-import MEDS_transforms.runner.pipeline as pipeline
+import MEDS_transforms.settings.composing as composing
 from MEDS_transforms.runner import main
-compose, composed = pipeline.compose, []
-pipeline.compose = lambda *args, **kwargs: composed.append(args) or compose(*args, **kwargs)
+compose, composed = composing.compose, []
+composing.compose = lambda *args, **kwargs: composed.append(args) or compose(*args, **kwargs)
 try:
     main()
 finally:

@@ -19,7 +19,7 @@ from typing import Any
 from ..errors import first_line
 from .environment import JOURNAL
 from .files import is_claimed, make_folder
-from .memory import resident_memory
+from .memory import peak_memory, resident_memory
 from .turn import stage_at_work
 
 PLANNED, BEGUN, MADE, DONE, FAILED = "planned", "begun", "made", "done", "failed"
@@ -64,7 +64,7 @@ def note_done(out_fp: Path) -> None:
 def note_made(out_fp: Path, rows: int | None) -> None:
     """Notes that this worker has made a unit, with so many rows, where that is known, and the memory that it holds."""
     if JOURNAL in os.environ:
-        _note(MADE, [str(out_fp), rows, resident_memory()])
+        _note(MADE, [str(out_fp), rows, resident_memory() or peak_memory()])
 
 
 def note_failed(out_fp: Path, why: str) -> None:
