@@ -27,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from .cli.command_line import understood
 from .cli.overrides import RUNNER_KEYS, hydra_value
+from .cli.process import raise_file_limit
 from .cli.script import run_stage as run_as_script
 from .errors import InputError, StageError, explain, listed, nearest, not_set
 from .settings.composing import composed
@@ -109,6 +110,7 @@ def run_stage(name: str, input_dir: str | Path, output_dir: str | Path, **settin
     """
     started = time.monotonic()
     stage = _stage_by(name)
+    raise_file_limit()  # as the scripts do: many shards are many files
     with _explained(), _AT_WORK[f"{Path(output_dir).resolve()} {name}"]:
         cfg = _stage_config(name, stage, {"input_dir": input_dir, "cohort_dir": output_dir}, settings)
         cfg = run_as_script(stage.module, cfg, stage.name, in_own_process=False)
@@ -126,23 +128,33 @@ def _stage_by(name: str) -> Stage:
 
 
 def _stage_config(name: str, stage: Stage, folders: Mapping[str, Any], settings: Mapping[str, Any]) -> DictConfig:
-    base, block_keys = default_config(stage.name), known_keys(name)
-    takes_all = block_keys is None or is_free_form(name)
-    general = top_keys().keys() - _FILLED_IN
-    own = {key: value for key, value in settings.items() if key in (block_keys or ()) or key not in general}
-    if unknown := [key for key in own if key in _FILLED_IN or not (takes_all or key in (block_keys or ()))]:
-        known = {*(block_keys or ()), *general}
-        own_names = {key for key in block_keys or () if key not in common_keys()}
-        hints = ", ".join(f"{key!r}{nearest(key, known)}" for key in unknown)
-        raise InputError(f"The stage {name} has no setting {hints}. Its own settings are: {listed(own_names)}.")
-    given = {key: value for key, value in settings.items() if key not in own}
+    """The configuration that the script of a stage would have, alone in a pipeline or in that of the extraction."""
+    base, own = default_config(stage.name), _own_settings(name, settings)
+    general = {key: value for key, value in settings.items() if key not in own}
     stages = {} if base == EXTRACT_CONFIG_YAML else {"stages": [name]}
+    block = {"stage_configs": {name: own}} if own else {}
     cfg: Any = composed(base, [f"stage={hydra_value(name)}"])
     OmegaConf.set_struct(cfg, False)
-    blocks = {"stage_configs": {name: own}} if own else {}
-    merged = OmegaConf.merge(cfg, _as_yaml_has_it({**stages, **folders, **given}), _as_yaml_has_it(blocks))
+    merged = OmegaConf.merge(cfg, _as_yaml_has_it({**stages, **folders, **general}), _as_yaml_has_it(block))
     assert isinstance(merged, DictConfig)
     return merged
+
+
+def _own_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those settings that are of the block of a stage, not general ones.
+
+    Raises:
+        InputError: some are neither.
+    """
+    known, general = known_keys(name), top_keys().keys() - _FILLED_IN
+    own = {key: value for key, value in settings.items() if key in (known or ()) or key not in general}
+    takes_all = known is None or is_free_form(name)
+    unknown = [key for key in own if key in _FILLED_IN or not (takes_all or key in (known or ()))]
+    if unknown:
+        hints = ", ".join(f"{key!r}{nearest(key, {*(known or ()), *general})}" for key in unknown)
+        listed_ones = listed({*(known or ())} - {*common_keys()})
+        raise InputError(f"The stage {name} has no setting {hints}. Its own settings are: {listed_ones}.")
+    return own
 
 
 def run_pipeline(cfg: str | Path | Mapping[str, Any] | DictConfig, **overrides: Any) -> PipelineResult:
