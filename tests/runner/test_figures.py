@@ -78,6 +78,17 @@ def test_the_memory_is_that_of_live_processes_here_and_as_noted_elsewhere(tmp_pa
     assert 2**50 + 2**20 < figures.memory < 2**51
 
 
+def test_the_time_in_a_queue_says_nothing_of_the_time_left(tmp_path, looks):
+    looks.begin("a")
+    looks.began["a"] -= 3600
+    looks.look()
+    work(tmp_path, "a", 4, 2, 10)
+    [figures] = looks.look()
+    assert figures.seconds >= 3600
+    assert figures.seconds_left < 3600
+    assert figures.rows_per_second > 0
+
+
 def test_a_line_that_is_half_written_counts_when_it_is_whole(tmp_path):
     path, followed = tmp_path / "h-1.jsonl", Followed(tmp_path)
     path.write_text('["planned", ["x", "y"]]\n["made", ["x", 3,')

@@ -25,8 +25,8 @@ class Figures:
     """How far a stage is; what is not known is None.
 
     `done` of `all` units are done (0 of 0, before the workers have noted any, or where they do not). `rows` are those
-    in the units that were made in this run, `seconds` the time since the stage began. `memory` is what the processes
-    at work hold, in bytes, and `workers` their number.
+    in the units that were made in this run, `seconds` the time since the stage began, and the rates are those since its
+    workers did. `memory` is what the processes at work hold, in bytes, and `workers` their number.
     """
 
     stage: str
@@ -68,6 +68,9 @@ class Looks:
         self.numbers, self.of, self.pids = numbers, of, pids
         self.followed = {stage.name: Followed(segment.notes_of(stage)) for stage in segment.stages}
         self.began: dict[str, float] = {}
+        self.worked_since: dict[str, float] = {}
+        """When the workers of a stage began at the earliest: they may have waited in a queue before."""
+        self._last_look = float("-inf")
         self.ended: set[str] = set()
         self.workers: dict[str, None] = {}
         self.passes: dict[str, tuple[str, ...]] = {}
@@ -107,7 +110,9 @@ class Looks:
             for worker in self.workers if has_begun else ():
                 self.followed[stage].read_on(worker)
             if self.followed[stage].planned:  # it began with the first one of its pass
-                self.began.setdefault(stage, self.began[begun[0]] if begun else now)
+                began = self.began.setdefault(stage, self.began[begun[0]] if begun else now)
+                self.worked_since.setdefault(stage, max(began, self._last_look))
+        self._last_look = now
         at_work = [stage for stage in left if stage in self.began]
         for stage in at_work:
             self.passes[stage] = max(self.passes.get(stage, ()), tuple(at_work), key=len)
@@ -122,9 +127,9 @@ class Looks:
             done=len(noted.planned) - left, all=len(noted.planned), rows=noted.rows, seconds=round(seconds, 3),
             memory=sum(held) or None, workers=len(held),
         )  # fmt: skip
-        if noted.made and seconds:
-            rate = round(noted.rows / seconds) if noted.rows is not None else None
-            figures = replace(figures, rows_per_second=rate, seconds_left=round(left * seconds / noted.made, 1))
+        if noted.made and (worked := time.monotonic() - self.worked_since[stage]):
+            rate = round(noted.rows / worked) if noted.rows is not None else None
+            figures = replace(figures, rows_per_second=rate, seconds_left=round(left * worked / noted.made, 1))
         return figures
 
     def _memory(self) -> Sequence[int]:
