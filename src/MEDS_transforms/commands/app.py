@@ -36,6 +36,29 @@ def main(args: Sequence[str] | None = None) -> None:
         app(args)
 
 
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of raw tables.")],
+    output_dir: Annotated[Path, typer.Option(help="Where event_cfgs.yaml and pipeline.yaml are written.")] = Path(),
+    cohort_dir: Annotated[
+        Path | None, typer.Option(help="The folder of the dataset to be.", show_default="cohort in the output folder")
+    ] = None,
+    dataset_name: Annotated[
+        str | None, typer.Option(help="The name of the dataset.", show_default="that of the folder of tables")
+    ] = None,
+    subject_id: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column with subject ids, if you know better.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+) -> None:
+    """Draft an event conversion file and a pipeline file from a look at raw tables."""
+    from rich.console import Console
+
+    from ..draft.init import Request, write_draft
+
+    write_draft(Request(folder, output_dir, cohort_dir, dataset_name, subject_id, force), Console())
+
+
 @app.command(context_settings=PASSED_ON)
 def run(settings: Settings = None) -> None:
     """Run the stages of a pipeline file, in order; what is done is skipped. The same as MEDS_transform-runner."""
