@@ -15,7 +15,7 @@ from .profiles import Column, Profile, profile_of
 from .samples import find_samples
 from .subjects import Subject, find_subjects, how_numbered
 from .times import TimeRoles, births_and_deaths, doubt_about_zones, roles_of, settle_days_and_months, time_entries
-from .values import Values, values_of
+from .values import values_of
 from .words import plain
 
 DESCRIBES = "describes codes"
@@ -235,6 +235,3 @@ def _once(reason: str, told: set[str]) -> str:
 def _left_out(column: Column, roles: TimeRoles) -> LeftOut:
     why, may_be_added = why_left_out(column, roles)
     return LeftOut(column.name, why, output_name(column.name) if may_be_added else "")
-
-
-__all__ = ["Folder", "Values", "draft_folder", "look_at"]
