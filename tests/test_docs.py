@@ -5,6 +5,7 @@ folder that has `configs/`, `examples/` and the demo's tables.
 """
 
 import ast
+import importlib
 import os
 import pkgutil
 import re
@@ -16,16 +17,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 from omegaconf import OmegaConf
 
 import MEDS_transforms
-from MEDS_transforms import INFERRED_STAGE_KEYS
+from MEDS_transforms import INFERRED_STAGE_KEYS, utils
+from MEDS_transforms.commands.app import app
 from MEDS_transforms.runner.stage_runners import PARALLELIZE_KEYS
 from MEDS_transforms.settings.declarations import known_keys
+from MEDS_transforms.stages import packaged_stages
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+GENERATED = {
+    *(ROOT / "docs" / "stages" / f"{name}.md" for name in ["index", *packaged_stages()]),
+    *(ROOT / "docs" / "reference" / f"{name}.md" for name in ["columns", "commands"]),
+    ROOT / "docs" / "guides" / "notebook.md",
+}
+"""Pages that are written when the documentation is built."""
 SCRIPTS = Path(sys.executable).parent
 BLOCK = re.compile(
     r"^(?:<!-- (?P<mark>[a-z ]+?)(?:: (?P<argument>[^\n]*?))? -->\n)?"
@@ -33,8 +43,15 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 MARKS_WITH_ARGUMENT = {"excerpt", "cohort", "checked", "not run"}
-MARKS_WITHOUT = {"output", "fails"}
+MARKS_WITHOUT = {"output", "fails", "message"}
 CONFIGS = ROOT / "src" / "MEDS_transforms" / "configs"
+FORMER_NAMES = {
+    *("map_over", "rwlock_wrap", "identity_fn", "read_and_filter_fntr", "bind_compute_fn", "match_revise_fntr"),
+    *("shard_iterator", "shard_iterator_by_shard_map", "shuffle_shards", "is_complete_parquet_file"),
+    *("CONFIG_YAML", "META_KEYS", "get_supported_fp", "shard_subjects", "get_and_validate_data_schema", "main"),
+    *("cfg_to_expr", "matcher_to_expr", "is_matcher"),
+}
+"""What earlier releases let people import, beside what `utils` has."""
 STAGES: list[str] = yaml.safe_load((CONFIGS / "_extract.yaml").read_text(encoding="utf-8"))["stages"]
 
 
@@ -211,15 +228,15 @@ def test_messages_are_quoted_as_the_source_has_them() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_to_files_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
-    generated = {ROOT / "docs" / "stages" / "index.md", ROOT / "docs" / "guides" / "notebook.md"}
-    missing = [t for t in targets if (page.parent / t).resolve() not in generated and not (page.parent / t).exists()]
+    missing = [t for t in targets if (page.parent / t).resolve() not in GENERATED and not (page.parent / t).exists()]
     assert not missing
 
 
 def test_built_pages_work_from_disk() -> None:
     config = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     assert config["use_directory_urls"] is False
-    assert {"search", "offline"} <= {plugin for plugin in config["plugins"] if isinstance(plugin, str)}
+    plugins = [plugin if isinstance(plugin, str) else next(iter(plugin)) for plugin in config["plugins"]]
+    assert {"search", "offline"} <= set(plugins)
     assert config["theme"]["font"] is False
     [shim] = config["extra"]["polyfills"]
     assert "iframe-worker" in shim
@@ -236,7 +253,28 @@ def test_api_page_documents_the_public_functions() -> None:
     documented = set(re.findall(r"^::: (\S+)", page, re.MULTILINE))
     assert all(pkgutil.resolve_name(name).__doc__ for name in documented)
     named = {name.rpartition(".")[2] for name in documented} | set(re.findall(r"[\w/]+", page))
-    assert set(MEDS_transforms.__all__) - {"__version__"} <= named
+    assert set(MEDS_transforms.__all__) <= named
+    assert {*utils.__all__, *FORMER_NAMES} <= named
+
+
+def test_import_paths_that_the_api_page_lists_work() -> None:
+    page = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`MEDS_transforms\..*?) \| (.*) \|$", page, re.MULTILINE)
+    assert len(rows) >= 6
+    for modules, names in rows:
+        for module in re.findall(r"`([\w.]+)`", modules):
+            found = importlib.import_module(module)
+            assert all(hasattr(found, name) for name in re.findall(r"`(\w+)`", names.partition("(")[0]))
+
+
+def test_page_of_commands_has_them_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    commands = importlib.import_module("gen_commands")
+    page = commands.commands_page(commands.generated())
+    for name, command in typer.main.get_command(app).commands.items():
+        assert f"## `MEDS_transforms {name}`\n" in page
+        first_line = (command.help or "").splitlines()[0]
+        assert f"| [`MEDS_transforms {name}`](#meds_transforms-{name}) | {first_line}" in page
 
 
 @pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md", "docs/tutorial/extraction.md"])

@@ -46,8 +46,9 @@ def shard_subjects(
         ValueError: the fractions are missing or do not sum to 1, a split would be empty, or the shard size is not
             positive.
 
-    >>> shard_subjects(np.arange(1, 11), n_subjects_per_shard=3)["train/0"]
-    [9, 4, 8]
+    Examples:
+        >>> shard_subjects(np.arange(1, 11), n_subjects_per_shard=3)["train/0"]
+        [9, 4, 8]
     """
     if not isinstance(n_subjects_per_shard, int) or n_subjects_per_shard < 1:
         raise InputError(f"n_subjects_per_shard must be a positive number, not {n_subjects_per_shard!r}.")
