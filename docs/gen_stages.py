@@ -1,11 +1,14 @@
-"""Writes a documentation page per stage, from the stage's docstring, its keys and its YAML, and one of columns.
+"""Writes a documentation page per stage, from its docstring, its example, its keys and its YAML, and one of columns.
 
 mkdocs-gen-files runs this file when the documentation is built, and mkdocs itself calls `on_config`, which lists the
 pages in the navigation. The stages are those of `MEDS_transforms.stages`. Their modules are read, not imported.
 """
 
 import re
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -14,7 +17,14 @@ from MEDS_transforms.dataset.schema import COLUMNS
 from MEDS_transforms.settings.packaged import EXTRACT_CONFIG_YAML, PREPROCESS_CONFIG_YAML
 from MEDS_transforms.settings.resolvers import module_docstring
 from MEDS_transforms.settings.words import list_of_keys
-from MEDS_transforms.stages import Stage, packaged_stages
+from MEDS_transforms.stages import EXTRACT, Stage, packaged_stages
+
+# NOTE: mkdocs-gen-files does not look for modules beside the one that it runs.
+sys.path.append(str(Path(__file__).parent))
+from stage_examples import example_section
+
+GROUPS = {True: "Raw tables to a dataset", False: "A dataset to tensors"}
+"""Headings of stages, by whether they are of the extraction."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,11 @@ class Page:
     def name(self) -> str:
         """The stage's name."""
         return self.stage.name
+
+    @property
+    def group(self) -> str:
+        """The heading that it is listed below."""
+        return GROUPS[self.stage.prefix == EXTRACT]
 
     @property
     def summary(self) -> str:
@@ -63,6 +78,7 @@ def as_markdown(docstring: str) -> str:
 def stage_page(page: Page) -> str:
     """The page of one stage."""
     parts = [f"# {page.name}", f"Script: `{page.stage.script}`", as_markdown(page.docstring)]
+    parts += [section for section in [example_section(page.name)] if section]
     parts += ["## Keys", as_markdown(list_of_keys(page.name))]
     parts += ["## Defaults", f"```yaml\n{page.yaml.strip()}\n```"]
     return "\n\n".join(parts) + "\n"
@@ -70,12 +86,21 @@ def stage_page(page: Page) -> str:
 
 def index_page(stages: list[Page]) -> str:
     """The page that lists the stages."""
-    rows = "\n".join(f"| [{s.name}]({s.name}.md) | {s.summary} |" for s in stages)
-    return (
-        "# Stages\n\nEach stage is a script. The pages are made from the scripts' own help and the packaged "
-        "configuration.\n\n"
-        f"| stage | what it does |\n|---|---|\n{rows}\n"
-    )
+    parts = [
+        "# Stages",
+        "Each stage is a script, and each page shows what its script makes of a small example. "
+        "`MEDS_transforms stages` prints this list.",
+    ]
+    for group, pages in grouped(stages):
+        rows = "\n".join(f"| [{page.name}]({page.name}.md) | {page.summary} |" for page in pages)
+        parts.append(f"## {group}\n\n| stage | what it does |\n|---|---|\n{rows}")
+    return "\n\n".join(parts) + "\n"
+
+
+def grouped(stages: list[Page]) -> Iterator[tuple[str, list[Page]]]:
+    """The headings, each with its stages."""
+    for group in GROUPS.values():
+        yield group, [page for page in stages if page.group == group]
 
 
 def columns_page() -> str:
@@ -109,7 +134,10 @@ def on_config(config: Any) -> Any:
     """Adds the pages to the section "Stages" of the navigation; an event of mkdocs."""
     for section in config["nav"]:
         if "Stages" in section:
-            section["Stages"] += [{page.name: f"stages/{page.name}.md"} for page in find_stages()]
+            section["Stages"] += [
+                {group: [{page.name: f"stages/{page.name}.md"} for page in pages]}
+                for group, pages in grouped(find_stages())
+            ]
     return config
 
 

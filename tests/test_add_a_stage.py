@@ -1,4 +1,4 @@
-"""The two files of "Add a stage" in CONTRIBUTING.md are all that a new stage needs."""
+"""The files of "Add a stage" in CONTRIBUTING.md are all that a new stage needs."""
 
 import os
 import re
@@ -30,10 +30,11 @@ def copy(tmp_path_factory) -> Path:
     guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     section = guide.partition("## Add a stage")[2].partition("\n## ")[0]
     blocks = re.findall(r"   ```(\w+)\n(.*?)\n   ```", section, re.DOTALL)
-    assert [kind for kind, _ in blocks] == ["python", "yaml"]
-    module, keys = (textwrap.dedent(text) + "\n" for _, text in blocks)
+    assert [kind for kind, _ in blocks] == ["python", "yaml", "yaml"]
+    module, keys, example = (textwrap.dedent(text) + "\n" for _, text in blocks)
     (package / "filters" / "drop_codes.py").write_text(module)
     (package / "configs" / "stage_configs" / "drop_codes.yaml").write_text(keys)
+    (folder / "docs" / "examples" / "drop_codes.yaml").write_text(example)
     return folder
 
 
@@ -95,11 +96,14 @@ def test_the_documentation_has_a_page_of_it(copy):
         "[page] = [page for page in gen_stages.find_stages() if page.name == 'drop_codes']\n"
         "print(gen_stages.stage_page(page))\n"
         "config = gen_stages.on_config({'nav': [{'Stages': []}]})\n"
-        "assert {'drop_codes': 'stages/drop_codes.md'} in config['nav'][0]['Stages']"
+        "assert {'drop_codes': 'stages/drop_codes.md'} in config['nav'][0]['Stages'][-1]['A dataset to tensors']"
     )
     page = python(copy, "-c", code)
     assert page.startswith("# drop_codes\n\nScript: `MEDS_transform-drop_codes`\n\nDrops measurements by their code.")
     assert "- codes (list of text; default []): The codes to drop." in page
+    given, _, made = page.partition("### Output")
+    assert [row in given for row in ("| 1 | 2024-03-05 11:00:00 | B | 4.1 |", " | A | ")] == [True, True]
+    assert [row in made for row in ("| 1 | 2024-03-05 11:00:00 | B | 4.1 |", " | A | ")] == [True, False]
 
 
 def test_the_schema_for_editors_has_its_keys(copy, tmp_path):
