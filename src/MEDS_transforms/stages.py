@@ -136,6 +136,7 @@ def block_names(prefix: str) -> list[str]:
 def console_scripts() -> dict[str, str]:
     """The console scripts of this package, as `[project.scripts]` lists them."""
     scripts = {stage.script: f"{PACKAGE}.cli.script:main" for stage in packaged_stages().values()}
+    scripts[f"{EXTRACT}-check"] = f"{PACKAGE}.commands.app:check_extraction"
     return scripts | {f"{TRANSFORM}-runner": f"{PACKAGE}.runner:main", PACKAGE: f"{PACKAGE}.commands.app:main"}
 
 

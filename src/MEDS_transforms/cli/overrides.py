@@ -8,6 +8,7 @@ RUNNER_KEYS = {
     "pipeline_config_fp",
     "stage_runner_fp",
     "do_profile",
+    "check",
     "clean",
     "log_dir",
     "progress",

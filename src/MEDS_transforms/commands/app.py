@@ -29,6 +29,8 @@ Settings = Annotated[
     list[str] | None, typer.Argument(metavar="PIPELINE.yaml [KEY=VALUE]", help="A pipeline file, and settings of it.")
 ]
 
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+
 
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command that the command line names; errors become one message and exit status 1."""
@@ -67,6 +69,15 @@ def run(settings: Settings = None) -> None:
 
     sys.argv = as_runner(settings or [])
     main()
+
+
+@app.command(context_settings=PASSED_ON)
+def check(settings: Settings = None, as_json: Json = False) -> None:
+    """Find what is wrong with a pipeline and its input, and say what it will do. Runs and writes nothing."""
+    from ..runner.check import check_runner
+    from .arguments import as_runner
+
+    check_runner(as_runner(settings or [])[1:], as_json)
 
 
 @app.command(context_settings=PASSED_ON)
@@ -125,3 +136,18 @@ def version() -> None:
     from .versions import print_versions
 
     print_versions()
+
+
+def check_extraction(args: Sequence[str] | None = None) -> None:
+    """The script MEDS_extract-check."""
+    command = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]}, pretty_exceptions_enable=False)
+    command.command(context_settings=PASSED_ON)(_check_extraction)
+    with reporting_errors():
+        command(args)
+
+
+def _check_extraction(settings: Settings = None, as_json: Json = False) -> None:
+    """Find what is wrong with an extraction, in seconds: the arguments are those of its stages."""
+    from ..runner.check import check_extraction
+
+    check_extraction(settings or [], as_json)

@@ -23,38 +23,36 @@ import numpy as np
 import polars as pl
 
 from ..cli.script import stage_script
-from ..dataset.columns import internal
-from ..dataset.dtypes import with_common_dtypes
 from ..dataset.io import write_parquet, write_parquets
-from ..dataset.schema import SUBJECT_ID
-from ..dataset.subjects import shard_numbers
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import read_shard_map, shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
+from ..precheck.report import Inspection
 from ..settings.keys import config_value, flag
 from ..settings.layout import CHUNKS_FILE, EVENT_CONFIG_FILE
 from ..work.claims import Staged, Unit
 from ..work.outputs import StageOutputs
 from ..work.sources import Source
 from .chunks import Chunk, complete_chunks, list_chunks
+from .conversion import EVENT, SHARD, ChunkConverter, Events
 from .event_counts import TableCounts
 from .event_file.model import Table
 from .event_file.read import event_file_content, read_event_file
 from .event_findings import find_in_events
-from .event_times import TimeCheck, check_range
-from .events import drop_duplicate_rows, event_rows, extract_event, repeated_rows
+from .event_inspection import inspect_events
+from .events import drop_duplicate_rows
 from .spill import Spill
-from .subject_numbers import TABLE, Numbering, numbering, table_path
+from .subject_numbers import TABLE, numbering, table_path
 
 logger = logging.getLogger(__name__)
 
 _ROWS_AT_A_TIME, _FILES_AT_A_TIME = 50_000, 32
 """How many rows of small pieces are written at the same time, at most, and as how many files."""
 
-_ROW, _ID, _SHARD, _EVENT = internal("row"), internal("subject_id"), internal("shard"), internal("event")
 
-Events = list[pl.DataFrame]
-"""Measurements, a frame for each event."""
+def inspect(cfg: Mapping[str, Any]) -> Inspection:
+    """What the events will yield, by the first rows of the raw tables."""
+    return inspect_events(cfg)
 
 
 def run(cfg: Mapping[str, Any]) -> None:
@@ -95,88 +93,6 @@ def _notes_unit(outputs: StageOutputs, output_dir: Path, event_config_fp: Path, 
     return outputs.unit(paths[-1], make, event_config_fp, outputs=paths)
 
 
-class ChunkConverter:
-    """Converts chunks for a given shard map: what does not change from chunk to chunk."""
-
-    def __init__(self, shards: Mapping[str, list[int]], dedup_text: bool, number_ids: Numbering) -> None:
-        self.shards = list(shards)
-        self.dedup_text, self.number_ids = dedup_text, number_ids
-        self.shard_of = shard_numbers(shards, _SHARD)
-        self.ids_repeat = self.shard_of[SUBJECT_ID].is_duplicated().any()
-
-    def batches(self, table: Table, chunk: Chunk, counts: TableCounts) -> Iterator[Events]:
-        """The measurements of a chunk's rows, a batch at a time, with the shard and the event of each.
-
-        A frame for each event; all of them have common dtypes.
-
-        Those that repeat an earlier one are in no shard (null), so that they need not be taken out of all the others.
-        `counts` takes in what becomes of the rows.
-
-        Raises:
-            ValueError: a row or an event cannot be converted, or none of the times of an event parses.
-        """
-        times, left_out, start = TimeCheck(), set[int](), chunk.start
-        of_events: list[Events] = [[] for _ in table.events]
-        for rows in chunk.frames():
-            for held, made in zip(of_events, self._converted(rows, start, table, times, left_out, counts), strict=True):
-                held.append(made)
-            start += rows.height
-            del rows  # else they would stay in memory while what is made of them is written
-            if chunk.ends_batch(start):
-                yield _batch(of_events, counts)
-        times.raise_if_none_parsed()
-        if left_out:
-            logger.warning("%s %s: subjects in no shard, left out: %d", table.name, chunk.rows, len(left_out))
-
-    def _converted(
-        self, raw: pl.DataFrame, start: int, table: Table, times: TimeCheck, left_out: set[int], counts: TableCounts
-    ) -> Events:
-        """The measurements of some rows, of which `start` is the number of the first; a frame for each event."""
-        rows = self._assign_shards(raw, table, left_out, counts)
-        parts = []
-        for event in table.events:
-            check_range(raw, event, start)
-            of_event = counts.events[event.name]
-            made = event_rows(rows, event, of_event.choose)
-            if event.time not in raw.columns:
-                check_range(made, event, None)
-            parts.append(extract_event(made, event, [_SHARD], self.dedup_text, _ID, of_event.look))
-            times.look(event, made, parts[-1])
-        return parts
-
-    def _assign_shards(self, raw: pl.DataFrame, table: Table, left_out: set[int], counts: TableCounts) -> pl.DataFrame:
-        """The rows of subjects that are in shards, once per shard, in order, with the ids as Int64.
-
-        NOTE: the ids have a column of their own; a raw column `subject_id` may hold something else.
-        """
-        where = f"Table {table.name}, column {table.subject_id_col}"
-        ids = self.number_ids(raw[table.subject_id_col], where)
-        rows = ids.to_frame().with_row_index(_ROW)
-        rows = rows.join(self.shard_of, on=SUBJECT_ID, how="left", maintain_order="left_right")
-        repeated, no_subject, shardless = rows.height - raw.height, ids.null_count(), rows[_SHARD].null_count()
-        counts.rows(raw.height, repeated, no_subject, shardless - no_subject)
-        if shardless:
-            unknown = rows.filter(pl.col(_SHARD).is_null() & pl.col(SUBJECT_ID).is_not_null())
-            left_out.update(unknown[SUBJECT_ID].unique())
-            rows = rows.drop_nulls(_SHARD)
-        if self.ids_repeat or rows.height != raw.height:
-            raw = raw[rows[_ROW]]
-        return raw.with_columns(rows[SUBJECT_ID].alias(_ID), rows[_SHARD])
-
-
-def _batch(of_events: list[Events], counts: TableCounts) -> Events:
-    """The measurements of a batch, a frame for each event, without repeats; empties the lists."""
-    batch = []
-    for n, (held, of_event) in enumerate(zip(of_events, counts.events.values(), strict=True)):
-        made = pl.concat(held)
-        held.clear()
-        if (repeats := repeated_rows(made)) is not None:
-            of_event.repeats(int(repeats.sum()))
-            made = made.with_columns(made[_SHARD].set(repeats, None))
-        batch.append(made.with_columns(pl.lit(n, dtype=pl.UInt16).alias(_EVENT)))
-    return with_common_dtypes(batch)
-
-
 def _chunk_unit(table: Table, chunk: Chunk, convert: ChunkConverter, outputs: StageOutputs, output_dir: Path) -> Unit:
     """The unit of work that converts one chunk into a piece for every shard: done when all pieces are there."""
     name = f"{table.name}/{chunk.rows}"
@@ -207,18 +123,18 @@ def write_pieces(batches: Iterator[Events], pieces: list[Path], spill_dir: Path,
     del first, second
     rows = 0
     for path, spilled in zip(pieces, spill.groups(), strict=True):
-        piece = spilled.sort(_EVENT, maintain_order=True)
+        piece = spilled.sort(EVENT, maintain_order=True)
         distinct = drop_duplicate_rows(piece)
         if distinct.height < piece.height:
             _count_repeats(piece, distinct, counts)
-        write_parquet(distinct.drop(_EVENT), path, fast=True)
+        write_parquet(distinct.drop(EVENT), path, fast=True)
         rows += distinct.height
     return rows
 
 
 def _write_at_once(batch: Events, pieces: Sequence[Path]) -> int:
     """Writes the only batch of a chunk as `write_pieces` does; empties the list."""
-    batch[:] = [measurements.drop(_EVENT) for measurements in batch]
+    batch[:] = [measurements.drop(EVENT) for measurements in batch]
     rows, paths = 0, iter(pieces)
     for some in _by_shard(batch, len(pieces)):
         rows += sum(part.height for part in some)
@@ -228,7 +144,7 @@ def _write_at_once(batch: Events, pieces: Sequence[Path]) -> int:
 
 def _count_repeats(piece: pl.DataFrame, distinct: pl.DataFrame, counts: TableCounts) -> None:
     """Counts the measurements of a piece that repeat some of an earlier batch, for each event."""
-    before, after = (dict(frame[_EVENT].value_counts().iter_rows()) for frame in (piece, distinct))
+    before, after = (dict(frame[EVENT].value_counts().iter_rows()) for frame in (piece, distinct))
     for event, of_event in enumerate(counts.events.values()):
         of_event.repeats(before.get(event, 0) - after.get(event, 0))
 
@@ -273,11 +189,11 @@ class _InShards:
 
     @classmethod
     def of(cls, measurements: pl.DataFrame, n_shards: int) -> "_InShards":
-        shards = measurements[_SHARD].fill_null(n_shards).to_numpy().astype(np.min_scalar_type(n_shards))
+        shards = measurements[SHARD].fill_null(n_shards).to_numpy().astype(np.min_scalar_type(n_shards))
         order = pl.Series(np.argsort(shards, kind="stable"))
         ends = np.cumsum(np.bincount(shards, minlength=n_shards)).tolist()
         # NOTE: of more than a few chunks polars makes one whenever it gathers.
-        return cls(measurements.drop(_SHARD).rechunk(), order, ends[:n_shards])
+        return cls(measurements.drop(SHARD).rechunk(), order, ends[:n_shards])
 
     def of_shards(self, first: int, last: int) -> Iterator[pl.DataFrame]:
         """Those of some shards, up to the last, which is left out."""

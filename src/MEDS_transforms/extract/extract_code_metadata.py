@@ -31,6 +31,7 @@ from ..expressions.forms import Expression
 from ..mapreduce.passes import run_pass
 from ..mapreduce.reducer import plan_reduction
 from ..mapreduce.stage_outputs import stage_outputs
+from ..precheck.report import Inspection
 from ..settings.keys import config_value
 from ..settings.layout import CODES_FILE
 from ..settings.newer_signs import CODE_TEMPLATE
@@ -42,6 +43,7 @@ from .cohort import codes_of, cohort_shards
 from .event_file.model import METADATA_KEY, Event, EventFile
 from .event_file.read import event_file_content, read_event_file
 from .events import code_expr, part_expr, with_floats_as_written
+from .metadata_inspection import inspect_metadata
 from .newer_metadata import Parts, as_text, chunks_folder, columns_described_by, newer_parts, one_row_per_code
 from .raw.table import RawTable
 from .table_rows import found_table
@@ -63,6 +65,11 @@ def check(cfg: Mapping[str, Any]) -> None:
             except InputError as error:
                 problems.add(str(error))
     problems.raise_if_any()
+
+
+def inspect(cfg: Mapping[str, Any]) -> Inspection:
+    """Whether the tables of codes describe the codes of the first rows of the raw tables."""
+    return inspect_metadata(cfg, read_metadata_table, describe_codes)
 
 
 def run(cfg: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ from ..mapreduce.passes import PlannedStage
 from ..mapreduce.plans import Plan
 from ..mapreduce.shards import shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
+from ..precheck.report import Inspection
 from ..settings.keys import config_value
 from ..work.claims import Staged, Unit
 from ..work.outputs import StageOutputs
@@ -33,6 +34,7 @@ from .cutting import cut
 from .event_file.model import META_KEYS, Event, EventFile, Table
 from .event_file.read import read_event_file
 from .events import wrong_dtypes
+from .inspection import inspect_tables
 from .raw.dialect import separator_hint
 from .raw.table import RawTable
 from .table_rows import TableRows, found_table, open_rows
@@ -47,6 +49,11 @@ def check(cfg: Mapping[str, Any]) -> None:
     """Raises an error where event conversion file and tables show that they cannot become measurements."""
     event_file = read_event_file(config_value(cfg, "event_conversion_config_fp"))
     open_tables(event_file, cfg)
+
+
+def inspect(cfg: Mapping[str, Any]) -> Inspection:
+    """What the first rows of the tables show: whether they can be read, and what their subject ids are."""
+    return inspect_tables(cfg)
 
 
 def plan(cfg: Mapping[str, Any]) -> Plan:

@@ -23,6 +23,7 @@ from ..dataset.subjects import subject_ids
 from ..errors import InputError, MissingInputError, listed, nearest
 from ..mapreduce.mapper import map_units
 from ..mapreduce.stage_outputs import stage_outputs
+from ..precheck.report import Inspection
 from ..settings.keys import config_value
 from ..settings.names import check_names
 from ..settings.plain import plain
@@ -34,6 +35,7 @@ from ..work.sources import Source
 from .chunks import complete_chunks
 from .event_file.model import Table
 from .event_file.read import read_event_file
+from .inspection import inspect_splits
 from .subject_numbers import INTEGER, TEXT_ID, ids_as_text, numbered
 
 __all__ = ["main", "run", "shard_subjects"]
@@ -54,6 +56,13 @@ def check(cfg: Mapping[str, Any]) -> None:
     if external is None:  # else they may cover all subjects, so that the fractions do not matter
         check_fractions(plain(fracs))
     check_names([*(fracs or ()), *(external or ())], "split", "The splits cannot be used")
+
+
+def inspect(cfg: Mapping[str, Any]) -> Inspection:
+    """Whether the subjects of the raw tables suffice for the splits, as far as a look at their first rows tells."""
+    has_text = read_event_file(config_value(cfg, "event_conversion_config_fp")).default.subject_ids != INTEGER
+    external_fp = cfg["stage_cfg"].get("external_splits_json_fp")
+    return inspect_splits(cfg, read_external_splits(external_fp, str if has_text else int))
 
 
 def run(cfg: Mapping[str, Any]) -> None:

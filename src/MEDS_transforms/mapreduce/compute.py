@@ -71,11 +71,16 @@ def compute_fn_type(compute_fn: ComputeFn) -> ComputeFnType:
     return ComputeFnType.DIRECT if len(parameters) == 1 else ComputeFnType.UNBOUND
 
 
-def bind_compute_fn(cfg: Mapping[str, Any], stage_cfg: Mapping[str, Any], compute_fn: ComputeFn | None) -> ComputeFn:
+def bind_compute_fn(
+    cfg: Mapping[str, Any],
+    stage_cfg: Mapping[str, Any],
+    compute_fn: ComputeFn | None,
+    metadata: pl.DataFrame | None = None,
+) -> ComputeFn:
     """The function of one frame that a compute function of any shape stands for; None is the identity.
 
     `code_modifiers` is `cfg.code_modifiers` or None; `code_metadata` is the frame in
-    `<stage_cfg.metadata_input_dir>/codes.parquet`, read once.
+    `<stage_cfg.metadata_input_dir>/codes.parquet`, read once, or `metadata` if that is given.
 
     Raises:
         TypeError, ValueError: as `compute_fn_type`.
@@ -91,7 +96,7 @@ def bind_compute_fn(cfg: Mapping[str, Any], stage_cfg: Mapping[str, Any], comput
         "cfg": lambda: cfg,
         "stage_cfg": lambda: stage_cfg,
         "code_modifiers": lambda: code_modifiers(cfg),
-        "code_metadata": lambda: _code_metadata(Path(stage_cfg["metadata_input_dir"]) / CODES_FILE),
+        "code_metadata": lambda: _code_metadata(stage_cfg) if metadata is None else metadata,
     }
     arguments = {name: value() for name, value in values.items() if name in wanted}
     if kind is ComputeFnType.FUNCTOR:
@@ -104,7 +109,8 @@ def wants(compute_fn: ComputeFn | None, parameter: str) -> bool:
     return compute_fn is not None and parameter in inspect.signature(compute_fn).parameters
 
 
-def _code_metadata(path: Path) -> pl.DataFrame:
+def _code_metadata(stage_cfg: Mapping[str, Any]) -> pl.DataFrame:
+    path = Path(stage_cfg["metadata_input_dir"]) / CODES_FILE
     if not path.is_file():
         raise MissingInputError(
             f"There is no code metadata {path}. Run the metadata stage that makes it first, or correct "

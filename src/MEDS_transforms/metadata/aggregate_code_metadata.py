@@ -53,6 +53,14 @@ def check(cfg: Mapping[str, Any]) -> None:
     code_modifiers(cfg)
 
 
+def codes_made(cfg: Mapping[str, Any]) -> dict[str, pl.DataType]:
+    """The columns of the code metadata that the stage makes."""
+    names = read_aggregations(cfg["stage_cfg"], cfg.get("stage")).names
+    return (
+        {CODE: pl.String()} | dict.fromkeys(code_modifiers(cfg) or (), pl.String()) | dict.fromkeys(names, pl.Float64())
+    )
+
+
 def plan(cfg: Mapping[str, Any]) -> Plan:
     """What the stage is to do."""
     stage_cfg = cfg["stage_cfg"]

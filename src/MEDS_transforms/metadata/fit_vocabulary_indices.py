@@ -29,6 +29,15 @@ from ..settings.keys import code_modifiers
 from ..settings.layout import CODES_FILE
 from ..work.sources import Source
 
+NEEDS_CODES = (
+    "there will be no code metadata whose codes it could number. Run a stage before it that makes it: fit_normalization"
+)
+
+
+def codes_made(_: Mapping[str, Any]) -> dict[str, pl.DataType]:
+    """The columns of the code metadata that the stage makes."""
+    return {VOCAB_INDEX: pl.UInt32()}
+
 
 def plan(cfg: Mapping[str, Any]) -> Plan:
     """What the stage is to do."""

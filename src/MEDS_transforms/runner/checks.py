@@ -7,16 +7,21 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib import import_module
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 from omegaconf.errors import OmegaConfBaseException
 
 from ..cli.script import stage_module
 from ..errors import ITEM, UserError, explain
+from ..precheck.report import Inspection
+from ..precheck.wording import as_messages
+from ..remarks import errors_in
 from ..settings.checks import check_block, check_pipeline
 from ..settings.declarations import script_stage
 from ..stages import PACKAGE, Stage, find_stage
@@ -26,39 +31,66 @@ from .plan import StageRun
 logger = logging.getLogger(__name__)
 
 
-def stage_problems_apart(pipeline: Pipeline, runs: Sequence[StageRun]) -> list[str]:
+@dataclass
+class Look:
+    """A look at the stages of a pipeline, as `plan` wants one.
+
+    Args:
+        inspects: whether samples of the data are looked at, too.
+        reports: whether what is wrong with these is among the problems; else it is in `inspection` alone.
+    """
+
+    inspects: bool
+    reports: bool = True
+    inspection: Inspection = field(default_factory=Inspection)
+
+    def __call__(self, pipeline: Pipeline, runs: Sequence[StageRun]) -> list[str]:
+        """What is wrong with the stages."""
+        problems = stage_problems_apart(pipeline, runs, self.inspection if self.inspects else None)
+        said = "\n".join(problems)
+        errors = [remark for remark in errors_in(self.inspection.remarks) if remark.what not in said]
+        return [*problems, *(as_messages(errors) if self.reports else ())]
+
+
+def stage_problems_apart(
+    pipeline: Pipeline, runs: Sequence[StageRun], inspection: Inspection | None = None
+) -> list[str]:
     """As `stage_problems`, in a process of its own: what the stages import is 0.1 GB, which ends with it.
 
     Not where that is in memory already, nor where to fork is not safe: in macOS, and beside other threads.
     """
     if "polars" in sys.modules or sys.platform != "linux" or threading.active_count() > 1:
-        return stage_problems(pipeline, runs)
+        return stage_problems(pipeline, runs, inspection)
     fork = multiprocessing.get_context("fork")
     ours, theirs = fork.Pipe(duplex=False)
-    child = fork.Process(target=_send_problems, args=(theirs, pipeline, runs))
+    child = fork.Process(target=_send_problems, args=(theirs, pipeline, runs, inspection))
     child.start()
     theirs.close()
     try:
-        found, records = ours.recv()
+        found, inspected, records = ours.recv()
     except EOFError:  # it was lost, or its check failed; what the matter is is seen here, or not at all
-        return stage_problems(pipeline, runs)
+        return stage_problems(pipeline, runs, inspection)
     finally:
         child.join()
     for record in records:
         logging.getLogger(record.name).handle(record)
+    if inspection is not None:
+        inspection.add(inspected)
     return list(found)
 
 
-def _send_problems(connection: Connection, pipeline: Pipeline, runs: Sequence[StageRun]) -> None:
-    """Sends what is wrong with the stages, and what was logged meanwhile."""
+def _send_problems(
+    connection: Connection, pipeline: Pipeline, runs: Sequence[StageRun], inspection: Inspection | None
+) -> None:
+    """Sends what is wrong with the stages, what an inspection has found, and what was logged meanwhile."""
     logged: SimpleQueue[logging.LogRecord] = SimpleQueue()
     logging.getLogger().handlers = [QueueHandler(logged)]
     with suppress(BaseException):  # which the process that waits gets as well, be it Ctrl-C or an error of the check
-        found = stage_problems(pipeline, runs)
-        connection.send((found, [logged.get() for _ in range(logged.qsize())]))
+        found = stage_problems(pipeline, runs, inspection)
+        connection.send((found, inspection, [logged.get() for _ in range(logged.qsize())]))
 
 
-def stage_problems(pipeline: Pipeline, runs: Sequence[StageRun]) -> list[str]:
+def stage_problems(pipeline: Pipeline, runs: Sequence[StageRun], inspection: Inspection | None = None) -> list[str]:
     """What the modules of stages find wrong with the configurations that their stages will get.
 
     A stage's module may have a function `check(cfg)`, which raises what it finds wrong. It computes nothing and reads
@@ -67,14 +99,21 @@ def stage_problems(pipeline: Pipeline, runs: Sequence[StageRun]) -> list[str]:
     Stages that are done are passed over, unless they are to be done again; so are those whose blocks have values that
     are not allowed, and what is said of such a key of the whole pipeline: these are reported already.
     """
-    again = pipeline.flag("do_overwrite")
     messages, reported = [], {_key(message) for message in check_pipeline(pipeline.cfg)}
-    for run in runs:
-        if not again and run.done.is_set():
-            continue
+    for run in stages_to_do(pipeline, runs):
         if message := _unreported(_problem(pipeline, run) or "", reported):
             messages.append(f"{run.name}: {message}".replace("\n", "\n    "))
+    if inspection is not None:
+        from .inspections import inspect_stages  # which imports polars
+
+        inspection.add(inspect_stages(pipeline, runs))
     return messages
+
+
+def stages_to_do(pipeline: Pipeline, runs: Sequence[StageRun]) -> list[StageRun]:
+    """The stages that are not done, or are to be done again."""
+    again = pipeline.flag("do_overwrite")
+    return [run for run in runs if again or not run.done.is_set()]
 
 
 def _unreported(message: str, reported: set[str]) -> str:
@@ -94,13 +133,11 @@ def _key(message: str) -> str:
 
 
 def _problem(pipeline: Pipeline, run: StageRun) -> str | None:
-    stage = stage_of(run.program)
-    if stage is None or check_block(run.name, pipeline.block(run.name), stage.name):
-        return None
     try:
-        module = stage_module(stage.module) if _is_by_name(run.program) else import_module(stage.module)
+        module = module_of(pipeline, run)
     except Exception as error:  # whatever the module of another package raises
-        return f"its module {stage.module} cannot be used: {explain(error)}"
+        stage = stage_of(run.program)
+        return f"its module {stage and stage.module} cannot be used: {explain(error)}"
     try:
         if check := getattr(module, "check", None):
             check(pipeline.stage_config(run.name))
@@ -109,6 +146,14 @@ def _problem(pipeline: Pipeline, run: StageRun) -> str | None:
     except Exception as error:  # the stage itself fails on it as well, with a better message
         logger.debug("The check of the stage %s failed: %s", run.name, error)
     return None
+
+
+def module_of(pipeline: Pipeline, run: StageRun) -> Any:
+    """The module of a stage of this package or a registered one, whose block has values that are allowed; else None."""
+    stage = stage_of(run.program)
+    if stage is None or check_block(run.name, pipeline.block(run.name), stage.name):
+        return None
+    return stage_module(stage.module) if _is_by_name(run.program) else import_module(stage.module)
 
 
 def stage_of(program: Sequence[str]) -> Stage | None:

@@ -82,8 +82,10 @@ class Pipeline:
         return self.cfg.stage_configs[stage]["_script"] if self.block(stage).get("_script") else None
 
 
-def load_pipeline(pipeline_config_fp: str | None, overrides: Sequence[str] = ()) -> Pipeline:
+def load_pipeline(pipeline_config_fp: str | None, overrides: Sequence[str] = (), is_packaged: bool = False) -> Pipeline:
     """Composes a pipeline file with the packaged configs, its own search path and its stages' overrides.
+
+    `is_packaged`: it is one of the packaged files, which a runner cannot run as they are.
 
     Raises:
         ValueError: no file is given, it has a reserved name, or it cannot be composed.
@@ -96,7 +98,8 @@ def load_pipeline(pipeline_config_fp: str | None, overrides: Sequence[str] = ())
             f"No pipeline is given. Name its file: pipeline_config_fp=FILE.yaml.{misspelt}".removesuffix(".")
         )
     config_fp = Path(pipeline_config_fp).absolute()
-    _check_file(config_fp)
+    if not is_packaged:
+        _check_file(config_fp)
     try:
         searchpath = _searchpath(config_fp)
         cfg = composed(config_fp, [searchpath_override(searchpath), *overrides], with_hydra=True)

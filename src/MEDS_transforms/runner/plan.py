@@ -78,7 +78,27 @@ def plan(
     surroundings: Surroundings | None = None,
     look: Callable[[Pipeline, Sequence[StageRun]], list[str]] | None = None,
 ) -> list[StageRun]:
-    """How every stage is run, in order.
+    """As `planned`, but problems are an error.
+
+    Raises:
+        ValueError: with all that is wrong, each with its key path.
+    """
+    runs, found = planned(pipeline, stage_runners, log_dir, do_profile, surroundings, look)
+    problems = Problems(f"The pipeline {pipeline.config_fp} cannot be run")
+    problems.found += found
+    problems.raise_if_any()
+    return runs
+
+
+def planned(
+    pipeline: Pipeline,
+    stage_runners: StageRunners,
+    log_dir: Path,
+    do_profile: bool = False,
+    surroundings: Surroundings | None = None,
+    look: Callable[[Pipeline, Sequence[StageRun]], list[str]] | None = None,
+) -> tuple[list[StageRun], list[str]]:
+    """How every stage is run, in order, and all that is wrong with it.
 
     Args:
         pipeline: the pipeline file, composed.
@@ -87,9 +107,6 @@ def plan(
         do_profile: whether every stage is profiled.
         surroundings: default: this computer.
         look: gives what is wrong with the stages beyond their form; see `checks.stage_problems`.
-
-    Raises:
-        ValueError: with all that is wrong, each with its key path.
     """
     here = surroundings or Surroundings(program_path, module_exists, launcher_error)
     stages = pipeline.stage_names
@@ -110,8 +127,7 @@ def plan(
         problems.found += [
             message for message in look(pipeline, runs) if message.partition(": ")[2].removesuffix(".") not in said
         ]
-    problems.raise_if_any()
-    return runs
+    return runs, problems.found
 
 
 def _stage_run(

@@ -18,11 +18,13 @@ from ..cli.overrides import override_key, quoted, split_overrides, with_override
 from ..cli.process import begun
 from ..cli.repeats import without_repeats
 from ..errors import InputError, StageError
+from ..precheck.wording import as_message
+from ..remarks import Remark, Severity
 from ..settings.keys import flag, names_taken
 from ..settings.layout import METADATA_DIR
 from ..settings.packaged import RUNNER_CONFIG_YAML
 from ..work.files import make_folder, publish, try_lock
-from .checks import stage_problems_apart
+from .checks import Look
 from .done import ALL_DONE, Overwriting, recorded_files
 from .figures import FAILED
 from .freed import clean, free_intermediates, needed_again
@@ -39,6 +41,8 @@ from .stage_runners import read_stage_runners
 __all__ = ["main", "run", "split_overrides"]
 
 logger = logging.getLogger(__name__)
+
+LEVELS = {Severity.ERROR: logging.ERROR, Severity.WARNING: logging.WARNING, Severity.NOTE: logging.DEBUG}
 
 RUNNER_LOCK = ".runner.lock"
 """In `log_dir`; held by the runner as long as it lives, since two would take each other's notes for theirs."""
@@ -97,11 +101,13 @@ def run(cfg: DictConfig) -> None:
 def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
     log_dir = Path(cfg.log_dir)
     overwriting = Overwriting(log_dir)
-    pipeline = overwriting.resumed(_pipeline(cfg))
+    pipeline = overwriting.resumed(pipeline_of(cfg))
     _composed.cache_clear()  # the files may be others when the next run begins in this process
     stage_runners = read_stage_runners(cfg)
     with without_repeats() as warned:
-        runs = plan(pipeline, stage_runners, log_dir, flag(cfg, "do_profile"), look=stage_problems_apart)
+        look = Look(inspects=flag(cfg, "check", default=True) and not flag(cfg, "clean"))
+        runs = plan(pipeline, stage_runners, log_dir, flag(cfg, "do_profile"), look=look)
+        _tell(look.inspection.remarks)
     warnings = (
         unknown_keys(pipeline) + stage_runners.unknown_keys(pipeline.stage_names) + serial_workers(pipeline, runs)
     ) + names_taken(pipeline.stage_names)
@@ -155,6 +161,12 @@ def _bring_along(pipeline: Pipeline, runs: Sequence[StageRun], log_dir: Path) ->
         bring_along(Path(input_dir), Path(cohort_dir), log_dir, made, pipeline.flag("do_overwrite"))
 
 
+def _tell(remarks: Sequence[Remark]) -> None:
+    """Logs what a look at the data has found; nothing of it is an error."""
+    for remark in remarks:
+        logger.log(LEVELS[remark.severity], as_message(remark))
+
+
 def _warn(messages: Sequence[str]) -> None:
     for message in messages:
         logger.warning(message)
@@ -167,7 +179,7 @@ def _log_file(cfg: DictConfig) -> Path:
     return Path(cfg.log_dir) / "MEDS-transforms_runner.log"
 
 
-def _pipeline(cfg: DictConfig) -> Pipeline:
+def pipeline_of(cfg: DictConfig) -> Pipeline:
     """The pipeline of the runner's configuration, with the overrides for its stages; composed once in a run."""
     return _composed(OmegaConf.select(cfg, "pipeline_config_fp"), tuple(_stage_overrides(cfg)))
 
@@ -188,7 +200,7 @@ def _from_pipeline(key: str, *, _root_: DictConfig) -> str:
     config_fp = OmegaConf.select(_root_, "pipeline_config_fp")
     if key == "description" and not config_fp:
         return "No pipeline is given."
-    value = _pipeline(_root_).value(key)
+    value = pipeline_of(_root_).value(key)
     if value in (None, "") and key != "description":
         raise InputError(f"The pipeline {config_fp} sets no {key}; add it to the file, or {key}=… to the command.")
     return str(value or "No description provided.")

@@ -29,10 +29,13 @@ from ..dataset.schema import (
     VALUES_STD,
     VOCAB_INDEX,
 )
+from ..mapreduce.flow import Form
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
 from ..mapreduce.plans import Others
 from ..settings.keys import code_modifiers
+
+FORMS = {Form.MEASUREMENTS: Form.NUMBERED}
 
 _INDEX, _MEAN, _STD = internal("index"), internal("mean"), internal("std")
 

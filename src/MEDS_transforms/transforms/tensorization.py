@@ -35,11 +35,14 @@ from ..dataset.io import Frame
 from ..dataset.schema import CODE, NUMERIC_VALUE
 from ..errors import InputError, Problems, counted, listed
 from ..mapreduce.figures import CODES, FILES, ROWS, SUBJECTS
+from ..mapreduce.flow import Form
 from ..mapreduce.mapper import plan_map
 from ..mapreduce.passes import PlannedStage
 from ..mapreduce.plans import Plan
 from ..mapreduce.shards import ShardPaths, shard_iterator
 from ..work.accounts import Account
+
+FORMS = {Form.NUMBERED_SEQUENCES: Form.TENSORS}
 
 IN_PREFIX = "event_seqs/"
 SUFFIX = ".nrt"

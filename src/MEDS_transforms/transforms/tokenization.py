@@ -38,6 +38,7 @@ from ..dataset.schema import CODE, MANDATORY_TYPES, NUMERIC_VALUE, START_TIME, S
 from ..errors import InputError, listed, nearest
 from ..mapreduce.accounting import OUT
 from ..mapreduce.figures import ROWS, count_data
+from ..mapreduce.flow import Form
 from ..mapreduce.handover import hand_over, scan_shard
 from ..mapreduce.mapper import Shards
 from ..mapreduce.passes import PlannedStage
@@ -49,6 +50,8 @@ from ..work.outputs import StageOutputs
 
 logger = logging.getLogger(__name__)
 
+
+FORMS = {Form.MEASUREMENTS: Form.SEQUENCES, Form.NUMBERED: Form.NUMBERED_SEQUENCES}
 
 _MICROSECONDS_PER_DAY = 24 * 60 * 60 * 1_000_000
 

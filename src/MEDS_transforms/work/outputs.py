@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +36,27 @@ from .sources import Inputs
 from .staying import pauses, stays
 
 logger = logging.getLogger(__name__)
+
+
+_ask: ContextVar[bool] = ContextVar("ask", default=False)
+
+
+class Asking(BaseException):
+    """Leads out of a stage that was run only to know what it would make."""
+
+    def __init__(self, outputs: "StageOutputs", units: Sequence[Unit]) -> None:
+        super().__init__()
+        self.outputs, self.units = outputs, units
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Inside, `StageOutputs.being_made` raises `Asking` before anything is done."""
+    token = _ask.set(True)
+    try:
+        yield
+    finally:
+        _ask.reset(token)
 
 
 class StageOutputs:
@@ -149,6 +171,21 @@ class StageOutputs:
         kept = self.generation.kept.get(unit, {})
         return {name: file for name, file in kept.items() if file.is_at(self.folder, name)}
 
+    def outlook(self, units: Sequence[Unit]) -> bool:
+        """Whether all outputs are done, and there is nothing to do; nothing is changed.
+
+        Raises:
+            UserError: no worker could take part in the run of the stage, as for `joined`.
+        """
+        names = [self.files.name(unit.claim_fp) for unit in units]
+        if not self.run.path.is_dir() and self._is_finished(names):
+            return True
+        self.inputs.check_there(self.asked.maker.inputs)
+        generation = self.run.generation()
+        made = self._made(generation) if generation else {}
+        decide(self.asked, Found(self.closing.record, generation, self.run.others_at_work, self._unknown(units), made))
+        return False
+
     @contextmanager
     def being_made(self, units: Sequence[Unit]) -> Iterator[None]:
         """Takes part in the run of the stage; at its end, once all units are done, writes the record.
@@ -156,6 +193,8 @@ class StageOutputs:
         Raises:
             FileExistsError: see `decide`; or there are files that the stage did not make.
         """
+        if _ask.get():
+            raise Asking(self, units)
         with self.joined(units):
             yield
             self.finish()

@@ -1,0 +1,61 @@
+"""Remarks of messages that were written for the screen, and one message of remarks."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from ..errors import ITEM
+from ..remarks import Remark, Severity
+
+CONFIGURATION, MISSING, UNUSABLE = "configuration", "missing", "unusable"
+"""Kinds of remarks that are made of messages: by the settings, of files that are not there, of others."""
+
+_NESTED = f"\n    {ITEM[1:]}"
+_WHERE = re.compile(r"((?:[^\s:]+ ?){1,5}): (?=\S)")
+_KEY = re.compile(r"([\w]+(?:\.[\w\[\]]+)+) (?=must|is|has)")
+_VERBS = (
+    "Add|Build|Change|Check|Choose|Compute|Correct|Drop|Either|Finish|Free|Get|Give|Keep|Look|Make|Map|Move|Name|Put|"
+    "Raise|Remove|Rename|Run|Save|Set|Sort|Start|Use|Wait|Write"
+)
+"""With which sentences begin that say what to do."""
+_REMEDY = re.compile(rf"(?:[.;:] |, )(?=(?:{_VERBS}|{_VERBS.lower()}|If that|pip install)\b)")
+
+
+def remarks_of(message: str, stage: str = "", kind: str = "", severity: Severity = Severity.ERROR) -> Iterator[Remark]:
+    r"""The mistakes that a message lists, each with where it is, what it is, and what to do, as far as its words tell.
+
+    >>> [(r.where, r.what) for r in remarks_of("It cannot be used:\n  - labs.lab.time: no such key\n  - seed: is x")]
+    [('labs.lab.time', 'no such key'), ('seed', 'is x')]
+    """
+    headline, *items = message.split(ITEM)
+    for item in items or [headline]:
+        first, *nested = item.split(_NESTED)
+        within = first.partition(": ")[0] if nested else stage
+        for text in nested or [first]:
+            yield _remark(" ".join(text.split()), within, kind, severity)
+
+
+def _remark(text: str, stage: str, kind: str, severity: Severity) -> Remark:
+    found = _WHERE.match(text) or _KEY.match(text)
+    where = found[1] if found else stage
+    rest = text[found.end() :] if found else text
+    if found and where == stage and (inner := _WHERE.match(rest)):
+        where, rest = inner[1], rest[inner.end() :]
+    remedy = _REMEDY.search(rest)
+    what, to_do = (rest[: remedy.start()], rest[remedy.end() :]) if remedy else (rest, "")
+    return Remark(severity, kind or kind_of(rest), where, what.rstrip(". "), to_do)
+
+
+def kind_of(message: str) -> str:
+    """What a message of a stage is about: a file that is not there, or something else that cannot be used."""
+    return MISSING if re.match(r"(there (is|are) no|no such) (?!key)", message, re.IGNORECASE) else UNUSABLE
+
+
+def as_message(remark: Remark) -> str:
+    """A remark as an item of a message."""
+    remedy = f". {remark.remedy}" if remark.remedy else ""
+    return f"{remark.where}: {remark.what}{remedy}"
+
+
+def as_messages(remarks: Iterable[Remark]) -> list[str]:
+    """Remarks as items of a message."""
+    return [as_message(remark) for remark in remarks]
