@@ -122,9 +122,8 @@ def _inspect_ids(sample: Sample, number_ids: Numbering, found: Inspection) -> No
         what = f"{counted(negative.len(), 'subject id')} of {rows:,} are negative, such as {negative[0]}"
         found.warning(NEGATIVE_IDS, where, what, "If they stand for unknown subjects, remove their rows")
     if _ids_of(sample).dtype.is_float():
-        found.note(
-            FLOAT_IDS, where, "the subject ids are written as floats, which hold 53 bits; they are whole numbers"
-        )
+        what = "the subject ids are written as floats, which hold 53 bits"
+        found.note(FLOAT_IDS, where, what, "Write them as integers where they may be larger")
     _inspect_zeros(sample, where, found)
 
 

@@ -41,7 +41,7 @@ def inspect_metadata(cfg: Mapping[str, Any], read: ReadFn, describe: DescribeFn)
     codes, event_file = codes_in_samples(cfg), samples.event_file
     known = pl.concat([pl.Series([], dtype=pl.String), *codes.values()]).unique().sort()
     for name, events in event_file.metadata_tables.items():
-        events = [event for event in events if codes.get(event.path, known).len() and not event.described_by]
+        events = [event for event in events if len(codes.get(event.path, ())) and not event.described_by]
         if events and (table := _small_table(name, Path(cfg["input_dir"]), event_file.options_of(name))):
             _inspect(table, events, known, read, describe, cfg, found)
     return found

@@ -11,6 +11,11 @@ CONFIGURATION, MISSING, UNUSABLE = "configuration", "missing", "unusable"
 
 _NESTED = f"\n    {ITEM[1:]}"
 _WHERE = re.compile(r"((?:[^\s:]+ ?){1,5}): (?=\S)")
+_NO_FILE = re.compile(
+    r"there (is|are) no (/|(such )?tables?\b|files?\b|parquet|event conversion|(code )?metadata|pipeline|shards?\b)",
+    re.IGNORECASE,
+)
+_SENTENCE = re.compile(r"\b(is|are|has|have|cannot|must|no|not|of|run)\b")
 _KEY = re.compile(r"([\w]+(?:\.[\w\[\]]+)+) (?=must|is|has)")
 _VERBS = (
     "Add|Build|Change|Check|Choose|Compute|Correct|Drop|Either|Finish|Free|Get|Give|Keep|Look|Make|Map|Move|Name|Put|"
@@ -35,19 +40,30 @@ def remarks_of(message: str, stage: str = "", kind: str = "", severity: Severity
 
 
 def _remark(text: str, stage: str, kind: str, severity: Severity) -> Remark:
-    found = _WHERE.match(text) or _KEY.match(text)
+    found = _place(text)
     where = found[1] if found else stage
     rest = text[found.end() :] if found else text
-    if found and where == stage and (inner := _WHERE.match(rest)):
+    if found and where == stage and (inner := _place(rest)):
         where, rest = inner[1], rest[inner.end() :]
-    remedy = _REMEDY.search(rest)
-    what, to_do = (rest[: remedy.start()], rest[remedy.end() :]) if remedy else (rest, "")
-    return Remark(severity, kind or kind_of(rest), where, what.rstrip(". "), to_do)
+    return remark_at(where, rest, kind or kind_of(rest), severity)
+
+
+def remark_at(where: str, words: str, kind: str, severity: Severity = Severity.ERROR) -> Remark:
+    """A remark of what is found somewhere, in words that go on with what to do."""
+    remedy = _REMEDY.search(words)
+    what, to_do = (words[: remedy.start()], words[remedy.end() :]) if remedy else (words, "")
+    return Remark(severity, kind, where, what.rstrip(". "), to_do)
+
+
+def _place(text: str) -> re.Match[str] | None:
+    """What a message begins with if that is a place: a key, or a few words before a colon that are no sentence."""
+    found = _WHERE.match(text)
+    return None if found and _SENTENCE.search(found[1]) else found or _KEY.match(text)
 
 
 def kind_of(message: str) -> str:
     """What a message of a stage is about: a file that is not there, or something else that cannot be used."""
-    return MISSING if re.match(r"(there (is|are) no|no such) (?!key)", message, re.IGNORECASE) else UNUSABLE
+    return MISSING if _NO_FILE.match(message) else UNUSABLE
 
 
 def as_message(remark: Remark) -> str:

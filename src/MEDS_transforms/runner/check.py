@@ -26,7 +26,7 @@ from .checks import Look, stages_to_do
 from .freed import needed_again
 from .outlooks import Outlook, outlooks
 from .pipeline import Pipeline, load_pipeline
-from .plan import StageRun, planned, serial_workers, unknown_keys
+from .plan import StageRun, planned, serial_workers, unknown_keys, unsaid
 from .run import RUNNER_LOCK, pipeline_of
 from .segments import segment_from
 from .stage_runners import StageRunners, read_stage_runners
@@ -47,16 +47,25 @@ class Checked:
 
 def check_runner(args: Sequence[str], as_json: bool = False) -> None:
     """Checks the pipeline that arguments of the runner name; ends the program: status 1 if something is wrong."""
-    _check(lambda: _of_runner(args), as_json)
+    _tell(runner_report(args), as_json)
 
 
 def check_extraction(args: Sequence[str], as_json: bool = False) -> None:
     """The same for arguments of a stage of the extraction."""
-    _check(lambda: _of_extraction(args), as_json)
+    _tell(extraction_report(args), as_json)
 
 
-def _check(compose_all: Callable[[], Checked], as_json: bool) -> None:
-    report = look_over(compose_all)
+def runner_report(args: Sequence[str]) -> Report:
+    """What is found of the pipeline that arguments of the runner name."""
+    return look_over(lambda: _of_runner(args))
+
+
+def extraction_report(args: Sequence[str]) -> Report:
+    """What is found of an extraction by arguments of one of its stages."""
+    return look_over(lambda: _of_extraction(args))
+
+
+def _tell(report: Report, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(report.as_json(), indent=1) + "\n")
     else:
@@ -124,9 +133,11 @@ def look_over(compose_all: Callable[[], Checked]) -> Report:
 
 def _look_over(checked: Checked, found: Inspection) -> Report:
     pipeline, look = checked.pipeline, Look(inspects=True, reports=False)
-    runs, problems = planned(pipeline, checked.stage_runners, checked.log_dir, checked.do_profile, look=look)
+    runs, problems = planned(pipeline, checked.stage_runners, checked.log_dir, checked.do_profile)
     for problem in problems:
-        found.remarks += remarks_of(problem, "pipeline", "" if _is_of_stage(problem, runs) else CONFIGURATION)
+        found.remarks += remarks_of(problem, "pipeline", CONFIGURATION)
+    for problem in unsaid(look(pipeline, runs), problems):
+        found.remarks += remarks_of(problem, "pipeline")
     _warn_of_settings(checked, runs, found)
     inspect_folders(pipeline.value("input_dir"), pipeline.value("cohort_dir"), found)
     _look_for_other_runner(checked.log_dir, found)
@@ -137,10 +148,6 @@ def _look_over(checked: Checked, found: Inspection) -> Report:
         found.remarks += [_stale(name, state.refusal)] if state.refusal else []
     _look_for_space(pipeline, runs, look.inspection, found)
     return Report(found.remarks, look.inspection.events, [*_stages(pipeline, runs, states)])
-
-
-def _is_of_stage(problem: str, runs: Sequence[StageRun]) -> bool:
-    return problem.partition(":")[0] in {run.name for run in runs}
 
 
 def _stale(stage: str, refusal: str) -> Remark:

@@ -14,7 +14,7 @@ from ..mapreduce.flow import Flow
 from ..mapreduce.input_inspection import inspect_input
 from ..precheck.memory import remembering
 from ..precheck.report import Inspection
-from ..precheck.wording import remarks_of
+from ..precheck.wording import remark_at
 from ..stages import EXTRACT, packaged_stages
 from .checks import module_of, stage_of, stages_to_do
 from .pipeline import Pipeline
@@ -72,7 +72,7 @@ def _follow(pipeline: Pipeline, run: StageRun, flow: Flow, looked_at: set[Path],
             found.add(inspect_input(cfg))
     problems = flow.pass_by(module, cfg)
     for problem in problems if tell else ():
-        found.remarks += remarks_of(problem, run.name, FLOW)
+        found.remarks.append(remark_at(run.name, " ".join(problem.split()), FLOW))
 
 
 def _written_by(pipeline: Pipeline) -> set[Path]:

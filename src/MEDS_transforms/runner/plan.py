@@ -123,11 +123,14 @@ def planned(
     runs = [_stage_run(pipeline, stage_runners, stage, log_dir, added, here, problems) for stage in stages]
     problems.found += _launcher_problems(pipeline, runs, stage_runners.name, here)
     if look is not None:
-        said = {problem.removesuffix(".") for problem in problems.found}
-        problems.found += [
-            message for message in look(pipeline, runs) if message.partition(": ")[2].removesuffix(".") not in said
-        ]
+        problems.found += unsaid(look(pipeline, runs), problems.found)
     return runs, problems.found
+
+
+def unsaid(messages: Sequence[str], problems: Sequence[str]) -> list[str]:
+    """The messages of stages that are not among the problems of the pipeline."""
+    said = {problem.removesuffix(".") for problem in problems}
+    return [message for message in messages if message.partition(": ")[2].removesuffix(".") not in said]
 
 
 def _stage_run(
