@@ -7,11 +7,9 @@ is looked at that the first of them reads, and what each will get from those bef
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import explain
-from ..mapreduce.flow import Flow
-from ..mapreduce.input_inspection import inspect_input
 from ..precheck.memory import remembering
 from ..precheck.report import Inspection
 from ..precheck.wording import remark_at
@@ -19,6 +17,9 @@ from ..stages import EXTRACT, packaged_stages
 from .checks import module_of, stage_of, stages_to_do
 from .pipeline import Pipeline
 from .plan import StageRun
+
+if TYPE_CHECKING:
+    from ..mapreduce.flow import Flow
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ def inspect_stages(pipeline: Pipeline, runs: Sequence[StageRun]) -> Inspection:
     A stage's module may have a function `inspect(cfg)`, which reads a few rows, writes nothing, and returns an
     `Inspection`. It is called where `check(cfg)` has found mistakes, too, and leaves out what these concern.
     """
+    from ..mapreduce.flow import Flow  # it imports polars
+
     found, to_do, flow, looked_at = Inspection(), stages_to_do(pipeline, runs), Flow(), set[Path]()
     with remembering():
         for run in runs:
@@ -61,7 +64,9 @@ def _of_module(pipeline: Pipeline, run: StageRun) -> Inspection:
     return inspect(pipeline.stage_config(run.name)) if inspect else Inspection()
 
 
-def _follow(pipeline: Pipeline, run: StageRun, flow: Flow, looked_at: set[Path], tell: bool, found: Inspection) -> None:
+def _follow(
+    pipeline: Pipeline, run: StageRun, flow: "Flow", looked_at: set[Path], tell: bool, found: Inspection
+) -> None:
     """Takes a transform for run, and notes what it will lack."""
     cfg, stage = pipeline.stage_config(run.name), stage_of(run.program)
     module = module_of(pipeline, run) if stage and stage.name in packaged_stages() else None
@@ -69,6 +74,8 @@ def _follow(pipeline: Pipeline, run: StageRun, flow: Flow, looked_at: set[Path],
     if tell and module is not None and read not in flow.forms and read not in looked_at:
         looked_at.add(read)
         if read not in _written_by(pipeline):
+            from ..mapreduce.input_inspection import inspect_input
+
             found.add(inspect_input(cfg))
     problems = flow.pass_by(module, cfg)
     for problem in problems if tell else ():
