@@ -6,7 +6,7 @@ import subprocess
 import pytest
 import yaml
 
-from helpers import EXTRACTION_STAGES, SCRIPTS, Extraction
+from helpers import EXTRACTION_STAGES, SCRIPTS, Extraction, files_below
 
 STAGES = [stage for stage in EXTRACTION_STAGES if stage != "extract_code_metadata"]  # no table has metadata here
 
@@ -73,6 +73,10 @@ def x(tmp_path) -> Extraction:
 def test_rows_whose_time_does_not_parse_are_counted_and_a_limit_makes_them_an_error(x):
     write_dropped_times(x)
     ran = extract(x, "limits.times_not_parsed=0.5")
+    assert ran.returncode == 1
+    assert "[limits.times_not_parsed: 0.5]. Add a format, or correct the table, or raise the limit" in ran.stderr
+    assert not files_below(x.cohort), "the runner sees it before any work, if it is to check"
+    ran = extract(x, "limits.times_not_parsed=0.5", "check=False")
     assert ran.returncode == 1
     assert "90 of 100 (90 %), such as '2020-01-01 10:00:00', '2020-01-01 11:00:00'" in ran.stdout + ran.stderr
     assert "[limits.times_not_parsed: 0.5]" in ran.stdout + ran.stderr

@@ -831,3 +831,11 @@ def test_another_runner(tmp_path):
         [remark] = [remark for remark in x.report().remarks if remark.severity == ERROR]
     assert (remark.kind, remark.remedy) == ("runner_lock", "Wait for it to finish, or stop it")
     assert x.report().is_ok
+
+
+def test_after_a_stage_of_the_users_own_nothing_is_claimed(tmp_path):
+    x = Dataset.in_folder(tmp_path)
+    x.write_pipeline(["mine", "tensorization"], mine={"_script": "true"})
+    assert x.report().is_ok
+    x.write_pipeline(["tensorization"])
+    assert not x.report().is_ok

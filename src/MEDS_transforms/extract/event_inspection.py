@@ -10,16 +10,16 @@ import polars as pl
 from ..dataset.schema import CODE, TIME
 from ..errors import InputError
 from ..mapreduce import limits
-from ..mapreduce.limits import Finding, is_beyond, limits_of, percent, warnings_of
+from ..mapreduce.limits import Finding, is_beyond, limits_of, percent, shown_limit, warnings_of
 from ..precheck.memory import once
 from ..precheck.report import EventYield, Inspection
-from ..precheck.wording import remarks_of
+from ..precheck.wording import remark_at, remarks_of
 from ..remarks import Remark, Severity
 from ..settings.intermediates import MAKES_EVENTS
 from ..settings.keys import flag
 from ..work.accounts import Account
 from .conversion import SHARD, ChunkConverter, Events
-from .event_counts import CODE_NULL, DROPPED, EXAMPLES, MEASUREMENTS, NOT_CHOSEN, ROWS, TableCounts
+from .event_counts import CODE_NULL, DROPPED, EXAMPLES, MEASUREMENTS, NOT_CHOSEN, ROWS, TIME_NOT_PARSED, TableCounts
 from .event_findings import find_in_events
 from .inspection import RawSamples, raw_samples
 from .sampling import Sample, sampled_chunk
@@ -30,7 +30,8 @@ _A_DAY = timedelta(days=1)
 _SHIFTED, _MANY = 0.05, 0.5
 """From which share of all times in the future on they are taken for dates that were shifted; which share of the rows
 without a code is worth a warning."""
-_BYTES = 16
+_MANY_TIMES = 100
+_BYTES = 10
 """Of a measurement in a file, as a rule."""
 _VALUES_REMEDY = (
     "Write numbers: lenient for texts such as '<5', decimal: ',' for commas, or add text_value, which keeps the texts"
@@ -45,6 +46,11 @@ class Converted:
     account: Account
     made: Mapping[str, pl.DataFrame]
     unread_times: InputError | None = None
+
+    def counts(self, finding: Finding) -> Account:
+        """The counts of the event that a finding is about."""
+        counts: Account = self.account["events"][self.sample.name][finding.where.removeprefix(f"{self.sample.name}.")]
+        return counts
 
     def times(self, event: str) -> pl.Series:
         """The times of the measurements of an event."""
@@ -163,27 +169,44 @@ def _inspect_findings(one: Converted, limits_set: Mapping[str, float], found: In
     """What the stage itself will find; an error where that is beyond a limit of the pipeline for sure."""
     findings = find_in_events({"events": one.account["events"]})
     if one.unread_times:
-        severity = Severity.ERROR if one.sample.is_telling else Severity.WARNING
+        severity = Severity.ERROR if _is_certain(one) else Severity.WARNING
         unread = [*remarks_of(str(one.unread_times), one.sample.name, limits.TIMES_NOT_PARSED, severity)]
         found.remarks += unread
         said = {remark.where.removesuffix(".time") for remark in unread}
         findings = [finding for finding in findings if finding.where not in said]
     told = [finding for finding in findings if _is_sure(finding, one)]
-    for finding in told:
-        counts = one.account["events"][one.sample.name][finding.where.removeprefix(f"{one.sample.name}.")]
-        beyond = is_beyond(finding, told, limits_set.get(finding.kind))
-        if beyond and one.sample.is_whole:
-            severity = Severity.ERROR
-            finding = replace(finding, words=f"{finding.words} [limits.{finding.kind}]")
-        elif beyond or finding in warnings_of(told) or _loses_numbers(finding, counts):
-            severity = Severity.WARNING
-        elif finding.kind == limits.VALUES_LOST:
-            severity = Severity.NOTE
-        else:
-            continue
-        for remark in remarks_of(finding.message, finding.where, finding.kind, severity):
-            remedy = remark.remedy or (_VALUES_REMEDY if finding.kind == limits.VALUES_LOST else "")
-            found.remarks.append(replace(remark, where=finding.where, remedy=remedy))
+    found.remarks += [
+        _remark(finding, grade, limits_set) for finding in told if (grade := _severity(finding, told, one, limits_set))
+    ]
+
+
+def _severity(
+    finding: Finding, among: list[Finding], one: Converted, limits_set: Mapping[str, float]
+) -> Severity | None:
+    """How much a finding matters; None if the counts tell enough."""
+    beyond = is_beyond(finding, among, limits_set.get(finding.kind))
+    if beyond and one.sample.is_whole:
+        return Severity.ERROR
+    if beyond or finding in warnings_of(among) or _loses_numbers(finding, one.counts(finding)):
+        return Severity.WARNING
+    return Severity.NOTE if finding.kind == limits.VALUES_LOST else None
+
+
+def _remark(finding: Finding, severity: Severity, limits_set: Mapping[str, float]) -> Remark:
+    remark = remark_at(finding.where, finding.words, finding.kind, severity)
+    if finding.kind == limits.VALUES_LOST:
+        remark = replace(remark, remedy=_VALUES_REMEDY)
+    if severity is Severity.ERROR:
+        remedy = f"{remark.remedy or 'Correct the table'}, or raise the limit"
+        remark = replace(remark, what=f"{remark.what} {shown_limit(finding, limits_set)}", remedy=remedy)
+    return remark
+
+
+def _is_certain(one: Converted) -> bool:
+    """Whether times that no format reads are all that there are: by all rows, or by many from several places."""
+    counts = one.account["events"][one.sample.name].values()
+    unread = [event[DROPPED][TIME_NOT_PARSED] for event in counts if not event[MEASUREMENTS]]
+    return one.sample.is_whole or (one.sample.is_spread and min(filter(None, unread), default=0) >= _MANY_TIMES)
 
 
 def _is_sure(finding: Finding, one: Converted) -> bool:
@@ -193,9 +216,8 @@ def _is_sure(finding: Finding, one: Converted) -> bool:
     """
     if one.sample.is_whole or finding.kind not in (limits.NO_MEASUREMENTS, limits.ONE_CODE):
         return True
-    counts = one.account["events"][one.sample.name][finding.where.removeprefix(f"{one.sample.name}.")]
     if finding.kind == limits.NO_MEASUREMENTS:
-        return not counts[DROPPED][NOT_CHOSEN]
+        return not one.counts(finding)[DROPPED][NOT_CHOSEN]
     return one.sample.is_spread
 
 

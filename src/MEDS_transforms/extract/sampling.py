@@ -81,11 +81,6 @@ class Sample:
         """The name of the table."""
         return self.rows.table.name
 
-    @property
-    def is_telling(self) -> bool:
-        """Whether what holds for all rows of the sample very likely holds for all of the table."""
-        return self.is_whole or self.is_spread
-
 
 def sample_of(rows: TableRows) -> Sample | None:
     """Some rows of a table; None where these cannot be had without reading much more."""

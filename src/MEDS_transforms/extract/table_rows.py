@@ -9,6 +9,7 @@ import polars as pl
 
 from ..errors import InputError, MissingInputError
 from ..expressions.forms import Expression, as_written
+from ..precheck.memory import once
 from ..work.raw_tables import find_parts
 from .event_file.model import Table, TableOptions
 from .raw.dialect import Dialect
@@ -218,7 +219,7 @@ def found_table(name: str, folder: Path, options: TableOptions) -> RawTable | No
         FileNotFoundError: there is no such table, and it is not optional.
     """
     try:
-        raw = raw_table(name, folder, options)
+        raw = once((name, folder, repr(options)), lambda: raw_table(name, folder, options))
     except MissingInputError:
         if not options.optional:
             raise

@@ -65,10 +65,15 @@ def check_limits(findings: Sequence[Finding], limits: Mapping[str, float]) -> No
     )
     for finding in findings:
         if is_beyond(finding, findings, limits.get(finding.kind)):
-            limit = limits[finding.kind]
-            shown = f"{limit:g}" if finding.kind in FRACTIONS else f"{limit:.0f}"
-            problems.add(f"{finding.message} [{LIMITS}.{finding.kind}: {shown}]")
+            problems.add(f"{finding.message} {shown_limit(finding, limits)}")
     problems.raise_if_any(InputError)
+
+
+def shown_limit(finding: Finding, limits: Mapping[str, float]) -> str:
+    """The limit that a finding is beyond, as it stands in the pipeline."""
+    limit = limits[finding.kind]
+    shown = f"{limit:g}" if finding.kind in FRACTIONS else f"{limit:.0f}"
+    return f"[{LIMITS}.{finding.kind}: {shown}]"
 
 
 def percent(part: int, whole: int) -> str:

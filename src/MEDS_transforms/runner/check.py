@@ -11,7 +11,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 
 from ..cli.command_line import mistake, understood, unreadable
-from ..cli.overrides import FLAGS_WITH_VALUE, quoted, split_overrides
+from ..cli.overrides import FLAGS_WITH_VALUE, override_key, quoted, split_overrides
 from ..errors import InputError, explain, is_explained
 from ..precheck.folders import inspect_folders, inspect_space
 from ..precheck.report import Inspection, Report, StagePlan
@@ -23,11 +23,12 @@ from ..settings.keys import names_taken
 from ..settings.packaged import CONFIG_DIR, EXTRACT_CONFIG_YAML
 from ..work.files import try_lock
 from .checks import Look, stages_to_do
+from .done import Overwriting
 from .freed import needed_again
 from .outlooks import Outlook, outlooks
 from .pipeline import Pipeline, load_pipeline
-from .plan import StageRun, planned, serial_workers, unknown_keys, unsaid
-from .run import RUNNER_LOCK, pipeline_of
+from .plan import KEYS_PER_STAGE, StageRun, planned, serial_workers, unknown_keys, unsaid
+from .run import RUNNER_LOCK, forget_pipelines, pipeline_of
 from .segments import segment_from
 from .stage_runners import StageRunners, read_stage_runners
 
@@ -79,15 +80,17 @@ def _of_runner(args: Sequence[str]) -> Checked:
         runner_args.append(f"++_stage_overrides=[{','.join(map(quoted, stage_overrides))}]")
     if flags := [arg for arg in runner_args if arg.startswith("-")]:
         raise InputError(f"{flags[0]}: the check takes settings alone. Leave it out.")
+    forget_pipelines()
     with initialize_config_dir(str(CONFIG_DIR), version_base=None):
         cfg = compose("_runner", runner_args)
-    pipeline = pipeline_of(cfg)
     log_dir = Path(cfg.log_dir)
+    pipeline = Overwriting(log_dir).resumed(pipeline_of(cfg))
     return Checked(pipeline, read_stage_runners(cfg), log_dir, bool(cfg.do_profile))
 
 
 def _of_extraction(args: Sequence[str]) -> Checked:
     config_fp, overrides = _config_file(_read(args))
+    overrides = [override for override in overrides if override_key(override) not in KEYS_PER_STAGE]
     pipeline = load_pipeline(str(config_fp), overrides, is_packaged=config_fp == EXTRACT_CONFIG_YAML)
     cohort_dir = pipeline.value("cohort_dir")
     return Checked(pipeline, StageRunners({}), Path(cohort_dir or ".") / ".logs")

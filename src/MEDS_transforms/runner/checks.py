@@ -15,10 +15,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from omegaconf.errors import OmegaConfBaseException
-
 from ..cli.script import stage_module
-from ..errors import ITEM, UserError, explain
+from ..errors import ITEM, explain, is_explained
+from ..precheck.memory import remembering
 from ..precheck.report import Inspection
 from ..precheck.wording import as_messages
 from ..remarks import errors_in
@@ -99,14 +98,20 @@ def stage_problems(pipeline: Pipeline, runs: Sequence[StageRun], inspection: Ins
     Stages that are done are passed over, unless they are to be done again; so are those whose blocks have values that
     are not allowed, and what is said of such a key of the whole pipeline: these are reported already.
     """
+    with remembering():
+        messages = _messages(pipeline, stages_to_do(pipeline, runs))
+        if inspection is not None:
+            from .inspections import inspect_stages  # which imports polars
+
+            inspection.add(inspect_stages(pipeline, runs))
+    return messages
+
+
+def _messages(pipeline: Pipeline, to_do: Sequence[StageRun]) -> list[str]:
     messages, reported = [], {_key(message) for message in check_pipeline(pipeline.cfg)}
-    for run in stages_to_do(pipeline, runs):
+    for run in to_do:
         if message := _unreported(_problem(pipeline, run) or "", reported):
             messages.append(f"{run.name}: {message}".replace("\n", "\n    "))
-    if inspection is not None:
-        from .inspections import inspect_stages  # which imports polars
-
-        inspection.add(inspect_stages(pipeline, runs))
     return messages
 
 
@@ -141,9 +146,9 @@ def _problem(pipeline: Pipeline, run: StageRun) -> str | None:
     try:
         if check := getattr(module, "check", None):
             check(pipeline.stage_config(run.name))
-    except (UserError, OmegaConfBaseException) as error:
-        return explain(error)
     except Exception as error:  # the stage itself fails on it as well, with a better message
+        if is_explained(error):  # of a user's mistake, or what the system refuses, such as permission
+            return explain(error)
         logger.debug("The check of the stage %s failed: %s", run.name, error)
     return None
 

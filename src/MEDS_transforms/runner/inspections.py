@@ -6,11 +6,11 @@ is looked at that the first of them reads, and what each will get from those bef
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import explain
-from ..precheck.memory import remembering
 from ..precheck.report import Inspection
 from ..precheck.wording import remark_at
 from ..stages import EXTRACT, packaged_stages
@@ -35,13 +35,12 @@ def inspect_stages(pipeline: Pipeline, runs: Sequence[StageRun]) -> Inspection:
     from ..mapreduce.flow import Flow  # it imports polars
 
     found, to_do, flow, looked_at = Inspection(), stages_to_do(pipeline, runs), Flow(), set[Path]()
-    with remembering():
-        for run in runs:
-            is_to_do = run in to_do
-            if is_to_do:
-                _try(run, lambda run=run: found.add(_of_module(pipeline, run)))  # type: ignore[misc]
-            if not is_extraction(run):
-                _try(run, lambda run=run, tell=is_to_do: _follow(pipeline, run, flow, looked_at, tell, found))  # type: ignore[misc]
+    for run in runs:
+        is_to_do = run in to_do
+        if is_to_do:
+            _try(run, partial(_inspect, pipeline, run, found))
+        if not is_extraction(run):
+            _try(run, partial(_follow, pipeline, run, flow, looked_at, is_to_do, found))
     return found
 
 
@@ -59,9 +58,10 @@ def _try(run: StageRun, inspect: Callable[[], object]) -> None:
         logger.debug("%s: not inspected: %s", run.name, explain(error), exc_info=True)
 
 
-def _of_module(pipeline: Pipeline, run: StageRun) -> Inspection:
+def _inspect(pipeline: Pipeline, run: StageRun, found: Inspection) -> None:
     inspect: Any = getattr(module_of(pipeline, run), "inspect", None)
-    return inspect(pipeline.stage_config(run.name)) if inspect else Inspection()
+    if callable(inspect):
+        found.add(inspect(pipeline.stage_config(run.name)))
 
 
 def _follow(

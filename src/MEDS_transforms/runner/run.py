@@ -189,6 +189,11 @@ def _composed(config_fp: str | None, overrides: tuple[str, ...]) -> Pipeline:
     return load_pipeline(config_fp, overrides)
 
 
+def forget_pipelines() -> None:
+    """Lets files be read again, which may be others by now."""
+    _composed.cache_clear()
+
+
 def _stage_overrides(cfg: DictConfig) -> list[str]:
     """The overrides for the stages, as they were typed: interpolations in them are the stages' to resolve."""
     node = OmegaConf.select(cfg, "_stage_overrides")
