@@ -18,7 +18,8 @@ from ..dataset.schema import NUMERIC_VALUE, VALUES_QUANTILE, VALUES_QUANTILES
 CAPACITY = 50_000
 """How many values of a code a shard's part keeps at most."""
 
-_WEIGHT = internal("weight")
+WEIGHT = internal("weight")
+"""The column with the number of a value's occurrences."""
 _UP_TO = internal("up_to")
 _TOTAL = internal("total")
 
@@ -31,18 +32,29 @@ def quantile_part(rows: pl.DataFrame, key: Sequence[str], capacity: int = CAPACI
         key: the columns that identify a code.
         capacity: how many values of a code to keep at most.
     """
-    weighted = (
-        rows.select(*key, NUMERIC_VALUE)
-        .filter(pl.col(NUMERIC_VALUE).is_not_null())
-        .group_by(*key, NUMERIC_VALUE)
-        .agg(pl.len().cast(pl.Int64).alias(_WEIGHT))
-        .sort(*key, NUMERIC_VALUE)
+    kept = collapse(weighted_values(rows, key), key, capacity).select(
+        *key, pl.struct(NUMERIC_VALUE, WEIGHT).alias(VALUES_QUANTILES)
     )
-    kept = _collapse(weighted, key, capacity).select(*key, pl.struct(NUMERIC_VALUE, _WEIGHT).alias(VALUES_QUANTILES))
     return kept.group_by(key, maintain_order=True).agg(VALUES_QUANTILES)
 
 
-def _collapse(weighted: pl.DataFrame, key: Sequence[str], capacity: int) -> pl.DataFrame:
+def weighted_values(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """The distinct values of each code that are not null, sorted, each with its weight."""
+    return (
+        rows.select(*key, NUMERIC_VALUE)
+        .filter(pl.col(NUMERIC_VALUE).is_not_null())
+        .group_by(*key, NUMERIC_VALUE)
+        .agg(pl.len().cast(pl.Int64).alias(WEIGHT))
+        .sort(*key, NUMERIC_VALUE)
+    )
+
+
+def merge_weighted(parts: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """The distinct values of each code, sorted, each with the sum of its weights in some parts."""
+    return parts.group_by(*key, NUMERIC_VALUE).agg(pl.col(WEIGHT).sum()).sort(*key, NUMERIC_VALUE)
+
+
+def collapse(weighted: pl.DataFrame, key: Sequence[str], capacity: int) -> pl.DataFrame:
     """Reduces codes with more than `capacity` distinct values to those at evenly spaced ranks, with equal weights.
 
     The ranks are cut into `capacity` pieces of equal length. A value is kept if its ranks include the middle of a
@@ -56,14 +68,14 @@ def _collapse(weighted: pl.DataFrame, key: Sequence[str], capacity: int) -> pl.D
     def start(piece: pl.Expr) -> pl.Expr:
         return piece * total // capacity
 
-    first, last = n_middles_below(up_to - pl.col(_WEIGHT)), n_middles_below(up_to)
+    first, last = n_middles_below(up_to - pl.col(WEIGHT)), n_middles_below(up_to)
     n_distinct = pl.len().over(key)
     many = weighted.with_columns(n_distinct.alias(_TOTAL)).filter(pl.col(_TOTAL) > capacity).drop(_TOTAL)
     if many.is_empty():
         return weighted
     few = weighted.filter(n_distinct <= capacity)
     # Filtered first, because the filter needs the old weights.
-    collapsed = _ranked(many, key).filter(last > first).with_columns((start(last) - start(first)).alias(_WEIGHT))
+    collapsed = _ranked(many, key).filter(last > first).with_columns((start(last) - start(first)).alias(WEIGHT))
     return pl.concat([few, collapsed.select(weighted.columns)]).sort(*key, NUMERIC_VALUE)
 
 
@@ -78,15 +90,13 @@ def merge_quantiles(parts: pl.DataFrame, key: Sequence[str], quantiles: Sequence
         key: the columns that identify a code.
         quantiles: numbers from 0 to 1.
     """
-    weighted = (
+    exploded = (
         parts.select(*key, VALUES_QUANTILES)
         .filter(pl.col(VALUES_QUANTILES).list.len() > 0)
         .explode(VALUES_QUANTILES, empty_as_null=False)
         .unnest(VALUES_QUANTILES)
-        .group_by(*key, NUMERIC_VALUE)
-        .agg(pl.col(_WEIGHT).sum())
-        .sort(*key, NUMERIC_VALUE)
     )
+    weighted = merge_weighted(exploded, key)
 
     def at(quantile: float) -> pl.Expr:
         rank = ((pl.col(_TOTAL) - 1) * quantile + 0.5).floor()
@@ -98,5 +108,5 @@ def merge_quantiles(parts: pl.DataFrame, key: Sequence[str], quantiles: Sequence
 
 def _ranked(weighted: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
     """Adds the number of values of the code, and of those up to each value."""
-    weight = pl.col(_WEIGHT)
+    weight = pl.col(WEIGHT)
     return weighted.with_columns(weight.cum_sum().over(key).alias(_UP_TO), weight.sum().over(key).alias(_TOTAL))
