@@ -38,6 +38,10 @@ class MissingColumnError(UserError, KeyError):
     """A column is not there."""
 
 
+class MissingPackagesError(UserError, ImportError):
+    """Packages of an extra are not installed."""
+
+
 class OutputsExistError(UserError, FileExistsError):
     """Outputs are there that must not be replaced unasked."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import MEDS_transforms
+from helpers import measurements, write_shards
 from MEDS_transforms.stages import packaged_stages
 
 SCRIPT = Path(sys.executable).parent / "MEDS_transforms"
@@ -57,3 +58,49 @@ def test_a_missing_pipeline_is_one_message(args, tmp_path):
 def test_completion_is_there_for_shells(shell, monkeypatch):
     monkeypatch.setenv("_MEDS_TRANSFORMS_COMPLETE", f"source_{shell}")
     assert "MEDS_transforms" in call().stdout
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    write_shards(tmp_path / "dataset" / "data", {"train/0": measurements((1, None, "A", 1.5), (2, None, "B"))})
+    return tmp_path / "dataset"
+
+
+def test_report_writes_a_page(dataset, tmp_path):
+    assert "report.html" in call("report", dataset, folder=tmp_path).stderr
+    assert "Report on a MEDS dataset" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    call("report", dataset, dataset, "--output", "both.html", folder=tmp_path)
+    assert "What differs between two MEDS datasets" in (tmp_path / "both.html").read_text(encoding="utf-8")
+
+
+def test_report_leaves_out_codes_of_few_subjects(dataset, tmp_path):
+    call("report", dataset, "--min-count", "2", folder=tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "2 codes of fewer than 2 subjects" in page
+    assert "<td data-sort=" in page
+    assert 'data-sort="a">A</td>' not in page
+
+
+def test_report_on_no_dataset_is_one_message(tmp_path):
+    error = call("report", tmp_path / "nope", folder=tmp_path, status=1).stderr
+    assert error.startswith(f"error: There is no folder {tmp_path / 'nope'}.")
+    assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("package", ["altair", "jinja2", "vl_convert"])
+def test_report_without_its_packages_says_what_to_install(dataset, tmp_path, package):
+    """As in an environment that lacks a package: whatever looks for it finds nothing."""
+    program = f"""
+import sys
+from importlib.machinery import PathFinder
+class Without:
+    def find_spec(name, path=None, target=None):
+        return None if name.partition(".")[0] == "{package}" else PathFinder.find_spec(name, path, target)
+sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sys.meta_path]
+from MEDS_transforms.commands.app import main
+main(["report", {str(dataset)!r}])
+"""
+    ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert "pip install 'MEDS_transforms[report]'" in ran.stderr
+    assert "Traceback" not in ran.stderr

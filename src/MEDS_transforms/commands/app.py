@@ -131,6 +131,25 @@ def stages() -> None:
 
 
 @app.command()
+def report(
+    path: Annotated[Path, typer.Argument(help="The folder of a dataset, or of a stage's output.")],
+    other: Annotated[Path | None, typer.Argument(help="Another one, to compare with it.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")] = Path("report.html"),
+    min_count: Annotated[int, typer.Option(min=0, help="Leave out codes and bars of fewer subjects.")] = 0,
+) -> None:
+    """Write a page about a dataset, its figures, charts and how it was made; of two datasets, what differs."""
+    from ..report.needs import check_packages
+
+    check_packages()
+    from ..report.write import write_comparison, write_report
+
+    if other is None:
+        write_report(path, output, min_count)
+    else:
+        write_comparison(path, other, output, min_count)
+
+
+@app.command()
 def version() -> None:
     """Print the versions of this package and of those that results depend on."""
     from .versions import print_versions
