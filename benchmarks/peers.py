@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from pathlib import Path
 
-import report
+import record_tables
 from contenders import HERE, Contender, Contenders
 from describe import asked_script, compile_modules, machine, versions
 from measure import CommandError, as_record, measured
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace, contender: Contender, turn: int) -> Record:
         log = cohort.parent / f"{stage}.log"
         stages[stage] = as_record(measured(command, log, contender.folder, args.limit * 60))
     n = asked_script(Path(sys.executable), HERE / "agreement.py", "count", str(cohort / args.result))
-    figures = report.whole(stages)
+    figures = record_tables.whole(stages)
     print(
         f"turn {turn + 1}  {contender.name:<18} {figures['wall_s']:8.1f} s  CPU {figures['cpu_s']:8.1f} s"
         f"  {figures['peak_mib']:8.0f} MiB  {n:,} measurements",
@@ -167,6 +167,6 @@ def conclude(args: argparse.Namespace, measure: Callable[[], Record]) -> None:
         found["differences"] = agreements(args, list(found["peers"]))
     args.results.mkdir(parents=True, exist_ok=True)
     args.record.write_text(json.dumps(found, indent=1) + "\n")
-    args.record.with_suffix(".md").write_text(report.markdown(found))
-    report.show(found)
+    args.record.with_suffix(".md").write_text(record_tables.markdown(found))
+    record_tables.show(found)
     print(f"Written: {args.record} and {args.record.with_suffix('.md').name}")

@@ -69,7 +69,7 @@ def comparison(benchmark: str, results: Path) -> str:
     record = record_of(benchmark, results)
     if record is None:
         return MISSING
-    report = module("report")
+    report = module("record_tables")
     notes = "\n".join(f"- {note}" for note in report.notes(record))
     shown = f"{record['date']}, {len({run['turn'] for run in record['runs']})} turns, medians (range)"
     table = report.markdown_table(report.overview(record))
@@ -78,7 +78,7 @@ def comparison(benchmark: str, results: Path) -> str:
 
 def bars(record: Record) -> str:
     """Bars of time and memory for each contender."""
-    whole = module("report").whole
+    whole = module("record_tables").whole
     runs = [(run["peer"], whole(run["stages"])) for run in record["runs"]]
     names = list(record["peers"])[::-1]
     figure, panels = new_figure(2, height=0.7 + 0.38 * len(names))
@@ -151,7 +151,7 @@ def cost_table(name: str, lines: Lines) -> str:
     _, *factors = model.report(lines, cases[0])
     shown = "\n".join(f"- {factor.strip()}" for factor in factors)
     about = f"With {CORES_PER_WORKER} cores per worker and a million rows per shard. The factors:"
-    return f"{module('report').markdown_table(rows)}\n\n{about}\n\n{shown}"
+    return f"{module('record_tables').markdown_table(rows)}\n\n{about}\n\n{shown}"
 
 
 def new_figure(n_panels: int, height: float) -> tuple[Any, Sequence[Any]]:

@@ -25,7 +25,7 @@ def imported(name: str, folder: Path = BENCHMARKS) -> ModuleType:
         sys.path.remove(str(folder))
 
 
-measure, report, cost_model = (imported(name) for name in ("measure", "report", "cost_model"))
+measure, record_tables, cost_model = (imported(name) for name in ("measure", "record_tables", "cost_model"))
 gen_speed = imported("gen_speed", ROOT / "docs")
 
 
@@ -91,7 +91,7 @@ def test_every_run_says_what_it_read_and_wrote(folder):
     for done in results(folder / "results", "csv")["runs"]:
         cohort = folder / f"work/extraction-{done['peer']}/cohort/data"
         size = sum(path.stat().st_size for path in cohort.rglob("*.parquet")) / measure.MIB
-        figures = report.whole(done["stages"])
+        figures = record_tables.whole(done["stages"])
         assert figures["written_mib"] >= size > 0
         assert figures["read_mib"] > 0
 
