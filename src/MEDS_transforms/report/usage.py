@@ -8,9 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from .dataset import LOGS_DIR
+from ..work.usage import USAGE_DIR
 
-USAGE_DIR = "usage"
 _PAUSE = 0.1
 """A pause between stages is left out of the timeline if it is longer than this fraction of the time of all work."""
 _SHORT = 5.0
@@ -48,11 +47,7 @@ class Usage:
 
 def read_usage(root: Path | None) -> Usage:
     """What the workers of a cohort noted; lines that cannot be read are left out."""
-    lines = (
-        [line for path in sorted((root / LOGS_DIR / USAGE_DIR).glob("*.jsonl")) for line in _lines(path)]
-        if root
-        else []
-    )
+    lines = [line for path in sorted((root / USAGE_DIR).glob("*.jsonl")) for line in _lines(path)] if root else []
     lines.sort(key=lambda line: (line["begin"], line["stage"]))
     if not lines:
         return Usage()
