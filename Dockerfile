@@ -4,8 +4,8 @@
 #   docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:/data" meds_transforms demo
 
 FROM python:3.12-slim AS build
-# Extras, in brackets and separated by commas: --build-arg 'EXTRAS=[local-parallelism,slurm-parallelism]'
-ARG EXTRAS=[local-parallelism]
+# Extras, in brackets and separated by commas: --build-arg 'EXTRAS=[local-parallelism,slurm-parallelism,report]'
+ARG EXTRAS=[local-parallelism,report]
 WORKDIR /src
 COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY src src

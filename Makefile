@@ -31,7 +31,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 help:
 	@sed -n 's/^#   //p' Makefile
 
-demo: $(VENV)/.has-local-parallelism
+demo: $(VENV)/.has-local-parallelism $(VENV)/.has-report
 	@bash examples/demo/run.sh demo
 
 test: $(VENV)/.has-tests
