@@ -62,16 +62,6 @@ def init(
 
 
 @app.command(context_settings=PASSED_ON)
-def run(settings: Settings = None) -> None:
-    """Run the stages of a pipeline file, in order; what is done is skipped. The same as MEDS_transform-runner."""
-    from ..runner import main
-    from .arguments import as_runner
-
-    sys.argv = as_runner(settings or [])
-    main()
-
-
-@app.command(context_settings=PASSED_ON)
 def check(settings: Settings = None, as_json: Json = False) -> None:
     """Find what is wrong with a pipeline and its input, and say what it will do. Runs and writes nothing."""
     from ..runner.check import check_runner
@@ -81,30 +71,13 @@ def check(settings: Settings = None, as_json: Json = False) -> None:
 
 
 @app.command(context_settings=PASSED_ON)
-def clean(settings: Settings = None) -> None:
-    """Remove the intermediate data of a pipeline that is done, and say how much that was."""
-    run([*(settings or []), "clean=True"])
+def run(settings: Settings = None) -> None:
+    """Run the stages of a pipeline file, in order; what is done is skipped. The same as MEDS_transform-runner."""
+    from ..runner import main
+    from .arguments import as_runner
 
-
-@app.command()
-def configs(folder: Annotated[Path, typer.Argument(help="Is made if need be.")] = Path("configs")) -> None:
-    """Put the pipelines and stage-runner files to copy into a folder; files that are there stay as they are."""
-    from .to_copy import copy_configs
-
-    copy_configs(folder)
-
-
-@app.command(context_settings=PASSED_ON)
-def demo(
-    folder: Annotated[Path, typer.Argument(help="Is made if need be.")] = Path("demo"),
-    settings: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]", help="Settings of both pipelines.")
-    ] = None,
-) -> None:
-    """Make tables of a small hospital, a dataset of them and tensors of that; show these, and the commands for it."""
-    from .demo import run_demo
-
-    run_demo(folder, settings or [])
+    sys.argv = as_runner(settings or [])
+    main()
 
 
 @app.command()
@@ -120,14 +93,6 @@ def validate(
 
     if not print_validation(path, meds, as_json):
         raise typer.Exit(1)
-
-
-@app.command()
-def stages() -> None:
-    """List all stages, of this package and of others that register some, a line each."""
-    from .stage_table import print_stages
-
-    print_stages()
 
 
 @app.command()
@@ -147,6 +112,41 @@ def report(
         write_report(path, output, min_count)
     else:
         write_comparison(path, other, output, min_count)
+
+
+@app.command()
+def stages() -> None:
+    """List all stages, of this package and of others that register some, a line each."""
+    from .stage_table import print_stages
+
+    print_stages()
+
+
+@app.command(context_settings=PASSED_ON)
+def clean(settings: Settings = None) -> None:
+    """Remove the intermediate data of a pipeline that is done, and say how much that was."""
+    run([*(settings or []), "clean=True"])
+
+
+@app.command(context_settings=PASSED_ON)
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Is made if need be.")] = Path("demo"),
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]", help="Settings of both pipelines.")
+    ] = None,
+) -> None:
+    """Make tables of a small hospital, a dataset of them and tensors of that; show these, and the commands for it."""
+    from .demo import run_demo
+
+    run_demo(folder, settings or [])
+
+
+@app.command()
+def configs(folder: Annotated[Path, typer.Argument(help="Is made if need be.")] = Path("configs")) -> None:
+    """Put the pipelines and stage-runner files to copy into a folder; files that are there stay as they are."""
+    from .to_copy import copy_configs
+
+    copy_configs(folder)
 
 
 @app.command()

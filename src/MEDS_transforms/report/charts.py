@@ -49,7 +49,7 @@ def _axis(**settings: Any) -> alt.Axis:
 
 def over_time(rows: Rows, title: str) -> Spec:
     """Bars over calendar time; rows have `low` and `high` (ISO dates), `label`, `count`."""
-    axis = _axis(format="%Y")
+    axis = _axis(format="%Y", labelFlush=False)
     return _spec(
         alt.Chart(alt.InlineData(values=list(rows)), height=_HEIGHT)
         .mark_rect(xOffset=0.5)

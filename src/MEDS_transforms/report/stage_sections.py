@@ -14,6 +14,7 @@ from .stage_accounts import EventAccount, Flow, StageNotes
 from .usage import Span, Usage
 
 KEPT, REMOVED, ADDED = "kept", "removed", "added"
+_OF_EVENTS = ("Table", "Event", "Rows", "Measurements", "Of the rows")
 _MOST_BARS = 300
 """With more workers and stages than that, the timeline has a bar for each stage."""
 _MOST_TEXT = 12_000
@@ -66,12 +67,13 @@ def _flow_chart(flows: Sequence[Flow]) -> dict[str, Any]:
 
 
 def event_table(events: Sequence[EventAccount]) -> Table:
-    """What became of the rows of each event, with a column for each cause that there is."""
-    causes = [*dict.fromkeys(cause for event in events for cause, n in event.dropped.items() if n)]
-    lost = [*dict.fromkeys(column for event in events for column, n in event.lost.items() if n)]
-    as_text = any(sum(event.kept_as_text.values()) for event in events)
-    headings = ["Table", "Event", "Rows", "Measurements", "Of the rows"]
-    headings += [f"Dropped: {_words(cause)}" for cause in causes] + [f"Lost: {_words(column)}" for column in lost]
+    """What became of the rows of each event: how many were dropped for which cause, and the values that were lost."""
+    kinds = {
+        "Dropped": [event.dropped for event in events],
+        "Lost": [event.lost for event in events],
+        "Kept as text": [event.kept_as_text for event in events],
+    }
+    there = {heading: figures for heading, figures in kinds.items() if any(map(_in_words, figures))}
     rows = [
         [
             event.table,
@@ -79,13 +81,17 @@ def event_table(events: Sequence[EventAccount]) -> Table:
             event.rows,
             event.measurements,
             Share(event.measurements / event.rows) if event.rows else None,
-            *(event.dropped.get(cause, 0) for cause in causes),
-            *(event.lost.get(column, 0) for column in lost),
-            *([sum(event.kept_as_text.values())] if as_text else []),
+            *(_in_words(figures[n]) for figures in there.values()),
         ]
-        for event in events
+        for n, event in enumerate(events)
     ]
-    return Table("What became of the rows of each event", [*headings, *(["Kept as text"] if as_text else [])], rows)
+    return Table("What became of the rows of each event", [*_OF_EVENTS, *there], rows)
+
+
+def _in_words(figures: Mapping[str, int]) -> str:
+    """Figures with what they count, the greatest first, but for those that are 0."""
+    ordered = sorted(figures.items(), key=lambda item: -item[1])
+    return ", ".join(f"{_words(name)} {shown(n)}" for name, n in ordered if n)
 
 
 def _words(name: str) -> str:
