@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..work.outputs import Asking, asking
+from ..work.asking import Answer, asking
 from .passes import plan_of
 
 
@@ -22,6 +22,6 @@ def is_finished(run: Callable[[Any], object], cfg: Mapping[str, Any]) -> bool | 
     try:
         with asking():
             run(cfg)
-    except Asking as asked:
-        return asked.outputs.outlook(asked.units)
+    except Answer as answer:
+        return answer.outputs.outlook(answer.units)
     return None

@@ -10,12 +10,12 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 
 from ..errors import OutputsExistError
 from .accounts import Account
+from .asking import answer_if_asked
 from .claims import Staged, Unit, nothing
 from .closing import Closing, Ended
 from .decisions import Asked, Found, decide, what_is_kept
@@ -25,38 +25,12 @@ from .files import is_complete, make_folder
 from .fingerprints import fingerprint
 from .journal import is_noted_as_ended
 from .output_folder import OutputFolder
-from .provenance import (
-    Maker,
-    OutputFile,
-    Units,
-    has_begun,
-)
+from .provenance import Maker, OutputFile, Units, has_begun, rows_in
 from .runs import Generation, Noted, Notes, Run
 from .sources import Inputs
 from .staying import pauses, stays
 
 logger = logging.getLogger(__name__)
-
-
-_ask: ContextVar[bool] = ContextVar("ask", default=False)
-
-
-class Asking(BaseException):
-    """Leads out of a stage that was run only to know what it would make."""
-
-    def __init__(self, outputs: "StageOutputs", units: Sequence[Unit]) -> None:
-        super().__init__()
-        self.outputs, self.units = outputs, units
-
-
-@contextmanager
-def asking() -> Iterator[None]:
-    """Inside, `StageOutputs.being_made` raises `Asking` before anything is done."""
-    token = _ask.set(True)
-    try:
-        yield
-    finally:
-        _ask.reset(token)
 
 
 class StageOutputs:
@@ -193,8 +167,7 @@ class StageOutputs:
         Raises:
             FileExistsError: see `decide`; or there are files that the stage did not make.
         """
-        if _ask.get():
-            raise Asking(self, units)
+        answer_if_asked(self, units)
         with self.joined(units):
             yield
             self.finish()
@@ -399,5 +372,4 @@ class StageOutputs:
             )
         files = self.files.described({self.files.name(final): path for final, path in staged.files.items()})
         self.run.note(self.generation, unit, Noted(self._kept(unit) | files, source, staged.account))
-        rows = [file.rows for file in files.values() if file.rows is not None]
-        return sum(rows) if rows else None
+        return rows_in(files)

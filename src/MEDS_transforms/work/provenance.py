@@ -55,6 +55,12 @@ class OutputFile(NamedTuple):
         return fingerprint_or_none(f"{folder}/{name}") == Fingerprint(self.size, self.check)
 
 
+def rows_in(files: Mapping[str, OutputFile]) -> int | None:
+    """The rows in all files that are tables; None where there is none."""
+    rows = [file.rows for file in files.values() if file.rows is not None]
+    return sum(rows) if rows else None
+
+
 Units = dict[str, dict[str, OutputFile]]
 """The files of every unit of work; units and files are called by their paths from the record's folder."""
 
