@@ -30,7 +30,7 @@ DATED = {"time": "col(t)", "time_format": "%Y-%m-%d"}
 class Field(Extraction):
     """An extraction in this process, or by the runner and a pipeline file as users write them."""
 
-    def pipeline(self, settings: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    def pipeline(self, settings: dict[str, Any], *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs all stages by the runner."""
         pipeline = {
             "defaults": ["_extract", "_self_"],
@@ -44,7 +44,7 @@ class Field(Extraction):
         path = self.folder / "pipeline.yaml"
         path.write_text(yaml.safe_dump(pipeline, sort_keys=False))
         return subprocess.run(
-            [SCRIPTS / "MEDS_transform-runner", f"pipeline_config_fp={path}"],
+            [SCRIPTS / "MEDS_transform-runner", f"pipeline_config_fp={path}", *arguments],
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -87,11 +87,17 @@ class Field(Extraction):
         return dict(codes.select("code", "description").rows())
 
     def refused(self, events, *said, stage="shard_events", by_runner=False, **settings):
-        """This stage stops with one message that says all this, and there is no cohort."""
+        """This stage stops with one message that says all this, and there is no cohort.
+
+        `by_runner`: so does the runner, whether it looks at the tables first or not.
+        """
         self.events(events)
         settings = {**SETTINGS, **settings}
         if by_runner:
-            done = self.pipeline(settings)
+            looked_at = self.pipeline(settings)
+            assert looked_at.returncode != 0
+            assert all(re.search(words, looked_at.stderr) for words in said), looked_at.stderr
+            done = self.pipeline(settings, "check=False")
             message = done.stdout + done.stderr
             assert done.returncode != 0
             assert "Traceback" not in message
