@@ -1,6 +1,7 @@
 """`MEDS_transforms demo` and `configs`: the same from a wheel as from the repository, and nobody's edits are lost."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -162,3 +163,19 @@ def test_a_file_in_place_of_the_folder_is_one_message(tmp_path):
     (tmp_path / "mine").write_text("")
     said = HERE.call("configs", "mine", folder=tmp_path, status=1)
     assert said.startswith("error: A file, or a link to nothing, is where a folder should be: mine")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("mine",), r"mine has tables \(patients\.csv\): name another folder"),
+        (("new", "other"), r"other is no setting: write KEY=VALUE"),
+        (("seed=2",), r"seed=2 is where the folder should be"),
+    ],
+)
+def test_what_the_demo_refuses_it_refuses_before_it_writes(tmp_path, args, said):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "patients.csv").write_text("id\n1\n")
+    assert re.search(f"^error: {said}", HERE.call("demo", *args, folder=tmp_path, status=1))
+    assert files_below(tmp_path) == ["mine/patients.csv"]
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from helpers import ONE_SPLIT, Extraction, Preprocessing, measurements, write_shards
+from MEDS_transforms.errors import InputError
 from MEDS_transforms.report.charts import COUNT, LOW, NAME, by_name, histogram
 from MEDS_transforms.report.page import render
 from MEDS_transforms.report.parts import (
@@ -197,3 +198,10 @@ def test_values_as_people_read_them(value: object, text: str):
 def test_numbers_sort_as_numbers():
     assert sorted([Share(0.5), 10, 9, Change(-2)], key=sort_key) == [-2, 0.5, 9, 10]
     assert sort_key("Ä") == "ä"
+
+
+def test_a_folder_as_the_output_is_refused_before_anything_is_counted(tmp_path: Path):
+    with pytest.raises(InputError, match=r"is a folder. Name the file to write: --output .*report\.html"):
+        write_report(tmp_path / "nothing", tmp_path)
+    with pytest.raises(InputError, match="is a folder"):
+        write_comparison(tmp_path / "nothing", tmp_path / "nothing", tmp_path)

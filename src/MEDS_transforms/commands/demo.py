@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from ..cli.overrides import hydra_value
-from ..errors import InputError
+from ..errors import InputError, listed
+from ..settings.layout import TABLE_SUFFIXES
 from ..stages import PACKAGE
 from ..work.files import publish
 from .to_copy import DEMO, copy_configs, copy_file, folder_to_copy
@@ -28,17 +29,26 @@ def run_demo(folder: Path, settings: Sequence[str] = ()) -> None:
         settings: further ones, for both pipelines.
 
     Raises:
-        InputError: the folder has the form of a setting.
+        InputError: the folder has the form of a setting, or tables of somebody's, or a setting is none.
         SystemExit: a pipeline failed, and has said why.
     """
-    if "=" in str(folder):
-        raise InputError(f"{folder} is where the folder should be: name that before the settings, demo {folder}")
+    check_request(folder, settings)
     copy_configs(folder / "configs")
     copy_file(folder_to_copy(DEMO) / EVENT_FILE, folder / EVENT_FILE)
     make_tables(folder / "raw")
     for pipeline in (extraction(folder), preprocessing(folder)):
         call([PACKAGE, "run", *pipeline, *settings], [sys.executable, "-m"])
     call([folder_to_copy(DEMO) / "show.py", folder / "cohort", folder / "tensors"], [sys.executable])
+
+
+def check_request(folder: Path, settings: Sequence[str]) -> None:
+    """Raises an InputError where the demo would fail later on, or would get among files that are not its own."""
+    if "=" in str(folder):
+        raise InputError(f"{folder} is where the folder should be: name that before the settings, demo {folder}")
+    if wrong := [setting for setting in settings if "=" not in setting]:
+        raise InputError(f"{wrong[0]} is no setting: write KEY=VALUE.")
+    if tables := [path.name for path in folder.glob("*") if path.name.endswith(TABLE_SUFFIXES)]:
+        raise InputError(f"{folder} has tables ({listed(tables, 3)}): name another folder, so that nothing is mixed.")
 
 
 def make_tables(raw: Path) -> None:

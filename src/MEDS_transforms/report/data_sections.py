@@ -99,4 +99,6 @@ def _codes(summary: Summary) -> Iterator[Part]:
         for row in top.to_dicts()
     ]
     headings = ["Code", "Measurements", "Subjects", "Of subjects", "With a number", "Description"]
+    if top[DESCRIPTION].is_null().all():
+        headings, rows = headings[:-1], [row[:-1] for row in rows]
     yield Table("Most frequent codes", headings, rows, searchable=True)

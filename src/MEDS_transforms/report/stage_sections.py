@@ -45,6 +45,10 @@ def _rows(notes: StageNotes) -> Iterator[Part]:
         yield Table("Rows of each stage", headings, rows)
     if events := notes.events:
         yield event_table(events)
+        yield Text(
+            "A row counts once for each event of its table, here and for convert_to_sharded_events: one that has a "
+            "birth and no death gives the first, and is dropped for the second."
+        )
     if warnings := notes.warnings:
         found = [[stage, one.get("kind"), one.get("where"), one.get("figure")] for stage, one in warnings]
         yield Table("What stages warned of", ["Stage", "Kind", "Where", "Figure"], found)

@@ -121,6 +121,11 @@ def by_age(summary: Summary) -> Iterator[Part]:
     yield from _charts_of(rows, charts.over_age, (MEASUREMENTS, SUBJECTS), "by age")
 
 
+def _rounded(figure: Any) -> float | int:
+    """A figure as precise as people need it: of days, hours do not matter."""
+    return figure if isinstance(figure, int) else round(figure, 1)
+
+
 def by_subject(summary: Summary) -> Iterator[Part]:
     """How many measurements and events subjects have, and over which time."""
     subjects = summary.subjects
@@ -131,7 +136,7 @@ def by_subject(summary: Summary) -> Iterator[Part]:
     spans = (subjects[LAST] - subjects[FIRST]).dt.total_microseconds() / _DAY
     found = {"Measurements": subjects[MEASUREMENTS], "Events": subjects[EVENTS], "Days of record": spans.drop_nulls()}
     rows = [
-        [name, *(values.quantile(q, "nearest") for q in quantiles), values.mean()]
+        [name, *(_rounded(values.quantile(q, "nearest")) for q in quantiles), _rounded(values.mean())]
         for name, values in found.items()
         if len(values)
     ]

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from ..errors import InputError
 from .data_comparison import Pair, data_comparison
 from .data_sections import data_sections
 from .dataset import Dataset, find_dataset
@@ -23,13 +24,20 @@ def write_report(path: Path, output: Path, min_count: int = 0) -> None:
 
     Raises:
         FileNotFoundError: there are no shards.
-        ValueError: what is there are no measurements.
+        ValueError: what is there are no measurements, or the output is a folder.
     """
+    check_is_file(output)
     summary = summarize_visibly(find_dataset(path), min_count)
     root = summary.dataset.root
     sections = [*data_sections(summary), *stage_sections(summary.dataset, read_stage_notes(root), read_usage(root))]
     lines = [f"{path}: {counted(len(summary.dataset.shards), 'shard')}", privacy(min_count)]
     _publish(output, "Report on a MEDS dataset", summary.dataset.name, lines, sections)
+
+
+def check_is_file(output: Path) -> None:
+    """Raises an InputError where a folder has the name of the file to write."""
+    if output.is_dir():
+        raise InputError(f"{output} is a folder. Name the file to write: --output {output / 'report.html'}")
 
 
 def privacy(min_count: int) -> str:
@@ -56,8 +64,9 @@ def write_comparison(a: Path, b: Path, output: Path, min_count: int = 0) -> None
 
     Raises:
         FileNotFoundError: there are no shards.
-        ValueError: what is there are no measurements.
+        ValueError: what is there are no measurements, or the output is a folder.
     """
+    check_is_file(output)
     datasets = find_dataset(a), find_dataset(b)
     of_a, of_b = (summarize_visibly(dataset, min_count) for dataset in datasets)
     names = ("A", "B")

@@ -68,6 +68,7 @@ def _counts(counts: Counts) -> dict[str, Any]:
 
 def _splits(counts: Counts) -> dict[str, dict[str, int]]:
     rows = [] if counts.splits is None else counts.splits.to_dicts()
+    rows.sort(key=lambda row: -row["subjects"])
     return {row[SPLIT]: {name: n for name, n in row.items() if name != SPLIT} for row in rows}
 
 
