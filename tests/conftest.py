@@ -1,7 +1,37 @@
 """Settings for all tests."""
 
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 # NOTE: by default an example that takes more than 200 ms fails, as any may on a machine that is busy.
 settings.register_profile("no clock", deadline=None)
 settings.load_profile("no clock")
+
+ANY_VERSIONS = (
+    "cli",
+    "commands",
+    "containers",
+    "faults",
+    "runner",
+    "settings",
+    "slurm",
+    "work",
+    "report/test_browser.py",
+    "test_add_a_stage.py",
+    "test_benchmarks.py",
+    "test_own_package.py",
+    "test_packaging.py",
+    "test_site.py",
+)
+"""Tests of processes, files, settings and pages, which give the same with any versions of polars and meds."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests above, so that the whole check runs them once, with the newest versions."""
+    here = Path(__file__).parent
+    for item in items:
+        name = item.path.relative_to(here).as_posix()
+        if name.startswith(ANY_VERSIONS):
+            item.add_marker("any_versions")
