@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from ..errors import OutputsExistError, listed
+from ..errors import InputError, OutputsExistError, UserError, listed
 from ..extract.event_file.read import read_event_file
-from ..work.files import publish
+from ..work.files import make_folder, publish
 from .report import print_draft
 from .tables import draft_folder
 from .write import event_file_text, pipeline_file_text
@@ -57,16 +58,27 @@ def write_draft(request: Request, console: Console) -> None:
         request.dataset_name or _name_of(request.folder.resolve()),
         draft.is_small,
     )
-    request.output_dir.mkdir(parents=True, exist_ok=True)
-    publish(event_file, partial(_write_events, event_file_text(draft, str(request.folder))))
+    events = event_file_text(draft, str(request.folder))
+    _check(events, event_file)
+    make_folder(request.output_dir)
+    publish(event_file, partial(Path.write_text, data=events, encoding="utf-8"))
     publish(pipeline_file, partial(Path.write_text, data=pipeline, encoding="utf-8"))
     print_draft(console, draft, event_file, pipeline_file)
 
 
-def _write_events(text: str, path: Path) -> None:
-    """NOTE: it is read once, so that a draft which the language does not allow is never published."""
-    path.write_text(text, encoding="utf-8")
-    read_event_file(path)
+def _check(events: str, event_file: Path) -> None:
+    """Reads the draft once, elsewhere, so that one which the language does not allow leaves no file and no folder.
+
+    Raises:
+        InputError: it cannot be used; the message names the file that it was to be.
+    """
+    with TemporaryDirectory() as folder:
+        scratch = Path(folder, event_file.name)
+        scratch.write_text(events, encoding="utf-8")
+        try:
+            read_event_file(scratch)
+        except UserError as error:
+            raise InputError(f"Nothing is written. {str(error).replace(str(scratch), str(event_file))}") from error
 
 
 def _name_of(folder: Path) -> str:

@@ -1,6 +1,6 @@
 """What a draft says, before it is written: tables, their events, the keys of both, and why each was chosen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +43,8 @@ class LeftOut:
 class TableDraft:
     """A table: which of its rows were looked at, its keys, its events, and the columns that these do not have.
 
-    `note` says why a table has no block, or has one without events; `describes` is the table that describes its codes.
+    `note` says why a table has no block, or has one without events; `unsure` what is doubtful about that; `describes`
+    is the table that describes its codes.
     """
 
     name: str
@@ -52,6 +53,7 @@ class TableDraft:
     events: list[EventDraft] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     note: str = ""
+    unsure: str = ""
     describes: str = ""
 
 
@@ -59,18 +61,21 @@ class TableDraft:
 class Draft:
     """A draft of an event conversion file: the keys at its top, and the tables.
 
-    `is_small`: whether there are too few subjects for several splits.
+    `is_small`: whether there are too few subjects for several splits; `passed_over`: what is said of folders and files
+    that are no tables.
     """
 
     entries: list[Entry]
     tables: list[TableDraft]
     is_small: bool = False
+    passed_over: Sequence[str] = ()
 
     @property
     def unsure(self) -> Iterator[tuple[str, str]]:
         """What is doubtful, each with the path of its key."""
         yield from ((entry.key, entry.unsure) for entry in self.entries if entry.unsure)
         for table in self.tables:
+            yield from ((name, table.unsure) for name in [table.name] if table.unsure)
             yield from ((f"{table.name}.{e.key}", e.unsure) for e in table.entries if e.unsure)
             for event in table.events:
                 yield from ((f"{table.name}.{event.name}.{e.key}", e.unsure) for e in event.entries if e.unsure)

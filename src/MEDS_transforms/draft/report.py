@@ -20,6 +20,8 @@ def print_draft(console: Console, draft: Draft, event_file: Path, pipeline_file:
     for table in draft.tables:
         shown.add_row(Text(table.name), table.looked_at, Text(_events_in_words(table, draft)))
     _print_without_margin(console, shown)
+    for sentence in draft.passed_over:
+        console.print(f"\n{sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     unsure = [*draft.unsure]
     if unsure:
         console.print(f"\nUnsure, {len(unsure)}; look for 'unsure:' in {event_file}", style="yellow", markup=False)

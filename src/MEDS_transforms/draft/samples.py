@@ -16,6 +16,7 @@ from ..errors import InputError, Problems
 from ..extract.raw.spans import Span
 from ..extract.raw.table import RawTable
 from ..work.raw_tables import Format, Part, find_parts, tables_below
+from .files import NotTables
 from .sniff import dialect_of, is_blank
 
 NO_ROWS = "no rows"
@@ -68,8 +69,8 @@ class Sample:
         return f"the first {self.first:,} rows{further}"
 
 
-def find_samples(folder: Path, apart_from: Collection[Path]) -> list[Sample]:
-    """Samples of all tables below a folder, in the order of their names.
+def find_samples(folder: Path, apart_from: Collection[Path], without: NotTables | None = None) -> list[Sample]:
+    """Samples of all tables below a folder, in the order of their names, but for what is known to be none.
 
     Raises:
         InputError: there are no tables, or some cannot be read; the message lists these.
@@ -77,26 +78,31 @@ def find_samples(folder: Path, apart_from: Collection[Path]) -> list[Sample]:
     if not folder.is_dir():
         what = f"{folder} is no folder" if folder.exists() else f"There is no folder {folder}"
         raise InputError(f"{what}. Name the folder with the raw tables.")
-    found, problems = [], Problems("Tables cannot be read")
-    for name in table_names(folder, apart_from):
+    found, problems, without = [], Problems("Tables cannot be read"), without or NotTables()
+    apart_from = [*apart_from, *without.outputs]
+    for name in table_names(folder, apart_from, without.copies):
         try:
             found.append(sample_of(name, find_parts(folder, name, apart_from)))
         except InputError as error:
             problems.add(str(error))
     problems.raise_if_any()
     if not found:
+        passed_over = "".join(f" {sentence}." for sentence in without.told(folder))
         raise InputError(
             f"There are no tables below {folder}: no parquet, feather or text files (.csv, .tsv, .txt; compressed or "
-            "not). Name the folder with the raw tables."
+            f"not). Name the folder with the raw tables.{passed_over}"
         )
     return found
 
 
-def table_names(folder: Path, apart_from: Collection[Path]) -> list[str]:
-    """The names of the tables below a folder; files that differ in a number alone, with the same columns, are one."""
+def table_names(folder: Path, apart_from: Collection[Path], copies: Collection[str] = ()) -> list[str]:
+    """The names of the tables below a folder; files that differ in a number alone, with the same columns, are one.
+
+    `copies` are tables to leave out.
+    """
     files = dict(sorted(tables_below(folder, apart_from)))
     groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for name in files:
+    for name in (name for name in files if name not in copies):
         pattern = f"{name.rpartition('/')[0]}/{re.sub(r'[0-9]+', '*', Path(name).name)}".removeprefix("/")
         groups.setdefault((pattern, _header(folder, name) if "*" in pattern else ()), []).append(name)
     names = []

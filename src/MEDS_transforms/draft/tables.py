@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..dataset.schema import CODE, SUBJECT_ID, TEXT_VALUE, TIME
+from ..errors import InputError
 from ..extract.event_file.model import JOIN_KEY, SUBJECT_ID_KEY, TIME_FORMAT_KEY
 from ..extract.event_file.options import OPTIONS
 from .events import Parts, events_of, output_name
+from .files import NotTables, find_what_is_no_table
 from .left_out import unused, why_left_out
 from .links import RESULT, CodeTable, Visit, find_code_tables, find_described, find_visits
 from .model import Draft, Entry, EventDraft, LeftOut, TableDraft
@@ -23,6 +25,14 @@ DESCRIBES = "describes codes"
 
 _USUALLY_THERE = 0.99
 _FEW_SUBJECTS = 20
+_HOW_WRITTEN: dict[str, object] = {
+    "separator": None,
+    "encoding": "utf-8",
+    "quote": '"',
+    "decimal": ".",
+    "null_values": [],
+}
+"""The keys that say how a text file is written, with their defaults."""
 _NO_TIME = "the table has no time: its rows hold at all times, also before they were known"
 
 
@@ -56,7 +66,9 @@ def draft_folder(folder: Path, apart_from: Iterable[Path], subject_id: str | Non
     Raises:
         InputError: there are no tables, none has subjects, or some cannot be read.
     """
-    found = look_at(folder, apart_from, subject_id)
+    apart_from = [*apart_from]
+    without = find_what_is_no_table(folder, apart_from)
+    found = look_at(folder, apart_from, subject_id, without)
     numbered, doubt = how_numbered([*found.profiles.values()], found.subjects)
     names = [subject.column for subject in found.subjects.values()]
     usual = max(names, key=names.count)
@@ -68,7 +80,26 @@ def draft_folder(folder: Path, apart_from: Iterable[Path], subject_id: str | Non
     if doubt := doubt_about_zones(found.profiles.values()):
         entries.append(Entry("time_zone", None, unsure=doubt))
     tables = [_draft_table(profile, found, usual) for profile in found.profiles.values()]
-    return Draft(entries, tables, _is_small(found))
+    _drop_blocks_of_nothing(tables)
+    if not any(table.events for table in tables):
+        raise InputError(f"No table gives an event. {'. '.join(f'{table.name}: {table.note}' for table in tables)}.")
+    tables += [_draft_copy(name, original) for name, original in without.copies.items()]
+    by_name = sorted(tables, key=lambda table: table.name)
+    return Draft(entries, by_name, _is_small(found), [*without.told(folder)])
+
+
+def _drop_blocks_of_nothing(tables: Iterable[TableDraft]) -> None:
+    """Leaves of tables without events only how they are written, where others are joined to them or described."""
+    of_joins = {e.value["table"] for table in tables for e in table.entries if e.key == JOIN_KEY and table.events}
+    used = of_joins | {table.describes for table in tables if table.events}
+    for table in (table for table in tables if not table.events):
+        is_used = table.name in used
+        table.entries = [entry for entry in table.entries if is_used and entry.key in _HOW_WRITTEN]
+
+
+def _draft_copy(name: str, original: str) -> TableDraft:
+    doubt = f"a copy: its file is the same as that of {original}; with both, all of its rows would be there twice"
+    return TableDraft(name, "", note="left out", unsure=doubt)
 
 
 def _is_small(found: Folder) -> bool:
@@ -77,9 +108,9 @@ def _is_small(found: Folder) -> bool:
     return all(profile.sample.whole and profile[column].distinct < _FEW_SUBJECTS for profile, column in with_subjects)
 
 
-def look_at(folder: Path, apart_from: Iterable[Path], subject_id: str | None) -> Folder:
+def look_at(folder: Path, apart_from: Iterable[Path], subject_id: str | None, without: NotTables) -> Folder:
     """Looks at all tables of a folder, and at what they have in common."""
-    profiles = settle_days_and_months(profile_of(sample) for sample in find_samples(folder, [*apart_from]))
+    profiles = settle_days_and_months(profile_of(sample) for sample in find_samples(folder, [*apart_from], without))
     subjects = find_subjects(profiles, subject_id)
     roles = {profile.name: roles_of(profile) for profile in profiles}
     chosen = births_and_deaths(roles, profiles, {name: subject.column for name, subject in subjects.items()})
@@ -186,8 +217,7 @@ def _options(profile: Profile) -> list[Entry]:
         Entry("decimal", dialect.decimal, "numbers have a comma"),
         Entry("null_values", [*dialect.null_values], "words that stand for null"),
     ]
-    usual: dict[str, object] = {"separator": None, "encoding": "utf-8", "quote": '"', "decimal": ".", "null_values": []}
-    return [entry for entry in entries if entry.value != usual[entry.key]]
+    return [entry for entry in entries if entry.value != _HOW_WRITTEN[entry.key]]
 
 
 def _value_options(profile: Profile, events: Iterable[EventDraft]) -> list[Entry]:

@@ -25,12 +25,16 @@ def event_file_text(draft: Draft, folder: str) -> str:
     lines += [line for entry in draft.entries for line in _entry(entry, 0)]
     for table in draft.tables:
         lines += ["", *_table(table)]
+    for sentence in draft.passed_over:
+        lines += ["", *_comment(sentence, 0)]
     return "\n".join(lines) + "\n"
 
 
 def _table(table: TableDraft) -> Iterator[str]:
-    looked_at = table.looked_at if table.looked_at == NO_ROWS else f"{table.looked_at} looked at"
+    looked_at = f"{table.looked_at} looked at" if table.looked_at not in ("", NO_ROWS) else table.looked_at
     yield from _comment("; ".join(filter(None, [looked_at, table.note])), 0)
+    if table.unsure:
+        yield from _comment(f"{UNSURE} {table.unsure}", 0)
     has_block = table.events or table.entries
     yield f"{'' if has_block else '# '}{inline(table.name)}{':' if has_block else ''}"
     yield from (line for entry in table.entries for line in _entry(entry, 2))

@@ -1,0 +1,117 @@
+"""What lies beside raw tables and is none: it is left out of a draft, never without a word."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+from helpers import write_table
+from MEDS_transforms.dataset.schema import MANDATORY_TYPES
+from MEDS_transforms.draft.init import Request, write_draft
+from MEDS_transforms.draft.model import Draft
+from MEDS_transforms.draft.tables import draft_folder
+from MEDS_transforms.draft.write import event_file_text
+from MEDS_transforms.errors import InputError, NoFolderError
+
+PEOPLE = "patient,sex\n" + "".join(f"{n},{'fm'[n % 2]}\n" for n in range(30))
+STAYS = "patient;stay_id;seen;ward\n" + "".join(f"{n % 30};S{n};2024-01-05 10:00;A\n" for n in range(60))
+SHARD = pl.DataFrame(
+    {"subject_id": [1], "time": [None], "code": ["A"]},
+    schema_overrides={n: t for n, t in MANDATORY_TYPES.items() if n in ("subject_id", "time", "code")},
+)
+
+
+def drafted(folder: Path, tables: dict[str, pl.DataFrame | str | bytes]) -> Draft:
+    """The draft for tables and other files below a folder."""
+    for name, content in tables.items():
+        write_table(folder / name, content)
+    return draft_folder(folder, [])
+
+
+def names(draft: Draft) -> list[str]:
+    return [table.name for table in draft.tables]
+
+
+@pytest.mark.parametrize(
+    ("files", "skipped"),
+    [
+        ({"tour/cohort/.logs/run.log": "x", "tour/cohort/events/labs.csv": STAYS}, "tour/cohort/"),
+        ({"out/.provenance/x": "x", "out/labs.csv": STAYS}, "out/"),
+        ({"a/data/train/0.parquet": SHARD, "a/metadata/dataset.json": "{}", "a/more/labs.csv": STAYS}, "a/"),
+        ({"a/data/train/0.parquet": SHARD, "a/labs.csv": STAYS}, "a/data/train/"),
+    ],
+)
+def test_datasets_and_outputs_are_no_tables_and_are_named(files, skipped, tmp_path):
+    draft = drafted(tmp_path, {"people.csv": PEOPLE, **files})
+    assert names(draft) == [*(["a/labs"] if skipped == "a/data/train/" else []), "people"]
+    assert draft.passed_over == [f"Not looked into, as they are datasets or outputs of stages: {skipped}"]
+    assert draft.passed_over[0] in event_file_text(draft, "raw").replace("\n# ", " ")
+
+
+@pytest.mark.parametrize("folder", ["data", "metadata"])
+def test_a_folder_of_tables_may_be_called_like_one_of_a_dataset(folder, tmp_path):
+    shard_like = SHARD.with_columns(subject_id=pl.lit(1, pl.Int32))
+    draft = drafted(tmp_path, {f"{folder}/people.csv": PEOPLE, f"{folder}/labs.parquet": shard_like})
+    assert names(draft) == [f"{folder}/labs", f"{folder}/people"]
+    assert not draft.passed_over
+
+
+def test_files_of_other_kinds_are_named_with_what_to_do(tmp_path):
+    draft = drafted(tmp_path, {"people.csv": PEOPLE, "Labor.XLSX": b"x", "a/old.sas7bdat": b"x", "notes.md": "x"})
+    assert names(draft) == ["people"]
+    assert draft.passed_over == ["Not read; save each of their tables as csv or parquet: Labor.XLSX, a/old.sas7bdat"]
+
+
+def test_a_folder_with_other_files_alone_says_so(tmp_path):
+    write_table(tmp_path / "Labor.xlsx", b"x")
+    with pytest.raises(InputError, match=r"There are no tables.* save each of their tables as csv or parquet: Labor.x"):
+        draft_folder(tmp_path, [])
+
+
+def test_a_copy_is_left_out_and_doubtful(tmp_path):
+    draft = drafted(tmp_path, {"people.csv": PEOPLE, "stays.csv": STAYS, "stays (1).csv": STAYS})
+    assert [(table.name, bool(table.events)) for table in draft.tables] == [
+        ("people", True),
+        ("stays", True),
+        ("stays (1)", False),
+    ]
+    assert [(place, doubt[:41]) for place, doubt in draft.unsure if "stays" in place] == [
+        ("stays (1)", "a copy: its file is the same as that of s")
+    ]
+    assert "\n# stays (1)\n" in (text := event_file_text(draft, "raw"))
+    assert "\n# unsure: a copy" in text
+
+
+def test_a_copy_among_parts_is_not_read_with_them(tmp_path):
+    parts = {f"labs/20{n}.csv": STAYS.replace("2024", f"20{n}") for n in (22, 23)}
+    draft = drafted(tmp_path, {"people.csv": PEOPLE, **parts, "labs/2023 (1).csv": parts["labs/2023.csv"]})
+    assert [t.name for t in draft.tables if t.events] == ["labs/2022", "labs/2023", "people"]
+
+
+def test_tables_of_the_same_size_with_other_rows_are_no_copies(tmp_path):
+    draft = drafted(tmp_path, {"people.csv": PEOPLE, "a.csv": STAYS, "b.csv": STAYS.replace("A\n", "B\n")})
+    assert all(table.events for table in draft.tables)
+
+
+def test_a_table_that_gives_nothing_has_no_block(tmp_path):
+    nobody = "ward;beds\n" + "".join(f"W{n};{n}\n" for n in range(20))
+    for name, content in {"people.csv": PEOPLE, "stays.csv": STAYS, "wards.csv": nobody}.items():
+        write_table(tmp_path / name, content)
+    write_draft(Request(tmp_path, tmp_path / "out", subject_id="stay_id"), Console(quiet=True))
+    text = (tmp_path / "out" / "event_cfgs.yaml").read_text()
+    for name in ("people", "wards"):
+        assert f"\n# {name}\n" in text
+        assert f"\n{name}:" not in text
+
+
+def test_what_fails_leaves_no_folder_and_names_no_temporary_file(tmp_path):
+    write_table(tmp_path / "raw" / "ids.csv", "patient,stay\n" + "".join(f"{n},S{n}\n" for n in range(30)))
+    with pytest.raises(InputError, match=r"No table gives an event\. ids: left out") as error:
+        write_draft(Request(tmp_path / "raw", tmp_path / "out" / "a"), Console(quiet=True))
+    assert "tmp." not in str(error.value)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "file").write_text("mine")
+    write_table(tmp_path / "raw" / "people.csv", PEOPLE)
+    with pytest.raises(NoFolderError, match="file"):
+        write_draft(Request(tmp_path / "raw", tmp_path / "file"), Console(quiet=True))
