@@ -1,6 +1,6 @@
 """Expressions that calculate."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 import polars as pl
 import pytest
@@ -17,6 +17,7 @@ DF = pl.DataFrame(
         "m": ["2", "13", None],
         "t": ["2020-01-31", "31.01.2020 12", "?"],
         "when": [datetime(2020, 1, 1), None, datetime(2021, 1, 1)],
+        "on": [date(2020, 1, 1), date(2021, 2, 28), None],
         "flag": ["Yes", "0", "maybe"],
         "large": [str(2**53 + 1), "10.5", "1e400"],
     }
@@ -62,6 +63,11 @@ def values(cfg):
             {"add": [{"time": {"from": "t", "format": "%Y-%m-%d"}}, {"duration": {"minutes": "f"}}]},
             [datetime(2020, 1, 31, 0, 0, 30), None, None],
             {"t", "f"},
+        ),
+        (
+            {"add": ["on", {"duration": {"hours": 23}}]},
+            [datetime(2020, 1, 1, 23), datetime(2021, 2, 28, 23), None],
+            {"on"},
         ),
         (["s", {"str": "{bp}!"}], ["10", " x", "n.a.!"], {"s", "bp"}),
     ],

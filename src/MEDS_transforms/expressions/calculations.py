@@ -60,8 +60,20 @@ def number(cfg: Any, where: str) -> Expression:
 def _arithmetic(operator: Callable[[Any, Any], Any], operands: Any, where: str) -> Expression:
     if not isinstance(operands, list) or len(operands) < 2:
         raise malformed(_WHAT, where, operands, "a list of at least two columns, expressions or numbers")
-    parts = [number(operand, below(where, i)) for i, operand in enumerate(operands)]
+    parts = [_operand(operand, below(where, i)) for i, operand in enumerate(operands)]
     return combined(parts, lambda *exprs: reduce(operator, exprs))
+
+
+def _operand(cfg: Any, where: str) -> Expression:
+    """An operand of arithmetic, of which days are their midnights.
+
+    NOTE: to polars a day and 23 hours are the day.
+    """
+    source = number(cfg, where)
+    if not isinstance(cfg, str):
+        return source
+    midnights = (cs.by_name(cfg) & cs.date()).as_expr().cast(pl.Datetime("us"))
+    return source._replace(expr=pl.coalesce(midnights, source.expr))
 
 
 def _substring(spec: Any, where: str) -> Expression:
