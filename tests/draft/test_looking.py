@@ -140,6 +140,7 @@ def test_a_column_that_the_user_names_has_the_subjects(tmp_path):
     [
         (["1", "2"], None),
         (["001", "002"], "integer"),
+        (["001", "02"], "integer"),
         (["01", "1"], "table"),
         (["P1", "P2"], "table"),
         (["9999999999999999999", "1"], "table"),
@@ -149,7 +150,8 @@ def test_how_ids_become_numbers(ids, numbered, tmp_path):
     write_table(tmp_path / "people.csv", "patient,sex\n" + "".join(f"{i},{'fm'[n % 2]}\n" for n, i in enumerate(ids)))
     draft = draft_folder(tmp_path, [])
     assert {entry.key: entry.value for entry in draft.entries}.get("subject_ids") == numbered
-    assert [place for place, _ in draft.unsure] == (["subject_ids"] if numbered == "integer" else [])
+    doubts = [doubt for _, doubt in draft.unsure]
+    assert doubts == [] if ids != ["001", "02"] else "as 07 and 7 of two subjects, write table" in doubts[0]
 
 
 def test_days_and_months_are_in_the_order_of_columns_that_show_it(tmp_path):

@@ -7,17 +7,20 @@ from itertools import takewhile
 from ..dataset.columns import columns as as_columns
 from ..dataset.schema import CODE, MANDATORY_TYPES, NUMERIC_VALUE, TEXT_VALUE, TIME
 from ..errors import counted
-from .model import Entry, EventDraft
+from .doubts import doubt_about_parts
+from .model import Entry, EventDraft, percent
 from .profiles import Column, Profile
 from .samples import sampled
-from .times import DEATH, TimeRoles, time_entries
+from .times import DEATH, TimeRoles, end_of_day, is_by_year, time_entries
 from .values import Values, is_bare_number, is_number_of_kind, is_personal, is_ratio
 from .words import Word, plain, says, stem
+from .write import inline
 
 _MOST_KINDS = 2
 _NOT_BLANK = {"regex": r"\S"}
 _WITH_UNIT = 0.9
 _HALF = 0.5
+_MAY_CHANGE = "it may change, by its name, but no time says since when; without one it holds at all times"
 _LATER = "its value may be known only at the end, so that its time is that of the end"
 
 
@@ -54,10 +57,9 @@ class Parts:
 def events_of(parts: Parts, chosen: dict[str, Column]) -> Iterator[EventDraft]:
     """The events of a table; `chosen` are the columns from which births and deaths are taken, if of this table."""
     for kind, column in chosen.items():
-        time, *formats = time_entries(column)
-        if kind == DEATH and column.times and column.times.is_day:
-            time = replace(time, why="a day, so that it comes before other events of that day")
-        yield EventDraft(kind, [Entry(CODE, f"MEDS_{kind.upper()}"), time, *formats])
+        is_day = column.times and column.times.is_day and not is_by_year(column)
+        time = end_of_day(column) if kind == DEATH and is_day else time_entries(column)
+        yield EventDraft(kind, [Entry(CODE, f"MEDS_{kind.upper()}"), *time])
     values, roles = parts.values, parts.roles
     if values.code:
         yield _coded(parts)
@@ -95,13 +97,16 @@ def _coded(parts: Parts) -> EventDraft:
     in_code, unit_why = _is_unit_in_code(parts)
     unit = [values.unit] if values.unit and in_code else []
     code = [parts.word, *begins, *(f"col({column.name})" for column in (*values.code, *unit))]
-    without = [f"{c.name}: none in {1 - c.filled:.0%} of rows, which get UNK" for c in values.code if c.filled < 1]
+    without = [f"{c.name}: none in {percent(1 - c.filled)} of rows, which get UNK" for c in values.code if c.filled < 1]
     why = "; ".join(filter(None, [values.why_code, unit_why, *without]))
-    entries = [Entry(CODE, code, why, _doubt_about_code(parts, in_code)), *parts.main_time]
+    doubts = filter(
+        None, [_doubt_about_code(parts, in_code), doubt_about_parts(parts.profile, [*values.code, *unit], *unit)]
+    )
+    entries = [Entry(CODE, code, why, "; ".join(doubts)), *parts.main_time]
     if values.number:
         entries.append(Entry(NUMERIC_VALUE, values.number.name, _why_number(values)))
     if text := values.text or (values.number if parts.may_have_words else None):
-        entries.append(Entry(TEXT_VALUE, text.name, _why_text(text, values.number)))
+        entries.append(Entry(TEXT_VALUE, text.name, _why_text(text, values.number), *_numbers_in(text, values.number)))
     further = [*([values.unit] if values.unit and not in_code else []), *_labels(values), *values.flags, *values.visits]
     entries += [Entry(output_name(column.name), column.name) for column in further]
     return EventDraft(plain(begins[0] if begins else parts.word), [*entries, *_metadata(parts, bool(unit))])
@@ -110,13 +115,13 @@ def _coded(parts: Parts) -> EventDraft:
 def _why_number(values: Values) -> str:
     number = values.number
     assert number is not None
-    return f"{number.numbers:.0%} of the values are numbers; {values.why_number}"
+    return f"{percent(number.numbers)} of the values are numbers; {values.why_number}"
 
 
 def _why_text(text: Column, number: Column | None) -> str:
     if text is number:
         return "what is no number stays as text"
-    return f"in {text.filled:.0%} of rows"
+    return f"in {percent(text.filled)} of rows"
 
 
 def _is_unit_in_code(parts: Parts) -> tuple[bool, str]:
@@ -141,6 +146,18 @@ def _doubt_about_code(parts: Parts, with_unit: bool) -> str:
     if values.unit and not with_unit and (n := _codes_with_several_units(parts)):
         doubts.append(f"{counted(n, 'code')} with several units, {values.unit.name}, which numbers do not tell apart")
     return "; ".join(doubts)
+
+
+def _numbers_in(text: Column, number: Column | None) -> tuple[str, tuple[str, ...]]:
+    """What is doubtful about a text that has numbers with units, and the lines that would take these out of it."""
+    if number is not None or text.numbers_with_unit < _HALF:
+        return "", ()
+    doubt = f"{percent(text.numbers_with_unit)} of the values are a number and a unit; add the lines below to have both"
+    from_text = [{"extract": {"from": text.name, "regex": text.number_with_unit, "group_index": n}} for n in (1, 2)]
+    return doubt, tuple(
+        f"{inline(key)}: {inline(value)}"
+        for key, value in zip((NUMERIC_VALUE, f"{plain(text.name)}_unit"), from_text, strict=True)
+    )
 
 
 def _labels(values: Values) -> list[Column]:
@@ -244,15 +261,17 @@ def _fact(parts: Parts, column: Column, at: list[Entry], with_table: bool = True
     if is_number_of_kind(column):
         code.append(f"col({column.name})")
     elif column.is_number or column.lenient_numbers >= _HALF:
-        values.append(Entry(NUMERIC_VALUE, column.name, f"{column.numbers:.0%} of the values are numbers"))
+        values.append(Entry(NUMERIC_VALUE, column.name, f"{percent(column.numbers)} of the values are numbers"))
         if column.numbers < 1 or parts.may_have_words:
             values.append(Entry(TEXT_VALUE, column.name, "what is no number stays as text"))
     elif column.is_category:
         code.append(f"col({column.name})")
     else:
         values.append(Entry(TEXT_VALUE, column.name))
-    where = [Entry("where", {column.name: _NOT_BLANK}, f"in {column.filled:.0%} of rows; the others give nothing")]
+    where = [Entry("where", {column.name: _NOT_BLANK}, f"in {percent(column.filled)} of rows; the others give nothing")]
     full = column.filled == 1 and parts.profile.sample.whole
+    if at[0].value is None and says(column.name, Word.CHANGING):
+        at = [replace(at[0], unsure=at[0].unsure or _MAY_CHANGE)]
     entries = [*([] if full else where), Entry(CODE, code if len(code) > 1 else code[0], told), *at, *values]
     return EventDraft(plain(column.name), entries)
 

@@ -8,6 +8,7 @@ from itertools import combinations, product
 import polars as pl
 
 from ..dataset.columns import columns as as_columns
+from .model import percent
 from .profiles import Column, Profile, share_found
 from .samples import KEY_ROWS, read_columns, sampled
 from .subjects import Subject
@@ -38,7 +39,8 @@ class Visit:
         """What is doubtful about it; not all keys of a large table are looked at."""
         if self.share >= _FOUND:
             return ""
-        return f"only {self.share:.0%} of its {self.left} are in {self.table}, of which {KEY_ROWS:,} rows are looked at"
+        found = f"only {percent(self.share)} of its {self.left} are in {self.table}"
+        return f"{found}, of which {KEY_ROWS:,} rows are looked at"
 
     @property
     def on(self) -> str | dict[str, str]:

@@ -5,6 +5,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+def percent(share: float) -> str:
+    """A share in words, which are 0% or 100% only where it is none or all.
+
+    >>> percent(1), percent(0.734), percent(800 / 801), percent(0.00001), percent(0)
+    ('100%', '73%', '99.9%', 'less than 0.1%', '0%')
+    """
+    share = round(share, 9)  # sums of shares are not exact
+    if not 0 < share < 1 or f"{share:.0%}" not in ("0%", "100%"):
+        return f"{share:.0%}"
+    return {"0.0%": "less than 0.1%", "100.0%": "more than 99.9%"}.get(f"{share:.1%}", f"{share:.1%}")
+
+
 @dataclass(frozen=True)
 class Entry:
     """A key of a block and its value.
@@ -14,12 +26,14 @@ class Entry:
         value: its value.
         why: what tells so; empty where the value speaks for itself.
         unsure: what is doubtful about it; empty where nothing is.
+        addable: lines that could stand below it; they are written as comments.
     """
 
     key: str
     value: Any
     why: str = ""
     unsure: str = ""
+    addable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ _NUMBER = {
     ",": r"^[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?$",
 }
 _FRACTION = {".": r"^[+-]?\d*\.\d+$", ",": r"^[+-]?\d*,\d+$"}
+_WITH_UNIT = {sign: rf"^\s*([\d{sign}]+)\s*([\p{{L}}%]\S*)\s*$" for sign in ".,"}
 _LENIENT = r"^\s*(?:[<>≤≥=~]|<=|>=)?\s*[+-]?(?:\d+[.,]?\d*|[.,]\d+)\s*$"
 _TOKEN = r"^[\w.:/+-]{1,64}$"
 _NEARLY_ALL, _HALF = 0.95, 0.5
@@ -79,6 +80,16 @@ class Column:
     def lenient_numbers(self) -> float:
         """The share of values that are numbers, perhaps with spaces or a sign such as `<`."""
         return self._share(_LENIENT)
+
+    @property
+    def number_with_unit(self) -> str:
+        """The pattern of a number and a unit after it, each a group."""
+        return _WITH_UNIT[self.decimal]
+
+    @cached_property
+    def numbers_with_unit(self) -> float:
+        """The share of values that are a number with a unit after it, such as `500 mg`."""
+        return self._share(self.number_with_unit)
 
     @cached_property
     def has_leading_zeros(self) -> bool:

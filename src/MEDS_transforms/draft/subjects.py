@@ -7,6 +7,7 @@ from functools import cached_property
 import polars as pl
 
 from ..errors import InputError, listed, nearest
+from .model import percent
 from .profiles import Column, Profile, share_found
 from .samples import read_columns
 from .words import Word, rest, says
@@ -18,6 +19,7 @@ _SURE = 0.9
 _FILLED = 0.5
 _SHORT = 4
 """Ids shorter than this may be in another column by chance."""
+_IN_ORDER = "they are numbered in order, by a table that is kept"
 _LARGEST = 2**63 - 1
 _ALL = ("", "")
 """In place of a table and a column: those of all subjects."""
@@ -189,28 +191,38 @@ def _described(one: _Candidate, chosen: Mapping[str, _Candidate]) -> Subject:
     name = one.column.name
     if one.score == 0:
         unsure = "its name does not tell that it is the subject's id, only its values do"
-        return Subject(name, f"{one.shares[_ALL]:.0%} of its values are subject ids of other tables", unsure)
+        return Subject(name, f"{percent(one.shares[_ALL])} of its values are subject ids of other tables", unsure)
     why = {_GIVEN: "as you say", 1: "in most tables, in one with each value once"}.get(one.score, "by its name")
     others = [other for other in chosen.values() if other.place in one.shares]
     if not others:
         return Subject(name, why)
     most = max(others, key=lambda other: (one.shares[other.place], other.column.is_unique))
     share = one.shares[most.place]
-    why += f"; {share:.0%} of {one.column.distinct:,} distinct values are in {most.profile.name}"
+    why += f"; {percent(share)} of {one.column.distinct:,} distinct values are in {most.profile.name}"
     if not any(_are_alike(one, other) for other in others):
         return Subject(name, why, "hardly any of its values are ids in other tables")
     return Subject(name, why)
 
 
-def how_numbered(profiles: Sequence[Profile], subjects: Mapping[str, Subject]) -> tuple[str, str]:
-    """How ids become numbers, as `subject_ids` says, and what tells so or is doubtful."""
+def how_numbered(profiles: Sequence[Profile], subjects: Mapping[str, Subject]) -> tuple[str, str, str]:
+    """How ids become numbers, as `subject_ids` says, what tells so, and what is doubtful."""
     columns = [profile[subjects[profile.name].column] for profile in profiles if profile.name in subjects]
     for column in columns:
         numbers = column.values.unique().cast(pl.Int128, strict=False)
         if column.integers < 1 or numbers.null_count() or bool((numbers.abs() > _LARGEST).any()):
-            return "table", f"ids are text, or longer than 64 bits ({column.name})"
+            return "table", f"ids are text, or longer than 64 bits ({column.name}); {_IN_ORDER}", ""
         if numbers.n_unique() < numbers.len():
-            return "table", f"ids differ in leading zeros alone ({column.name})"
-    if any(column.has_leading_zeros for column in columns):
-        return "integer", "ids have leading zeros, which numbers lose; none of the ids looked at become equal by that"
-    return "integer", ""
+            return "table", f"ids differ in leading zeros alone ({column.name}); {_IN_ORDER}", ""
+    if not any(column.has_leading_zeros for column in columns):
+        return "integer", "", ""
+    lengths = {length for column in columns for length in column.values.str.len_chars().unique()}
+    if len(lengths) == 1:
+        return (
+            "integer",
+            f"ids have leading zeros, which numbers lose; all looked at have {lengths.pop()} digits",
+            "",
+        )
+    doubt = (
+        "ids have leading zeros, which numbers lose; none that were looked at become equal by that. Where some would"
+    )
+    return "integer", "", f"{doubt}, as 07 and 7 of two subjects, write table, or hash"

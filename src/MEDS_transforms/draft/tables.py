@@ -12,7 +12,7 @@ from .events import Parts, events_of, output_name
 from .files import NotTables, find_what_is_no_table
 from .left_out import unused, why_left_out
 from .links import RESULT, CodeTable, Visit, find_code_tables, find_described, find_visits
-from .model import Draft, Entry, EventDraft, LeftOut, TableDraft
+from .model import Draft, Entry, EventDraft, LeftOut, TableDraft, percent
 from .profiles import Column, Profile, profile_of
 from .samples import find_samples
 from .subjects import Subject, find_subjects, how_numbered
@@ -69,14 +69,12 @@ def draft_folder(folder: Path, apart_from: Iterable[Path], subject_id: str | Non
     apart_from = [*apart_from]
     without = find_what_is_no_table(folder, apart_from)
     found = look_at(folder, apart_from, subject_id, without)
-    numbered, doubt = how_numbered([*found.profiles.values()], found.subjects)
+    numbered, why, doubt = how_numbered([*found.profiles.values()], found.subjects)
     names = [subject.column for subject in found.subjects.values()]
     usual = max(names, key=names.count)
     entries = [Entry(SUBJECT_ID_KEY, usual, "the subject's id, unless a table says otherwise")]
-    if numbered != "integer":
-        entries.append(Entry("subject_ids", numbered, f"{doubt}; they are numbered in order, by a table that is kept"))
-    elif doubt:
-        entries.append(Entry("subject_ids", numbered, unsure=doubt))
+    if why or doubt:
+        entries.append(Entry("subject_ids", numbered, why, doubt))
     if doubt := doubt_about_zones(found.profiles.values()):
         entries.append(Entry("time_zone", None, unsure=doubt))
     tables = [_draft_table(profile, found, usual) for profile in found.profiles.values()]
@@ -161,7 +159,7 @@ def _add_events(draft: TableDraft, profile: Profile, found: Folder, subject: Sub
         columns = {subject.column: found.subjects[visit.table].column, **columns}
     if visit and columns:
         block = {"table": visit.table, "on": visit.on, "columns": columns}
-        why = "" if visit.doubt else f"{visit.share:.0%} of its {visit.left} are in {visit.table}"
+        why = "" if visit.doubt else f"{percent(visit.share)} of its {visit.left} are in {visit.table}"
         draft.entries.append(Entry(JOIN_KEY, block, why, visit.doubt))
     taken = {subject.column, *(name for name, column in profile.columns.items() if column.is_time)}
     taken |= {roles.clock.name} if roles.clock else set()
@@ -181,7 +179,8 @@ def _add_events(draft: TableDraft, profile: Profile, found: Folder, subject: Sub
 
 
 def _no_time(profile: Profile, subject: Subject) -> Entry:
-    one_each = subject.column in profile.columns and profile[subject.column].is_unique
+    ids = profile.columns.get(subject.column)
+    one_each = ids is not None and ids.distinct == ids.values.len()  # rows without an id give nothing
     return Entry(TIME, None, "static: a row per subject" if one_each else "", "" if one_each else _NO_TIME)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from ..expressions.times import is_moment
 from .formats import swapped
-from .model import Entry
+from .model import Entry, percent
 from .profiles import Column, Profile
 from .words import Word, begins_or_ends, says, stem
 
@@ -15,6 +15,7 @@ BIRTH, DEATH = "birth", "death"
 _NEARLY_ALL, _HALF = 0.98, 0.5
 _EPOCH_START = {"date": {"year": 1970, "month": 1, "day": 1}}
 _CLOCK = r"^\d{1,2}:\d{2}(:\d{2})?$"
+_TO_ITS_END = {"hours": 23, "minutes": 59, "seconds": 59}
 _SHORT_YEAR = "%y"
 
 
@@ -47,7 +48,7 @@ def roles_of(profile: Profile) -> TimeRoles:
     """What the times of a table are, by their names and by how many rows have them."""
     roles = TimeRoles()
     times = [column for column in profile.columns.values() if column.is_time and not column.is_empty]
-    roles.births = sorted((c for c in times if says(c.name, Word.BIRTH)), key=_is_by_year)
+    roles.births = sorted((c for c in times if says(c.name, Word.BIRTH)), key=is_by_year)
     roles.deaths = [c for c in times if says(c.name, Word.DEATH) and c not in roles.births]
     others = [c for c in times if c not in roles.births and c not in roles.deaths]
     stored = [c for c in others if says(stem(c.name), Word.RECORDED)]
@@ -90,7 +91,8 @@ def _written_alike(one: Column, other: Column) -> bool:
     return one.dtype == other.dtype and not any(epochs)
 
 
-def _is_by_year(column: Column) -> bool:
+def is_by_year(column: Column) -> bool:
+    """Whether only years are known."""
     return bool(column.times and [*column.times.formats] == ["%Y"])
 
 
@@ -114,7 +116,7 @@ def time_entries(column: Column, instead: Column | None = None, clock: Column | 
     if clock and times.formats:
         return [_with_clock(column, clock)]
     time = {"output": [column.name, instead.name], "matcher": {}} if instead else f"col({column.name})"
-    why = f"{column.name} in {column.filled:.0%} of rows, else {instead.name}" if instead else ""
+    why = f"{column.name} in {percent(column.filled)} of rows, else {instead.name}" if instead else ""
     if not times.formats:
         return [Entry("time", time, why or f"a column of {'days' if times.is_day else 'times'}")]
     formats = dict(times.formats)
@@ -122,6 +124,18 @@ def time_entries(column: Column, instead: Column | None = None, clock: Column | 
         formats |= {f: share for f, share in instead.times.formats.items() if f not in formats}
     value = [*formats] if len(formats) > 1 else next(iter(formats))
     return [Entry("time", time, why), Entry("time_format", value, _how_many_parse(column), _doubts(column))]
+
+
+def end_of_day(column: Column) -> list[Entry]:
+    """The keys of an event at the end of a day, so that it comes after what else happened then."""
+    times = column.times
+    assert times is not None  # only days are given
+    formats = [*times.formats]
+    told = {"time": {"from": column.name, "format": formats[0] if len(formats) == 1 else formats}}
+    parsed = f"; {_how_many_parse(column)}" if formats else ""
+    value = {"add": [told if formats else column.name, {"duration": _TO_ITS_END}]}
+    why = f"a day, at its end, so that it comes after other events of that day{parsed}"
+    return [Entry("time", value, why, _doubts(column) if formats else "")]
 
 
 def _with_clock(day: Column, clock: Column) -> Entry:
@@ -137,8 +151,10 @@ def _with_clock(day: Column, clock: Column) -> Entry:
 def _how_many_parse(column: Column) -> str:
     times = column.times
     assert times is not None
-    parts = [f"{share:.0%} {'parse ' if not n else ''}as {f}" for n, (f, share) in enumerate(times.formats.items())]
-    none = [f"{1 - times.share:.1%} as none"] if times.share < 1 else []
+    parts = [
+        f"{percent(share)} {'parse ' if not n else ''}as {f}" for n, (f, share) in enumerate(times.formats.items())
+    ]
+    none = [f"{percent(1 - times.share)} as none"] if percent(times.share) != "100%" else []
     return f"of {times.tried:,} distinct values, {', '.join([*parts, *none])}"
 
 
@@ -150,10 +166,10 @@ def _doubts(column: Column) -> str:
         doubts.append("day and month could be swapped in every value that was looked at")
     if any(_SHORT_YEAR in f for f in times.formats):
         doubts.append("years have two digits: 69 is 2069, 70 is 1970")
-    if _is_by_year(column):
+    if is_by_year(column):
         doubts.append("only the year is known, and becomes its first of January")
     if times.share < _NEARLY_ALL:
-        doubts.append(f"{1 - times.share:.1%} of the values are of no known format, and their rows give nothing")
+        doubts.append(f"{percent(1 - times.share)} of the values are of no known format, and their rows give nothing")
     return "; ".join(doubts)
 
 
@@ -199,7 +215,7 @@ def births_and_deaths(
         of_subjects = profile[subjects[profile.name]].is_unique if subjects[profile.name] in profile.columns else False
         for kind, columns in ((BIRTH, roles[profile.name].births), (DEATH, roles[profile.name].deaths)):
             for column in columns[:1]:
-                merit = (of_subjects, not _is_by_year(column), column.values.len())
+                merit = (of_subjects, not is_by_year(column), column.values.len())
                 if kind not in found or merit > found[kind][0]:
                     found[kind] = (merit, profile, column)
     return {kind: (profile, column) for kind, (_, profile, column) in found.items()}

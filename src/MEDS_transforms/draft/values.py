@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from .links import Described, is_visit
+from .model import percent
 from .profiles import Column, Profile
 from .words import Word, parts, rank, rest, says
 
@@ -122,7 +123,7 @@ def _code(free: Mapping[str, Column], described: list[Described]) -> tuple[list[
     if described:
         best = described[0]
         columns = [free[name] for name in best.columns]
-        why = f"{best.share:.0%} of the codes looked at are described by {best.by.profile.name}"
+        why = f"{percent(best.share)} of the codes looked at are described by {best.by.profile.name}"
         return sorted(columns, key=lambda c: not says(c.name, Word.SYSTEM)), why, best
     candidates = [c for c in free.values() if not is_identifier(c) and not _is_unit(c)]
     scored = [(*points(c, CODE_RULES), c) for c in candidates if not says(c.name, Word.SYSTEM, Word.ORDER)]

@@ -34,6 +34,7 @@ class Word(StrEnum):
     FLAG = "flag"
     SEX = "sex"
     TRAIT = "trait"
+    CHANGING = "changing"
     ORDER = "order"
     PERSONAL = "personal"
     DESCRIPTION = "description"
@@ -71,7 +72,9 @@ WORDS: dict[Word, str] = {
     Word.FLAG: "flag abnormal interpretation warning status",
     Word.SEX: "sex gender geschlecht sexe sexo",
     Word.TRAIT: "race ethnicity ethnic language marital religion insurance nationality country sprache herkunft "
-    "familienstand versicherung",
+    "familienstand versicherung krankenkasse",
+    Word.CHANGING: "insurance versicherung krankenkasse kasse payer marital familienstand weight gewicht bmi smoker "
+    "smoking raucher employment occupation beruf",
     Word.PERSONAL: "firstname lastname surname vorname nachname address street zip postcode plz strasse phone "
     "telefon email ssn physician doctor nurse provider arzt",
     Word.DESCRIPTION: "long description desc label name title text bezeichnung term display libelle",

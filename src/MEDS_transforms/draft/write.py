@@ -57,6 +57,11 @@ def _left_out(table: TableDraft) -> Iterator[str]:
 def _entry(entry: Entry, indent: int) -> Iterator[str]:
     if entry.unsure:
         yield from _comment(f"{UNSURE} {entry.unsure}", indent)
+    yield from _value(entry, indent)
+    yield from (f"{' ' * indent}# {line}" for line in entry.addable)
+
+
+def _value(entry: Entry, indent: int) -> Iterator[str]:
     line = f"{' ' * indent}{inline(entry.key)}: {inline(entry.value)}"
     if (len(line) > WIDTH and isinstance(entry.value, dict | list)) or entry.key == "_metadata":
         yield from _comment(entry.why, indent)
