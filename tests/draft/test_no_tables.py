@@ -77,10 +77,27 @@ def test_a_copy_is_left_out_and_doubtful(tmp_path):
         ("stays (1)", False),
     ]
     assert [(place, doubt[:41]) for place, doubt in draft.unsure if "stays" in place] == [
-        ("stays (1)", "a copy: its file is the same as that of s")
+        ("stays (1)", "a copy: it has the same rows as stays; wi")
     ]
     assert "\n# stays (1)\n" in (text := event_file_text(draft, "raw"))
     assert "\n# unsure: a copy" in text
+
+
+def test_a_copy_that_was_saved_in_another_way_is_one(tmp_path):
+    again = STAYS.replace(";", ",").replace("\n", "\r\n")
+    draft = drafted(tmp_path, {"people.csv": PEOPLE, "stays.csv": STAYS, "Copy of stays.csv": again})
+    assert [place for place, _ in draft.unsure] == ["Copy of stays"]
+    assert names(draft) == ["Copy of stays", "people", "stays"]
+
+
+def test_files_that_differ_in_a_number_are_said_to_be_one_table(tmp_path):
+    swapped = "seen;ward;patient;stay_id\n" + "".join(f"2023-01-05 10:00;B;{n % 30};T{n}\n" for n in range(60))
+    draft = drafted(tmp_path, {"people.csv": PEOPLE, "stays_2022.csv": STAYS, "stays_2023.csv": swapped})
+    assert names(draft) == ["people", "stays_*"]
+    said = (
+        "all 120 rows looked at; 2 files as parts of one table, as their names differ in numbers alone: stays_2022.csv"
+    )
+    assert said in event_file_text(draft, "raw").replace("\n# ", " ")
 
 
 def test_a_copy_among_parts_is_not_read_with_them(tmp_path):

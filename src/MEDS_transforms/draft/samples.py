@@ -30,6 +30,8 @@ KEY_ROWS = 1_000_000
 
 _BLOCK, _KEY_BLOCK = 2**19, 2**22
 _LARGE = 2**20
+_FEWEST_OF_COPIES = 2
+"""Tables with fewer rows may be alike by chance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +69,22 @@ class Sample:
             return f"all {self.rows.height:,} rows"
         further = f" and {self.rows.height - self.first:,} further on" if self.rows.height > self.first else ""
         return f"the first {self.first:,} rows{further}"
+
+
+def same_rows(samples: Iterable[Sample]) -> dict[str, str]:
+    """Tables with the same columns and rows as another, by their names, as far as all rows were looked at."""
+    originals: dict[tuple[str, ...], list[Sample]] = {}
+    copies = {}
+    for sample in sorted(samples, key=lambda sample: (len(sample.name), sample.name)):
+        if not sample.whole or sample.rows.height < _FEWEST_OF_COPIES:
+            continue
+        others = originals.setdefault(tuple(sample.rows.columns), [])
+        original = next((other for other in others if other.rows.equals(sample.rows)), None)
+        if original is None:
+            others.append(sample)
+        else:
+            copies[sample.name] = original.name
+    return copies
 
 
 def find_samples(folder: Path, apart_from: Collection[Path], without: NotTables | None = None) -> list[Sample]:
@@ -126,10 +144,11 @@ def _names_of(pattern: str, members: list[str], files: Collection[str]) -> list[
 
 
 def _header(folder: Path, name: str) -> tuple[str, ...]:
+    """The columns of a file, in the order of their names, as parts may have them in any."""
     parts = find_parts(folder, name)
     if not any(part.path.stat().st_size for part in parts):
         return ()
-    return tuple(RawTable(name, parts, dialect_of(parts)).columns)
+    return tuple(sorted(RawTable(name, parts, dialect_of(parts)).columns))
 
 
 def sample_of(name: str, parts: list[Part]) -> Sample:

@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..dataset.schema import CODE, SUBJECT_ID, TEXT_VALUE, TIME
-from ..errors import InputError
+from ..errors import InputError, listed
 from ..extract.event_file.model import JOIN_KEY, SUBJECT_ID_KEY, TIME_FORMAT_KEY
 from ..extract.event_file.options import OPTIONS
 from .events import Parts, events_of, output_name
-from .files import NotTables, find_what_is_no_table
+from .files import find_what_is_no_table
 from .left_out import unused, why_left_out
 from .links import RESULT, CodeTable, Visit, find_code_tables, find_described, find_visits
 from .model import Draft, Entry, EventDraft, LeftOut, TableDraft, percent
 from .profiles import Column, Profile, profile_of
-from .samples import find_samples
+from .samples import Sample, find_samples, same_rows
 from .subjects import Subject, find_subjects, how_numbered
 from .times import TimeRoles, births_and_deaths, doubt_about_zones, roles_of, settle_days_and_months, time_entries
 from .values import values_of
@@ -68,7 +68,9 @@ def draft_folder(folder: Path, apart_from: Iterable[Path], subject_id: str | Non
     """
     apart_from = [*apart_from]
     without = find_what_is_no_table(folder, apart_from)
-    found = look_at(folder, apart_from, subject_id, without)
+    samples = find_samples(folder, apart_from, without)
+    copies = {**without.copies, **same_rows(samples)}
+    found = look_at([sample for sample in samples if sample.name not in copies], subject_id)
     numbered, why, doubt = how_numbered([*found.profiles.values()], found.subjects)
     names = [subject.column for subject in found.subjects.values()]
     usual = max(names, key=names.count)
@@ -81,7 +83,7 @@ def draft_folder(folder: Path, apart_from: Iterable[Path], subject_id: str | Non
     _drop_blocks_of_nothing(tables)
     if not any(table.events for table in tables):
         raise InputError(f"No table gives an event. {'. '.join(f'{table.name}: {table.note}' for table in tables)}.")
-    tables += [_draft_copy(name, original) for name, original in without.copies.items()]
+    tables += [_draft_copy(name, original) for name, original in copies.items()]
     by_name = sorted(tables, key=lambda table: table.name)
     return Draft(entries, by_name, _is_small(found), [*without.told(folder)])
 
@@ -96,7 +98,7 @@ def _drop_blocks_of_nothing(tables: Iterable[TableDraft]) -> None:
 
 
 def _draft_copy(name: str, original: str) -> TableDraft:
-    doubt = f"a copy: its file is the same as that of {original}; with both, all of its rows would be there twice"
+    doubt = f"a copy: it has the same rows as {original}; with both, all of them would be there twice"
     return TableDraft(name, "", note="left out", unsure=doubt)
 
 
@@ -106,9 +108,9 @@ def _is_small(found: Folder) -> bool:
     return all(profile.sample.whole and profile[column].distinct < _FEW_SUBJECTS for profile, column in with_subjects)
 
 
-def look_at(folder: Path, apart_from: Iterable[Path], subject_id: str | None, without: NotTables) -> Folder:
+def look_at(samples: Iterable[Sample], subject_id: str | None) -> Folder:
     """Looks at all tables of a folder, and at what they have in common."""
-    profiles = settle_days_and_months(profile_of(sample) for sample in find_samples(folder, [*apart_from], without))
+    profiles = settle_days_and_months(map(profile_of, samples))
     subjects = find_subjects(profiles, subject_id)
     roles = {profile.name: roles_of(profile) for profile in profiles}
     chosen = births_and_deaths(roles, profiles, {name: subject.column for name, subject in subjects.items()})
@@ -117,7 +119,7 @@ def look_at(folder: Path, apart_from: Iterable[Path], subject_id: str | None, wi
 
 
 def _draft_table(profile: Profile, found: Folder, usual: str) -> TableDraft:
-    draft = TableDraft(profile.name, profile.sample.looked_at)
+    draft = TableDraft(profile.name, profile.sample.looked_at, note=_parts_in_words(profile))
     if not profile.rows:
         draft.note = "left out"
         return draft
@@ -141,6 +143,15 @@ def _draft_table(profile: Profile, found: Folder, usual: str) -> TableDraft:
         draft.entries.append(Entry(SUBJECT_ID_KEY, subject.column, subject.why, subject.unsure))
     _add_events(draft, profile, found, subject, visit)
     return draft
+
+
+def _parts_in_words(profile: Profile) -> str:
+    """Which files a table is, where its name does not say it; empty where it does."""
+    paths = [part.path for part in profile.sample.raw.parts]
+    if not any(sign in profile.name for sign in "*?["):
+        return ""
+    names = listed(path.name for path in paths)
+    return f"{len(paths)} files as parts of one table, as their names differ in numbers alone: {names}"
 
 
 def _visit_of(profile: Profile, found: Folder) -> Visit | None:
