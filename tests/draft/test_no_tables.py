@@ -8,7 +8,7 @@ from rich.console import Console
 
 from helpers import write_table
 from MEDS_transforms.dataset.schema import MANDATORY_TYPES
-from MEDS_transforms.draft.init import Request, write_draft
+from MEDS_transforms.draft.init import Request, check_events, write_draft
 from MEDS_transforms.draft.model import Draft
 from MEDS_transforms.draft.tables import draft_folder
 from MEDS_transforms.draft.write import event_file_text
@@ -76,11 +76,11 @@ def test_a_copy_is_left_out_and_doubtful(tmp_path):
         ("stays", True),
         ("stays (1)", False),
     ]
-    assert [(place, doubt[:41]) for place, doubt in draft.unsure if "stays" in place] == [
-        ("stays (1)", "a copy: it has the same rows as stays; wi")
+    assert [(place, doubt[:29]) for place, doubt in draft.unsure if "stays" in place] == [
+        ("stays (1)", "it has the same rows as stays")
     ]
     assert "\n# stays (1)\n" in (text := event_file_text(draft, "raw"))
-    assert "\n# unsure: a copy" in text
+    assert "\n# left out: a copy of stays\n# unsure: it has" in text
 
 
 def test_a_copy_that_was_saved_in_another_way_is_one(tmp_path):
@@ -128,6 +128,10 @@ def test_what_fails_leaves_no_folder_and_names_no_temporary_file(tmp_path):
         write_draft(Request(tmp_path / "raw", tmp_path / "out" / "a"), Console(quiet=True))
     assert "tmp." not in str(error.value)
     assert not (tmp_path / "out").exists()
+    said = r"(?s)Nothing is written. .*out/event_cfgs.yaml.* cannot be used:.*labs: has no events"
+    with pytest.raises(InputError, match=said) as error:
+        check_events("labs: {separator: ';'}", Path("out", "event_cfgs.yaml"))
+    assert "tmp" not in str(error.value)
     (tmp_path / "file").write_text("mine")
     write_table(tmp_path / "raw" / "people.csv", PEOPLE)
     with pytest.raises(NoFolderError, match="file"):

@@ -59,14 +59,14 @@ def write_draft(request: Request, console: Console) -> None:
         draft.is_small,
     )
     events = event_file_text(draft, str(request.folder))
-    _check(events, event_file)
+    check_events(events, event_file)
     make_folder(request.output_dir)
     publish(event_file, partial(Path.write_text, data=events, encoding="utf-8"))
     publish(pipeline_file, partial(Path.write_text, data=pipeline, encoding="utf-8"))
     print_draft(console, draft, event_file, pipeline_file)
 
 
-def _check(events: str, event_file: Path) -> None:
+def check_events(events: str, event_file: Path) -> None:
     """Reads the draft once, elsewhere, so that one which the language does not allow leaves no file and no folder.
 
     Raises:

@@ -98,8 +98,8 @@ def _drop_blocks_of_nothing(tables: Iterable[TableDraft]) -> None:
 
 
 def _draft_copy(name: str, original: str) -> TableDraft:
-    doubt = f"a copy: it has the same rows as {original}; with both, all of them would be there twice"
-    return TableDraft(name, "", note="left out", unsure=doubt)
+    doubt = f"it has the same rows as {original}; with both, all of them would be there twice"
+    return TableDraft(name, "", note=f"left out: a copy of {original}", unsure=doubt)
 
 
 def _is_small(found: Folder) -> bool:
