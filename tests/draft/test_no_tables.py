@@ -10,6 +10,7 @@ from helpers import write_table
 from MEDS_transforms.dataset.schema import MANDATORY_TYPES
 from MEDS_transforms.draft.init import Request, check_events, write_draft
 from MEDS_transforms.draft.model import Draft
+from MEDS_transforms.draft.samples import FIRST_ROWS
 from MEDS_transforms.draft.tables import draft_folder
 from MEDS_transforms.draft.write import event_file_text
 from MEDS_transforms.errors import InputError, NoFolderError
@@ -88,6 +89,12 @@ def test_a_copy_that_was_saved_in_another_way_is_one(tmp_path):
     draft = drafted(tmp_path, {"people.csv": PEOPLE, "stays.csv": STAYS, "Copy of stays.csv": again})
     assert [place for place, _ in draft.unsure] == ["Copy of stays"]
     assert names(draft) == ["Copy of stays", "people", "stays"]
+
+
+def test_a_copy_of_a_large_table_is_found_by_its_bytes(tmp_path):
+    large = STAYS + "".join(f"{n % 30};T{n};2024-01-05 10:00;A\n" for n in range(FIRST_ROWS))
+    draft = drafted(tmp_path, {"people.csv": PEOPLE, "stays.csv": large, "stays (1).csv": large})
+    assert [table.note for table in draft.tables if not table.events] == ["left out: a copy of stays"]
 
 
 def test_files_that_differ_in_a_number_are_said_to_be_one_table(tmp_path):
