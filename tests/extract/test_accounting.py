@@ -193,3 +193,27 @@ def test_the_table_in_the_log_is_plain_text(x, caplog):
     assert ["tables", "rows", "repeated", "for", "shards"] in lines
     assert ["labs", "9", "1"] in lines
     assert any(line[:3] == ["labs.lab", "10", "4"] for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("values", "text_value", "warned"),
+    [
+        (["7,5"] * 30, False, "none of 30 values of 'n' is a number, such as '7,5'. Set decimal: ','"),
+        (["7,5"] * 16 + ["7"] * 14, False, "16 of 30 (53 %) of the values of 'n' are no numbers"),
+        (["7,5"] * 15 + ["7"] * 15, False, None),
+        (["7,5"] * 30, True, "none of 30 values of 'n' is a number"),
+        (["7,5"] * 29 + ["7"], True, None),
+        (["7,5"] * 19, True, None),
+        ([" "] * 30, False, None),
+    ],
+)
+def test_an_event_without_numbers_is_warned_of(tmp_path, values, text_value, warned):
+    x = Extraction(tmp_path)
+    x.table("labs.parquet", pl.DataFrame({"subject_id": 1, "test": "a", "t": "2020-01-01", "n": values}))
+    x.events({"labs": {"lab": LAB | ({"text_value": "n"} if text_value else {})}})
+    x.run("shard_events", ".row_chunksize=4")
+    x.shards(SHARDS)
+    x.run("convert_to_sharded_events")
+    found = [one for one in account(x, "convert_to_sharded_events")["warnings"] if one["kind"] == "no_numbers"]
+    assert [one["where"] for one in found] == (["labs.lab"] if warned else [])
+    assert all(warned in one["message"] for one in found)

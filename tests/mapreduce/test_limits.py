@@ -17,6 +17,7 @@ NONE_MADE = [Finding("events_without_measurements", f"labs.{name}", 1, "none") f
         ([Finding("times_not_parsed", "labs.lab", 0.01, "1 of 100")], False),
         ([Finding("values_lost", "labs.lab", 0.5, "half")], False),
         ([Finding("rows_dropped", "labs.lab", 0.5, "half")], False),
+        ([Finding("no_numbers", "labs.lab", 1, "none", "numeric_value")], True),
         (NONE_MADE, True),
     ],
 )

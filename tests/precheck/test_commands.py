@@ -68,6 +68,7 @@ def test_json_is_all_that_is_printed(x):
         "share_dropped": 0.0,
         "code": "LAB//HB",
         "time": "2020-01-01T00:00:00",
+        "values": {"numeric_value": {"given": 120, "lost": 1, "kept_as_text": 0}},
     }
     assert report["stages"][0] == {
         "name": "shard_events",

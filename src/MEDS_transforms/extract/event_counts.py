@@ -26,7 +26,7 @@ from typing import Any
 
 import polars as pl
 
-from ..dataset.columns import column
+from ..dataset.columns import INTERNAL, column
 from ..dataset.schema import BOOLEAN_VALUE, CODE, NUMERIC_VALUE, TEXT_VALUE, TIME
 from ..expressions.forms import as_written
 from ..work.accounts import MOST_EXAMPLES, Account, some_examples
@@ -40,8 +40,10 @@ CAUSES = (NO_SUBJECT, IN_NO_SHARD, NOT_CHOSEN, TIME_NULL, TIME_NOT_PARSED, CODE_
 
 KEPT = "kept_as_text"
 CODES, LATE_DAY, DAYS, EITHER_WAY = "codes", "late_day", "days", "either_way"
+READ, SOURCES = "read", "sources"
 """What is seen of an event's measurements: some of its codes; whether any day is beyond the 12th; if none is, the days
-with their months; times that formats read differently."""
+with their months; times that formats read differently; of the columns in `lost`, how many values could be read, and the
+columns of the table that these are of."""
 
 _HEAD = 1000
 _LONGEST_EXAMPLE = 60
@@ -143,6 +145,7 @@ class EventCounts:
 
     def _look_for_lost(self, out: str, source: pl.Series, made: pl.DataFrame, unmeasured: pl.Series | None) -> None:
         value = made[out]
+        self._look_at_values(out, value, unmeasured)
         if value.null_count() == source.null_count():
             return
         lost = value.is_null() & (source.cast(pl.String).str.strip_chars() != "").fill_null(False)
@@ -155,6 +158,14 @@ class EventCounts:
             lost &= ~kept
         self.lost[out] += _number(lost)
         self._exemplify(out, source, lost)
+
+    def _look_at_values(self, out: str, value: pl.Series, unmeasured: pl.Series | None) -> None:
+        known = value.len() - value.null_count()
+        read = known if unmeasured is None else _number(value.is_not_null() & ~unmeasured)
+        so_far = self.seen.setdefault(READ, {})
+        so_far[out] = so_far.get(out, 0) + read
+        if not self.event.values[out].startswith(INTERNAL):
+            self.seen.setdefault(SOURCES, {})[out] = [self.event.values[out]]
 
     def _exemplify(self, what: str, source: pl.Series, where: pl.Series) -> None:
         known = self.examples.get(what, [])

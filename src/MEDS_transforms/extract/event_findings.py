@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..dataset.schema import NUMERIC_VALUE
 from ..mapreduce import limits
 from ..mapreduce.limits import Finding, percent
 from ..work.accounts import Account
@@ -14,18 +15,23 @@ from .event_counts import (
     EITHER_WAY,
     EXAMPLES,
     IN_NO_SHARD,
+    KEPT,
     LATE_DAY,
     LOST,
     MEASUREMENTS,
     NO_SUBJECT,
     NOT_CHOSEN,
+    READ,
     ROWS,
     SEEN,
+    SOURCES,
     TIME_NOT_PARSED,
     TIME_NULL,
 )
+from .number_hints import number_hint
 
 _FEW_ROWS = 20
+_MOST, _NEARLY_ALL = 0.5, 0.99
 _ENOUGH_DATES, _ENOUGH_DAYS = 24, 6
 
 
@@ -42,6 +48,7 @@ def find_in_events(account: Account) -> list[Finding]:
 def _find(where: str, counts: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _about_times(where, counts)
     yield from _about_values(where, counts)
+    yield from _about_numbers(where, counts)
     yield from _about_rows(where, counts)
     yield from _about_codes(where, counts)
     yield from _about_days(where, counts)
@@ -64,6 +71,21 @@ def _about_values(where: str, counts: Mapping[str, Any]) -> Iterator[Finding]:
         if lost:
             words = f"{column} is null though there is text: {percent(lost, all_made)}{_examples(counts, column)}"
             yield Finding(limits.VALUES_LOST, where, lost / all_made, words)
+
+
+def _about_numbers(where: str, counts: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether most numbers are lost; or nearly all, where the event keeps them as text: such columns may mix both."""
+    lost, kept = (counts.get(key, {}).get(NUMERIC_VALUE, 0) for key in (LOST, KEPT))
+    seen = counts.get(SEEN, {})
+    given = seen.get(READ, {}).get(NUMERIC_VALUE, 0) + lost + kept
+    only_text = given >= _FEW_ROWS and lost + kept > _NEARLY_ALL * given
+    if lost > _MOST * given or only_text:
+        of = f" of {seen[SOURCES][NUMERIC_VALUE][0]!r}" if NUMERIC_VALUE in seen.get(SOURCES, {}) else ""
+        some = f"{percent(lost + kept, given)} of the values{of} are no numbers"
+        words = f"none of {given:,} values{of} is a number" if lost + kept == given else some
+        what = NUMERIC_VALUE if lost else KEPT
+        hint = number_hint(counts.get(EXAMPLES, {}).get(what, []))
+        yield Finding(limits.NO_NUMBERS, where, 1, f"{words}{_examples(counts, what)}. {hint}", NUMERIC_VALUE)
 
 
 def _about_rows(where: str, counts: Mapping[str, Any]) -> Iterator[Finding]:

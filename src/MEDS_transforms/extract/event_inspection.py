@@ -12,14 +12,27 @@ from ..errors import InputError
 from ..mapreduce import limits
 from ..mapreduce.limits import Finding, is_beyond, limits_of, percent, shown_limit, warnings_of
 from ..precheck.memory import once
-from ..precheck.report import EventYield, Inspection
+from ..precheck.report import EventYield, Inspection, Values
 from ..precheck.wording import remark_at, remarks_of
 from ..remarks import Remark, Severity
 from ..settings.intermediates import MAKES_EVENTS
 from ..settings.keys import flag
 from ..work.accounts import Account
 from .conversion import SHARD, ChunkConverter, Events
-from .event_counts import CODE_NULL, DROPPED, EXAMPLES, MEASUREMENTS, NOT_CHOSEN, ROWS, TIME_NOT_PARSED, TableCounts
+from .event_counts import (
+    CODE_NULL,
+    DROPPED,
+    EXAMPLES,
+    KEPT,
+    LOST,
+    MEASUREMENTS,
+    NOT_CHOSEN,
+    READ,
+    ROWS,
+    SEEN,
+    TIME_NOT_PARSED,
+    TableCounts,
+)
 from .event_findings import find_in_events
 from .inspection import RawSamples, raw_samples
 from .sampling import Sample, sampled_chunk
@@ -137,7 +150,13 @@ def _yield(one: Converted, event: str, counts: Account) -> EventYield:
         dropped={cause: n for cause, n in counts[DROPPED].items() if n},
         code=made[CODE][0] if made.height else None,
         time=times[0].isoformat() if times.len() else None,
+        values={column: _values(counts, column) for column in counts.get(LOST, {})},
     )
+
+
+def _values(counts: Account, column: str) -> Values:
+    lost, kept = (counts.get(what, {}).get(column, 0) for what in (LOST, KEPT))
+    return Values(counts.get(SEEN, {}).get(READ, {}).get(column, 0) + lost + kept, lost, kept)
 
 
 def _are_shifted(converted: list[Converted]) -> bool:
@@ -175,9 +194,12 @@ def _inspect_findings(one: Converted, limits_set: Mapping[str, float], found: In
         said = {remark.where.removesuffix(".time") for remark in unread}
         findings = [finding for finding in findings if finding.where not in said]
     told = [finding for finding in findings if _is_sure(finding, one)]
-    found.remarks += [
-        _remark(finding, grade, limits_set) for finding in told if (grade := _severity(finding, told, one, limits_set))
-    ]
+    without_numbers = {finding.where for finding in told if finding.kind == limits.NO_NUMBERS}
+    for finding in told:
+        grade = _severity(finding, told, one, limits_set)
+        is_said = finding.kind == limits.VALUES_LOST and finding.where in without_numbers
+        if grade is Severity.ERROR or (grade and not is_said):
+            found.remarks.append(_remark(finding, grade, limits_set))
 
 
 def _severity(
@@ -193,7 +215,7 @@ def _severity(
 
 
 def _remark(finding: Finding, severity: Severity, limits_set: Mapping[str, float]) -> Remark:
-    remark = remark_at(finding.where, finding.words, finding.kind, severity)
+    remark = remark_at(finding.place, finding.words, finding.kind, severity)
     if finding.kind == limits.VALUES_LOST:
         remark = replace(remark, remedy=_VALUES_REMEDY)
     if severity is Severity.ERROR:

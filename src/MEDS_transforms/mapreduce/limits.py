@@ -15,27 +15,36 @@ TIMES_NOT_PARSED, VALUES_LOST, ROWS_DROPPED, DUPLICATES = (
     "duplicates",
 )
 NO_MEASUREMENTS, NO_MATCH = "events_without_measurements", "metadata_without_match"
-ONE_CODE, DAY_MONTH = "one_code", "day_month"
+ONE_CODE, DAY_MONTH, NO_NUMBERS = "one_code", "day_month", "no_numbers"
 
 FRACTIONS = (TIMES_NOT_PARSED, VALUES_LOST, ROWS_DROPPED, DUPLICATES)
 """Limits that are a fraction of the rows of one event, or one stage; the others are a number of findings."""
 
-_WARN_ABOVE = {TIMES_NOT_PARSED: 0.01, NO_MEASUREMENTS: 0, NO_MATCH: 0, ONE_CODE: 0, DAY_MONTH: 0}
+_WARN_ABOVE = {TIMES_NOT_PARSED: 0.01, NO_MEASUREMENTS: 0, NO_MATCH: 0, ONE_CODE: 0, DAY_MONTH: 0, NO_NUMBERS: 0}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that may be a mistake: what kind, where, how much (of what is counted: 1), and words with examples."""
+    """Something that may be a mistake: what kind, where, how much (of what is counted: 1), and words with examples.
+
+    `key`: the key of the event that it is about, where it is about one.
+    """
 
     kind: str
     where: str
     figure: float
     words: str
+    key: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where it is, with the key."""
+        return f"{self.where}.{self.key}" if self.key else self.where
 
     @property
     def message(self) -> str:
         """The words with the place."""
-        return f"{self.where}: {self.words}"
+        return f"{self.place}: {self.words}"
 
 
 def is_beyond(finding: Finding, among: Sequence[Finding], limit: float | None) -> bool:

@@ -8,6 +8,15 @@ from ..remarks import Remark, Severity, errors_in
 
 
 @dataclass(frozen=True)
+class Values:
+    """What becomes of the values of a column: of so many that are `given`, some are null, or kept as text."""
+
+    given: int
+    lost: int
+    kept_as_text: int
+
+
+@dataclass(frozen=True)
 class EventYield:
     """What rows of a table give for one event, by a sample of them.
 
@@ -21,6 +30,7 @@ class EventYield:
         dropped: why the others give none, with their numbers.
         code: an example of a code; None if there is none.
         time: an example of a time (ISO 8601); None if there is none, or the event is static.
+        values: what becomes of the values that are to be numbers or booleans, by column of the measurements.
     """
 
     table: str
@@ -32,6 +42,7 @@ class EventYield:
     dropped: Mapping[str, int]
     code: str | None = None
     time: str | None = None
+    values: Mapping[str, Values] = field(default_factory=dict)
 
     @property
     def share_dropped(self) -> float:

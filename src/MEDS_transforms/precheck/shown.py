@@ -39,7 +39,7 @@ def verdict(report: Report) -> str:
 def events_table(events: Sequence[EventYield]) -> Table:
     """What each event will yield. NOTE: values come from users' files, so that nothing in them is taken for markup."""
     table = Table(title="What the events will yield", title_justify="left", box=None, pad_edge=False)
-    for column in ("event", "sampled rows", "measurements", "dropped", "why", "code", "time"):
+    for column in ("event", "sampled rows", "measurements", "dropped", "why", "lost", "code", "time"):
         right = column in ("sampled rows", "measurements", "dropped")
         table.add_column(column, justify="right" if right else "left", overflow="fold")
     for one in events:
@@ -51,10 +51,21 @@ def events_table(events: Sequence[EventYield]) -> Table:
             f"{all_rows}{one.sampled_rows:,}",
             f"{about}{one.estimated_measurements:,}",
             f"{100 * one.share_dropped:.3g} %",
-            *(why, one.code or "", (one.time or "").replace("T", " ")),
+            *(why, _lost(one), one.code or "", (one.time or "").replace("T", " ")),
         )
         table.add_row(*map(Text, cells))
     return table
+
+
+def _lost(one: EventYield) -> str:
+    """Which values are lost, or kept as text, with their shares."""
+    shares = [
+        f"{column.replace('_', ' ')} {100 * number / values.given:.3g} %{words}"
+        for column, values in one.values.items()
+        for number, words in ((values.lost, ""), (values.kept_as_text, " kept as text"))
+        if number
+    ]
+    return ", ".join(shares)
 
 
 def stages_table(stages: Sequence[StagePlan]) -> Table:
