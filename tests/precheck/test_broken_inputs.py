@@ -129,7 +129,14 @@ def lines(*rows: str) -> str:
 
 
 COLON = "subject_id;test;taken;value\n1;HB;2020-01-01 08:00;7\n"
-LATIN = lines("3,Hämoglobin,2020-01-01 08:00,7").encode("latin-1")
+UMLAUT = lines("3,Hämoglobin,2020-01-01 08:00,7")
+LATIN = UMLAUT.encode("latin-1")
+
+
+def encoded(text: str, encoding: str, given: str) -> Break:
+    """The laboratory values in an encoding, while the event file names another."""
+    return lambda x: (x.table("labs.csv", text.encode(encoding)), x.events_with(table={"encoding": given}))[2:]
+
 
 EXTRACTION = [
     Case("a table is missing", replaced("lab.csv", lines()), ERROR, "missing", "labs", "did you mean 'lab'"),
@@ -141,6 +148,33 @@ EXTRACTION = [
     Case("gzip is none", replaced("labs.csv.gz", lines()), ERROR, "unusable", "labs", "new copy"),
     Case("parquet is cut off", cut_parquet, ERROR, "unusable", "labs.parquet", "new copy"),
     Case("another encoding", table("labs.csv", LATIN), ERROR, "unreadable", "labs.csv", "encoding: cp1252"),
+    Case(
+        "UTF-8 is read as another encoding",
+        encoded(UMLAUT, "utf-8", "cp1252"),
+        WARNING,
+        "logged",
+        "labs.encoding: ",
+        "read as cp1252, so that 'Hämoglobin' becomes 'HÃ¤moglobin'. Set encoding: utf-8",
+    ),
+    Case(
+        "the mark of UTF-8 in another encoding",
+        encoded(UMLAUT, "utf-8-sig", "cp1252"),
+        ERROR,
+        "unusable",
+        "labs.csv begins with the mark of UTF-8, but is to be read as cp1252",
+        "Set encoding: utf-8 in",
+    ),
+    *(
+        Case(
+            f"UTF-{bits} is read as {given}",
+            encoded(UMLAUT, f"utf-{bits}", given),
+            ERROR,
+            "unusable",
+            f"labs.csv begins with the mark of UTF-{bits}, but is to be read as {given}",
+            f"Set encoding: utf-{bits} in",
+        )
+        for bits, given in [(16, "utf-8"), (16, "cp1252"), (32, "utf-16")]
+    ),
     Case("another separator", table("labs.csv", COLON), ERROR, "unusable", "labs.lab", "separator"),
     Case("a row is too short", table("labs.csv", lines("1,HB")), ERROR, "unreadable", "row 121", "correct the row"),
     Case("a row is too long", table("labs.csv", lines("1,H,B,C,D")), ERROR, "unreadable", "row 121", "correct the row"),

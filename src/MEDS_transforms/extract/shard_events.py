@@ -98,6 +98,8 @@ def open_tables(event_file: EventFile, cfg: Mapping[str, Any]) -> dict[str, Tabl
             elif not (wrong := _wrong_columns(table, raw) + _unknown_dtypes(raw, event_file)):
                 rights = [_right(join.table, input_dir, event_file) for join in table.joins]
                 found[name] = open_rows(table, raw, rights, infer_rows)
+                for one in (raw, *rights):
+                    one.warn_of_encoding()
             else:
                 problems.found += wrong
         except MissingInputError as error:

@@ -17,6 +17,7 @@ from ...dataset.dtypes import WIDE_INTEGERS, common_dtype
 from ...errors import InputError, UserError, listed, nearest
 from ...work.raw_tables import Format, Part
 from .casts import cast_part
+from .decoding import wrongly_decoded
 from .delimited import BLOCK, OTHER_ENCODING, DelimitedFile, wider
 from .dialect import Dialect, separator_hint
 from .feather import feather_frames, feather_schema
@@ -67,6 +68,19 @@ class RawTable:
         """Where the table is, in words."""
         first = str(self.parts[0].path)
         return first if len(self.parts) == 1 else f"{first} and {len(self.parts) - 1} more"
+
+    def warn_of_encoding(self) -> None:
+        """Logs a warning where the first file is UTF-8, but to be read as another encoding, which makes other words."""
+        encoding = self.dialect.encoding
+        for part in self.parts[:1] if self.parts and self.parts[0].format is Format.TEXT else ():
+            with self._reading(part):
+                words = wrongly_decoded(part.path, encoding)
+            if words:
+                logger.warning(
+                    "%s.encoding: %s is valid UTF-8, but read as %s, so that %r becomes %r. Set encoding: utf-8 in the "
+                    "table's block",
+                    *(self.name, part.path, encoding, *words),
+                )
 
     def schema(
         self,
