@@ -93,15 +93,17 @@ class Problems:
             raise kind(ITEM.join([f"{self.headline}:", *self.found]))
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """A hint that names the most similar known name, to append to a message; empty where none is similar.
+
+    `cutoff`: how similar it must be, from 0 to 1.
 
     >>> nearest("subject_idd", ["subject_id", "time"])
     " (did you mean 'subject_id'?)"
     >>> nearest("x", ["subject_id", "time"])
     ''
     """
-    similar = get_close_matches(name, [*known], n=1, cutoff=0.6)
+    similar = get_close_matches(name, [*known], n=1, cutoff=cutoff)
     return f" (did you mean {similar[0]!r}?)" if similar else ""
 
 

@@ -534,6 +534,29 @@ EXTRACTION = [
         "etl_metadata.dataset_name",
         "give it in the pipeline file",
     ),
+    *(
+        Case(
+            f"a misspelt key of the pipeline{', strictly' * strict}: {key}",
+            lambda x, key=key, strict=strict: (
+                x.write_pipeline(f"\n{key}: {{}}\n"),
+                [f"strict={strict}"],
+            )[1],
+            ERROR if strict else WARNING,
+            "configuration",
+            f"{key}",
+            f"did you mean '{known}'",
+        )
+        for key, known in [("stage_config", "stage_configs"), ("strct", "strict"), ("etl_metdata", "etl_metadata")]
+        for strict in (False, True)
+    ),
+    Case(
+        "a key that nothing knows, strictly",
+        lambda x: (x.write_pipeline("\nfavourite: blue\n"), ["strict=true"])[1],
+        ERROR,
+        "configuration",
+        "favourite",
+        "no packaged stage knows a setting 'favourite'",
+    ),
     Case(
         "a misspelt key of a stage",
         block("shard_events", row_chunksiez=5),

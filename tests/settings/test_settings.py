@@ -21,6 +21,7 @@ from MEDS_transforms.settings.keys import (
     unknown_additions,
     unknown_stage_blocks,
     unknown_stage_keys,
+    unknown_top_keys,
 )
 from MEDS_transforms.settings.packaged import (
     CONFIG_DIR,
@@ -504,3 +505,29 @@ def test_blocks_of_any_shape_may_stay(stages, blocks):
     cfg = OmegaConf.create(f"stages: {stages}\nstage_configs: {blocks}")
     filled = {"stages": ["a", "b"], "stage_configs": {"a": {}, "b": {}}}
     assert with_packaged_blocks(cfg) == (filled if (stages, blocks) == ("[a, b]", "null") else cfg)
+
+
+@pytest.mark.parametrize(
+    ("key", "used_by", "near", "all_unknown"),
+    [
+        ("stage_config", "", "stage_configs", True),
+        ("strct", "", "strict", True),
+        ("etl_metdata", "", "etl_metadata", True),
+        ("strct", "${strct}", None, False),
+        ("strct", "${oc.select:strct,1}", None, False),
+        ("strct", "${strct.a}", None, False),
+        ("strct", "strct", "strict", True),
+        ("stage_config", "${stage_configs.a}", "stage_configs", True),
+        ("my_dir", "", None, True),
+        ("my_dir", "${my_dir}/x", None, False),
+        ("_strct", "", None, False),
+        ("code_modifier_cols", "", None, False),
+    ],
+)
+def test_unknown_keys_at_the_top(key, used_by, near, all_unknown):
+    cfg = OmegaConf.create({"seed": 1, key: "x", "cohort_dir": used_by})
+    for found in (unknown_top_keys(cfg, []), unknown_top_keys({key: "x"}, [], {"run": used_by})):
+        assert [message.partition(":")[0] for message in found] == ([key] if near else [])
+        assert all(f"(did you mean {near!r}?)" in message for message in found)
+    assert len(unknown_top_keys(cfg, [], all_unknown=True)) == all_unknown
+    assert unknown_top_keys(cfg, [f"++{key}=x"], all_unknown=True) == []

@@ -21,7 +21,14 @@ from ..errors import InputError, nearest, not_set
 from ..settings.checks import check_block, check_pipeline
 from ..settings.declarations import MATCH_REVISE
 from ..settings.folders import folder_problems
-from ..settings.keys import flag, names_taken, unknown_additions, unknown_stage_blocks, unknown_stage_keys
+from ..settings.keys import (
+    flag,
+    names_taken,
+    unknown_additions,
+    unknown_stage_blocks,
+    unknown_stage_keys,
+    unknown_top_keys,
+)
 from ..settings.names import check_names
 from ..settings.packaged import default_config, with_packaged_blocks
 from ..settings.resolvers import Script
@@ -115,7 +122,7 @@ def checked_config(cfg: DictConfig, script: str) -> tuple[DictConfig, list[str]]
     warnings = unknown_stage_keys(stage, cfg.stage_configs.get(stage), script)
     if RESUMING not in os.environ:  # else the runner has said it, once for all stages
         warnings += unknown_stage_blocks(cfg.get("stages") or [stage], cfg.stage_configs)
-        warnings += unknown_additions(_overrides(), cfg) if script in packaged_stages() else []
+        warnings += _unknown_at_the_top(cfg, script)
     _check_values(cfg, script)
     if warnings and flag(cfg, "strict"):
         raise InputError("\n".join(warnings))
@@ -156,6 +163,14 @@ def log_warnings(warnings: Iterable[str]) -> None:
     """Logs warnings."""
     for warning in warnings:
         logger.warning(warning)
+
+
+def _unknown_at_the_top(cfg: DictConfig, script: str) -> list[str]:
+    is_packaged_stage = script in packaged_stages()
+    all_packaged = is_packaged_stage and {*(cfg.get("stages") or ())} <= packaged_stages().keys()
+    hydra = HydraConfig.get() if HydraConfig.initialized() else ""
+    found = unknown_top_keys(cfg, _overrides(), hydra, all_unknown=all_packaged and flag(cfg, "strict"))
+    return found + (unknown_additions(_overrides(), cfg) if is_packaged_stage else [])
 
 
 def _overrides() -> list[str]:

@@ -18,7 +18,7 @@ from ..errors import Problems, explain, listed, nearest
 from ..settings.checks import check_block, check_pipeline
 from ..settings.declarations import script_stage
 from ..settings.folders import folder_problems
-from ..settings.keys import unknown_additions, unknown_stage_blocks, unknown_stage_keys
+from ..settings.keys import unknown_additions, unknown_stage_blocks, unknown_stage_keys, unknown_top_keys
 from ..settings.names import wrong_names
 from ..stages import EXTRACT, PACKAGE, TRANSFORM, find_stage, packaged_blocks, registered_stages
 from .done import DoneMark, done_mark
@@ -116,7 +116,7 @@ def planned(
     problems.found += value_problems(pipeline, stage_runners)
     flags = {key: _flag(pipeline, key, problems) for key in ("strict", "do_overwrite")}
     if flags["strict"]:
-        problems.found += unknown_keys(pipeline) + stage_runners.unknown_keys(stages)
+        problems.found += unknown_keys(pipeline, strict=True) + stage_runners.unknown_keys(stages)
     added = [*([f"++hydra.callbacks.profiler._target_={PROFILER}"] if do_profile else []), *pipeline.overrides]
     if do_profile and not here.is_installed("hydra_profiler"):
         problems.add("do_profile: the package hydra-profiler is not installed: pip install hydra-profiler")
@@ -190,13 +190,19 @@ def pipeline_problems(pipeline: Pipeline) -> list[str]:
     return problems
 
 
-def unknown_keys(pipeline: Pipeline) -> list[str]:
-    """A message for every block of no stage, and every key in a stage's block that the stage does not know."""
+def unknown_keys(pipeline: Pipeline, strict: bool = False) -> list[str]:
+    """A message for every block of no stage, and every key that is not known, in a stage's block or at the top.
+
+    `strict`: also for those at the top that resemble no known key, unless stages of the user's own may read them.
+    """
     messages = unknown_stage_blocks(pipeline.stage_names, pipeline.blocks)
     for stage in pipeline.stage_names:
         block = pipeline.block(stage)
         messages += unknown_stage_keys(stage, block, script_stage(block.get("_script")))
-    if all(_is_known(pipeline, stage) for stage in pipeline.stage_names):
+    all_known = all(_is_known(pipeline, stage) for stage in pipeline.stage_names)
+    file_text = pipeline.config_fp.read_text(encoding="utf-8")
+    messages += unknown_top_keys(pipeline.cfg, pipeline.overrides, file_text, all_unknown=strict and all_known)
+    if all_known:
         messages += unknown_additions(pipeline.overrides, pipeline.cfg)
     return messages
 

@@ -15,6 +15,7 @@ from .plain import plain
 
 logger = logging.getLogger(__name__)
 FORMER_CODE_MODIFIER_KEYS = ("code_modifier_cols", "code_modifier_columns")
+_MUCH_ALIKE = 0.75
 _YES, _NO = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 
 
@@ -99,14 +100,53 @@ def unknown_additions(overrides: Sequence[str], cfg: Mapping[str, Any]) -> list[
 
     Names that begin with `_` are passed over.
     """
-    written, known = str(plain(cfg, resolve=False)), {*top_keys(), *FORMER_CODE_MODIFIER_KEYS, "hydra"}
-    added = {o: re.split(r"[.=]", o.lstrip("+"), maxsplit=1)[0] for o in overrides if o.startswith("+")}
+    written, known = str(plain(cfg, resolve=False)), _known_at_the_top()
+    added = {override: key for override in overrides if (key := _added_key(override))}
     return [
         f"{override}: no packaged stage knows a setting {key!r}{nearest(key, known)}; it has no effect."
         f"{keys_of_stages(key, cfg)}".removesuffix(".")
         for override, key in added.items()
         if re.fullmatch(r"[^\W_]\w*", key) and key not in known and not re.search(rf"\$\{{\s*{key}[.}}]", written)
     ]
+
+
+def unknown_top_keys(
+    cfg: Mapping[str, Any], overrides: Sequence[str], outside: object = "", all_unknown: bool = False
+) -> list[str]:
+    """A message for every key at the top of a pipeline that is much like a known one, and that nothing refers to.
+
+    Keys that resemble none may be read by stages or programs of the user's own. Those that overrides add, which
+    `unknown_additions` is about, and names that begin with `_` are passed over.
+
+    Args:
+        cfg: the pipeline.
+        overrides: those of the command line.
+        outside: what else may refer to keys, such as the block `hydra`, as it is written.
+        all_unknown: also those that resemble no known key.
+    """
+    known, added = _known_at_the_top(), {_added_key(override) for override in overrides}
+    written = f"{plain(cfg, resolve=False)} {plain(outside, resolve=False)}"
+    unknown = [key for key in map(str, cfg) if key not in {*known, *added} and not key.startswith("_")]
+    near = {key: nearest(key, known, _MUCH_ALIKE) for key in unknown if not _is_referred_to(key, written)}
+    return [
+        f"{key}: no packaged stage knows a setting {key!r}{hint}; it has no effect"
+        for key, hint in near.items()
+        if hint or all_unknown
+    ]
+
+
+def _known_at_the_top() -> set[str]:
+    return {*top_keys(), *FORMER_CODE_MODIFIER_KEYS, "hydra"}
+
+
+def _added_key(override: str) -> str:
+    """The key at the top that an override adds with `+`; empty for others."""
+    return re.split(r"[.=]", override.lstrip("+"), maxsplit=1)[0] if override.startswith("+") else ""
+
+
+def _is_referred_to(key: str, written: str) -> bool:
+    """Whether an interpolation has the key in it, also as an argument of a resolver."""
+    return re.search(rf"\$\{{[^{{}}]*(?<!\w){re.escape(key)}(?!\w)", written) is not None
 
 
 def names_taken(stages: Sequence[object]) -> list[str]:
