@@ -54,6 +54,25 @@ def test_a_missing_pipeline_is_one_message(args, tmp_path):
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize("command", ["run", "check", "clean"])
+def test_what_is_no_pipeline_file_is_named(command, tmp_path):
+    (tmp_path / "tour").mkdir()
+    event_fp = tmp_path / "event_cfgs.yaml"
+    event_fp.write_text("labs:\n  lab: {code: LAB, time: col(t), time_format: '%Y'}\n")
+
+    def said(*args: str) -> str:
+        ran = call(command, *args, folder=tmp_path, status=1)
+        return " ".join((ran.stdout + ran.stderr).split())
+
+    assert f"Name its file: MEDS_transforms {command} PIPELINE.yaml" in said()
+    assert "tour is a folder: name the pipeline file. There is no pipeline.yaml in it" in said("tour")
+    (tmp_path / "tour" / "pipeline.yaml").touch()
+    assert "tour is a folder: name the pipeline file, tour/pipeline.yaml" in said("tour")
+    named = said("event_cfgs.yaml")
+    assert f"{event_fp} is an event conversion file, not a pipeline" in named
+    assert "ame the pipeline file" in named
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_there_for_shells(shell, monkeypatch):
     monkeypatch.setenv("_MEDS_TRANSFORMS_COMPLETE", f"source_{shell}")

@@ -67,7 +67,7 @@ def check(settings: Settings = None, as_json: Json = False) -> None:
     from ..runner.check import check_runner
     from .arguments import as_runner
 
-    check_runner(as_runner(settings or [])[1:], as_json)
+    check_runner(as_runner(settings or [], "check")[1:], as_json)
 
 
 @app.command(context_settings=PASSED_ON)
@@ -125,7 +125,11 @@ def stages() -> None:
 @app.command(context_settings=PASSED_ON)
 def clean(settings: Settings = None) -> None:
     """Remove the intermediate data of a pipeline that is done, and say how much that was."""
-    run([*(settings or []), "clean=True"])
+    from ..runner import main
+    from .arguments import as_runner
+
+    sys.argv = [*as_runner(settings or [], "clean"), "clean=True"]
+    main()
 
 
 @app.command(context_settings=PASSED_ON)

@@ -12,10 +12,12 @@ from ..cli.command_line import unknown_key
 from ..cli.overrides import nested_value, override_key
 from ..errors import InputError, MissingInputError, explain, listed, nearest
 from ..settings.composing import composed
-from ..settings.declarations import lists_for_blocks
+from ..settings.declarations import lists_for_blocks, top_keys
 from ..settings.keys import flag
+from ..settings.newer_signs import is_newer
 from ..settings.packaged import RESERVED_CONFIG_NAMES
 from ..settings.plain import plain
+from ..settings.yaml_file import read_yaml
 
 PACKAGED_CONFIGS = "pkg://MEDS_transforms.configs"
 
@@ -138,11 +140,28 @@ def _check_file(config_fp: Path) -> None:
             raise MissingInputError(f"There is no pipeline file {config_fp}. Write pipeline_config_fp={named}")
         near = nearest(config_fp.name, (path.name for path in config_fp.parent.glob("*.yaml")))
         raise MissingInputError(f"There is no pipeline file {config_fp}{near}. Check pipeline_config_fp.")
+    if _is_event_file(config_fp):
+        raise InputError(f"{config_fp} is an event conversion file, not a pipeline. Name the pipeline file.")
     if config_fp.stem in RESERVED_CONFIG_NAMES:
         reserved = listed(RESERVED_CONFIG_NAMES)
         raise InputError(f"{config_fp}: the names of packaged configs ({reserved}) are reserved. Rename the file.")
     if config_fp.suffix != ".yaml":
         raise InputError(f"{config_fp}: Hydra reads only files that end in .yaml. Rename the file.")
+
+
+def _is_event_file(config_fp: Path) -> bool:
+    """Whether a file has no key of a pipeline, but blocks of blocks with codes or expressions, as event files have."""
+    with suppress(OSError, ValueError):  # a file that cannot be read is another mistake
+        content = read_yaml(config_fp)
+        if not isinstance(content, dict) or not content.keys().isdisjoint({*top_keys(), "defaults"}):
+            return False
+        blocks = [block for block in content.values() if isinstance(block, dict)]
+        return is_newer(content) or any("code" in event for block in blocks for event in _mappings(block))
+    return False
+
+
+def _mappings(block: Mapping[str, Any]) -> list[Any]:
+    return [value for value in block.values() if isinstance(value, dict)]
 
 
 def _searchpath(config_fp: Path) -> list[str]:
