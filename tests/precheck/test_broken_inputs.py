@@ -124,6 +124,11 @@ def other_subjects(x: Raw) -> None:
     x.labs_with(subject_id=pl.col("subject_id") + 1000)
 
 
+def zeros(table: pl.DataFrame) -> pl.DataFrame:
+    """The table with ids of four digits."""
+    return table.with_columns(pl.col("subject_id").cast(pl.String).str.zfill(4))
+
+
 def lines(*rows: str) -> str:
     return "\n".join([labs().write_csv().rstrip(), *rows, ""])
 
@@ -317,6 +322,14 @@ EXTRACTION = [
     Case(
         "ids have leading zeros", first("subject_id", "0777"), NOTE, "ids_zeros", "labs.subject_id", "subject_ids: hash"
     ),
+    Case(
+        "ids of two tables have leading zeros",
+        lambda x: (x.first("subject_id", "0777"), x.table("patients.csv", zeros(patients())))[2:],
+        NOTE,
+        "ids_zeros",
+        "patients.subject_id, labs.subject_id: subject ids have leading zeros",
+        "subject_ids: hash",
+    ),
     Case("an id is no whole number", first("subject_id", "1.5"), ERROR, "ids", "labs.subject_id", "Correct them"),
     Case("floats round ids", parquet(subject_id=pl.lit(2.0**60)), ERROR, "ids", "labs.subject_id", "Correct them"),
     Case(
@@ -425,6 +438,14 @@ EXTRACTION = [
         "write it as in",
     ),
     Case("an expression that is none", event(where="test = "), ERROR, "unusable", "labs.lab.where", ""),
+    Case(
+        "the code is misspelt",
+        event(code=None, cod=["LAB", "col(test)"]),
+        ERROR,
+        "unusable",
+        "labs.lab.code: is missing",
+        "there is 'cod'; did you mean 'code'?",
+    ),
     Case(
         "a misspelt key of an event",
         event(time_format=None, time_fromat="%Y"),
@@ -920,3 +941,25 @@ def test_after_a_stage_of_the_users_own_nothing_is_claimed(tmp_path):
     assert x.report().is_ok
     x.write_pipeline(["tensorization"])
     assert not x.report().is_ok
+
+
+def test_leading_zeros_of_ids_that_all_have_the_same_length_tell_nothing(tmp_path):
+    x = Raw.in_folder(tmp_path)
+    x.table("labs.csv", zeros(labs()))
+    assert [remark.kind for remark in x.report().remarks] == ["ids_zeros", "disk_space"]
+    x.table("patients.csv", zeros(patients()))
+    assert [remark.kind for remark in x.report().remarks] == ["disk_space"]
+
+
+def test_of_a_small_table_all_rows_are_looked_at(tmp_path):
+    x = Raw.in_folder(tmp_path)
+    x.table("labs.csv", pl.concat([labs()] * 250))
+    [lab] = [event for event in x.report().events if event.event == "lab"]
+    assert (lab.sampled_rows, lab.is_whole) == (30_000, True)
+
+
+def test_text_in_a_code_beside_the_column_of_that_name_is_meant(tmp_path):
+    x = Raw.in_folder(tmp_path)
+    for code, n_warnings in {"test": 0, "value": 1}.items():
+        x.events_with(code=["test", f"col({code})"], _metadata=None)
+        assert sum("literal text" in remark.what for remark in x.report().remarks) == n_warnings

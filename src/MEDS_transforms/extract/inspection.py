@@ -27,6 +27,7 @@ NULL_IDS, NEGATIVE_IDS, MERGED_IDS, FLOAT_IDS, IDS = "ids_null", "ids_negative",
 UNREADABLE, EMPTY, APART, SPLITS = "unreadable", "empty_table", "subjects_apart", "splits"
 _SOME_NULL = 0.01
 _EXAMPLES = 3
+_HASH = "Write subject_ids: hash at the top of the event conversion file, which numbers the texts"
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def inspect_tables(cfg: Mapping[str, Any]) -> Inspection:
             found.remarks += remarks_of(empty_table(sample.name, sample.rows.raw.path), sample.name, EMPTY)
         elif sample.frame.height:
             _inspect_ids(sample, samples.number_ids, found)
+    _note_zeros(samples, found)
     _inspect_subjects(samples, found)
     return found
 
@@ -129,8 +131,7 @@ def _inspect_ids(sample: Sample, number_ids: Numbering, found: Inspection) -> No
 
 def _inspect_zeros(sample: Sample, where: str, found: Inspection) -> None:
     """Whether ids that are different texts are the same number."""
-    ids = _ids_of(sample)
-    texts = ids.cast(pl.String) if ids.dtype in TEXT_DTYPES else sample.ids
+    texts = _written_ids(sample)
     if not texts.str.contains(r"^[+-]?0\d").any():
         return
     by_number = pl.DataFrame({"text": texts, "number": texts.str.extract(r"^([+-]?\d+)").cast(pl.Int64, strict=False)})
@@ -141,14 +142,35 @@ def _inspect_zeros(sample: Sample, where: str, found: Inspection) -> None:
         .agg(pl.col("text").sort())
         .filter(pl.col("text").list.len() > 1)
     )
-    remedy = "Write subject_ids: hash at the top of the event conversion file, which numbers the texts"
     if merged.height:
         shown = ", ".join(map(repr, merged.sort("number")["text"][0].head(_EXAMPLES)))
         what = f"subject ids that differ in leading zeros become one subject, such as {shown}"
-        found.warning(MERGED_IDS, where, what, remedy)
-    else:
-        example = texts.filter(texts.str.contains(r"^[+-]?0\d"))[0]
-        found.note("ids_zeros", where, f"subject ids have leading zeros, which are lost, such as {example!r}", remedy)
+        found.warning(MERGED_IDS, where, what, _HASH)
+
+
+def _written_ids(sample: Sample) -> pl.Series:
+    """The subject ids as texts, as far as they are known."""
+    ids = _ids_of(sample)
+    return (ids.cast(pl.String) if ids.dtype in TEXT_DTYPES else sample.ids).drop_nulls()
+
+
+def _note_zeros(samples: RawSamples, found: Inspection) -> None:
+    """Notes that leading zeros are lost, once for all tables; not where all ids have the same length, as none differ.
+
+    Tables of which more is said, since their ids become equal, are left out.
+    """
+    said = {remark.where for remark in found.remarks}
+    texts = {
+        f"{name}.{sample.rows.table.subject_id_col}": _written_ids(sample)
+        for name, sample in samples.tables.items()
+        if sample.frame.height and not sample.rows.table.has_text_ids
+    }
+    zeros = {where: ids.filter(ids.str.contains(r"^[+-]?0\d")) for where, ids in texts.items() if where not in said}
+    zeros = {where: ids for where, ids in zeros.items() if ids.len()}
+    lengths = {length for ids in texts.values() for length in ids.str.len_chars().unique()}
+    if zeros and len(lengths) > 1:
+        what = f"subject ids have leading zeros, which are lost, such as {next(iter(zeros.values()))[0]!r}"
+        found.note("ids_zeros", ", ".join(zeros), what, _HASH)
 
 
 def _looked_at(sample: Sample) -> str:

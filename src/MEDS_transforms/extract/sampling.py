@@ -26,6 +26,9 @@ from .table_rows import TableRows
 
 FIRST_ROWS, LATER_ROWS = 20_000, 10_000
 """How many rows are looked at where a table begins, and how many at each of two places further on."""
+_SMALL = 5_000_000
+"""Bytes of a text file all of whose rows are looked at, fewer than it has bytes."""
+_ALL_ROWS = _SMALL + 1
 _LARGEST_JOINED = 64 * 2**20
 """Bytes of tables that are joined, all rows of which must be read."""
 _BLOCK = 2**19
@@ -131,7 +134,7 @@ def _ids(rows: TableRows, span: Span) -> pl.Series:
 
 def _spans(raw: RawTable) -> list[Span]:
     """Where the rows are that are looked at: the first ones, then some further on, in other files or in the same."""
-    first = Span(0, 0, FIRST_ROWS)
+    first = Span(0, 0, _ALL_ROWS if _is_small(raw) else FIRST_ROWS)
     others = sorted({len(raw.parts) // 2, len(raw.parts) - 1} - {0})
     if others:
         return [first, *(Span(part, 0, LATER_ROWS) for part in others)]
@@ -143,6 +146,13 @@ def _spans(raw: RawTable) -> list[Span]:
     elif part.format is Format.TEXT and is_utf8(raw.dialect.encoding) and not is_compressed(part.path):
         return [first, *_text_spans(part.path)]
     return [first]
+
+
+def _is_small(raw: RawTable) -> bool:
+    """Whether all rows can be looked at. NOTE: how large compressed text is can only be guessed."""
+    [first, *others] = raw.parts
+    is_plain_text = first.format is Format.TEXT and not is_compressed(first.path)
+    return not others and is_plain_text and first.path.stat().st_size <= _SMALL
 
 
 def _text_spans(path: Path) -> Iterator[Span]:

@@ -179,8 +179,9 @@ def _unknown_dtypes(raw: RawTable, event_file: EventFile) -> list[str]:
 
 
 def _warn_of_literals(event: Event, raw: RawTable) -> None:
+    read = {part.text for part in event.code if part.is_column}
     for part in event.code:
-        if not part.is_column and part.text in raw.columns:
+        if not part.is_column and part.text in raw.columns and part.text not in read:
             logger.warning(
                 "%s.code: %s is taken as literal text, but %s also has a column of that name; if you mean its "
                 "values, write col(%s)",

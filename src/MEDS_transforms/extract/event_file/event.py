@@ -82,7 +82,8 @@ def read_event(table: str, name: str, content: Any, options: TableOptions, probl
         return Event(table, name, (), None, (), {}, {})
     for key in (CODE, TIME):
         if key not in content:
-            problems.add(f"{where}.{key}: is missing" + (" (null makes a static event)" if key == TIME else ""))
+            hint = _misspelt(key, content) or (" (null makes a static event)" if key == TIME else "")
+            problems.add(f"{where}.{key}: is missing{hint}")
     block = _Block(where, content, problems)
     return Event(
         table=table,
@@ -97,6 +98,12 @@ def read_event(table: str, name: str, content: Any, options: TableOptions, probl
         where=_where(block),
         options=options,
     )
+
+
+def _misspelt(key: str, content: Mapping[Any, Any]) -> str:
+    """A hint that names the key of an event that is much like a missing one; empty where none is."""
+    similar = get_close_matches(key, [str(name) for name in content if name not in _KNOWN_KEYS], n=1)
+    return f": there is {similar[0]!r}; did you mean {key!r}?" if similar else ""
 
 
 def _code(block: _Block) -> tuple[CodePart, ...]:
