@@ -105,7 +105,8 @@ def open_tables(event_file: EventFile, cfg: Mapping[str, Any]) -> dict[str, Tabl
         except MissingInputError as error:
             missing.add(str(error))
         except InputError as error:
-            problems.add(str(error))
+            if str(error) not in problems.found:  # of a table that others join
+                problems.add(str(error))
     if not found and not problems.found and not any(tables_below(input_dir, [Path(cfg["cohort_dir"])])):
         missing.found = []
         missing.add(f"there are no tables below {input_dir}. Check input_dir")
