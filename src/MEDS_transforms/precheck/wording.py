@@ -24,6 +24,9 @@ _VERBS = (
 """With which sentences begin that say what to do."""
 _REMEDY = re.compile(rf"(?:[.;:] |, )(?=(?:{_VERBS}|{_VERBS.lower()}|If that|pip install)\b)")
 
+_AFTER_A_RUN = re.compile(r",? and run \w+ again, with do_overwrite=True")
+"""What to do where a stage has found a mistake in what another one made, which is not there yet."""
+
 
 def remarks_of(message: str, stage: str = "", kind: str = "", severity: Severity = Severity.ERROR) -> Iterator[Remark]:
     r"""The mistakes that a message lists, each with where it is, what it is, and what to do, as far as its words tell.
@@ -52,7 +55,11 @@ def remark_at(where: str, words: str, kind: str, severity: Severity = Severity.E
     """A remark of what is found somewhere, in words that go on with what to do."""
     remedy = _REMEDY.search(words)
     what, to_do = (words[: remedy.start()], words[remedy.end() :]) if remedy else (words, "")
-    return Remark(severity, kind, where, what.rstrip(". "), to_do)
+    return Remark(severity, kind, where, what.rstrip(". "), _as_sentence(_AFTER_A_RUN.sub("", to_do)))
+
+
+def _as_sentence(words: str) -> str:
+    return words if words.startswith("pip ") else words[:1].upper() + words[1:]
 
 
 def _place(text: str) -> re.Match[str] | None:
