@@ -46,6 +46,7 @@ from typing import Any
 
 __version__ = "0.3.0"
 
+from . import interrupts as _interrupts  # noqa: F401  answers them while the rest is imported
 from .settings import resolvers as _resolvers  # noqa: F401  registers them
 from .settings.folders import INFERRED_STAGE_KEYS
 from .settings.packaged import EXTRACT_CONFIG_YAML, PREPROCESS_CONFIG_YAML, RESERVED_CONFIG_NAMES, RUNNER_CONFIG_YAML

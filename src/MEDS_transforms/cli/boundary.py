@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import InputError, NoFolderError, StageError, explain, is_explained, wants_trace
+from ..interrupts import CONTINUE, ERROR_PREFIX
 from ..settings.declarations import lists_for_blocks
 from ..work.environment import RESUMING, RUN
 from ..work.faults import log_fault, log_to_files
@@ -28,9 +29,6 @@ from .threads import check_threads, share_cores
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 """NOTE: unless it is 1, Hydra itself prints the better part of a trace; then errors would not get to us."""
-
-ERROR_PREFIX = "error: "
-"""With which the message of an error begins on the screen."""
 
 
 def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
@@ -55,7 +53,7 @@ def hydra_script(run: Callable[[DictConfig], None], config: Path) -> None:
             if not print_help(sys.argv[1:], config):
                 hydra.main(version_base=None, config_path=str(config.parent), config_name=config.stem)(task)()
         except KeyboardInterrupt:
-            give_up("Interrupted. Run the same command to continue.", 128 + signal.SIGINT)
+            give_up(f"Interrupted. {CONTINUE}", 128 + signal.SIGINT)
         except (SystemExit, GeneratorExit):
             raise
         except BaseException as error:

@@ -1,15 +1,17 @@
 """`MEDS_transforms demo`: raw tables, a MEDS dataset and tensors, by the commands that people type."""
 
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from ..cli.overrides import hydra_value
 from ..errors import InputError, listed
+from ..interrupts import passed_on
 from ..settings.layout import TABLE_SUFFIXES
 from ..stages import PACKAGE
 from ..work.files import publish
@@ -37,8 +39,10 @@ def run_demo(folder: Path, settings: Sequence[str] = ()) -> None:
     copy_file(folder_to_copy(DEMO) / EVENT_FILE, folder / EVENT_FILE)
     make_tables(folder / "raw")
     for pipeline in (extraction(folder), preprocessing(folder)):
-        call([PACKAGE, "run", *pipeline, *settings], [sys.executable, "-m"])
-    call([folder_to_copy(DEMO) / "show.py", folder / "cohort", folder / "tensors"], [sys.executable])
+        call(["run", *pipeline, *settings])
+    show = [folder_to_copy(DEMO) / "show.py", folder / "cohort", folder / "tensors"]
+    _show_command(["python", *show])
+    _end_unless_done(_run_script(show))
 
 
 def check_request(folder: Path, settings: Sequence[str]) -> None:
@@ -55,7 +59,7 @@ def make_tables(raw: Path) -> None:
     """Writes the raw tables, all or none, unless they are there."""
     if not raw.exists():
         program = folder_to_copy(DEMO) / "make_tables.py"
-        publish(raw, lambda scratch: subprocess.run([sys.executable, program, scratch], check=True))
+        publish(raw, lambda scratch: _end_unless_done(_run_script([program, scratch])))
 
 
 def extraction(folder: Path) -> list[str]:
@@ -82,13 +86,53 @@ def preprocessing(folder: Path) -> list[str]:
     ]
 
 
-def call(command: Sequence[object], program: Sequence[str]) -> None:
-    """Shows a command and runs it; ends with its status, unless that is 0.
+def call(args: Sequence[str]) -> None:
+    """Shows a command of the package and runs it; ends with its status, unless that is 0.
 
-    NOTE: by the interpreter that runs, since the scripts need not be on the PATH.
+    NOTE: by the interpreter that runs, since the scripts need not be on the PATH. Ctrl-C, which reaches it as well, it
+    answers itself, as soon as all that it has started has ended.
     """
-    words = [*map(str, command)]
-    shown = words if words[0] == PACKAGE else ["python", *words]
-    Console(highlight=False).print(f"\n$ {shlex.join(shown)}", soft_wrap=True, markup=False, style="bold")
-    if status := subprocess.run([*program, *words], check=False).returncode:
+    _show_command([PACKAGE, *args])
+    run = [sys.executable, "-m", PACKAGE, *args]
+    status, stopped_by = _run(run, _hand_on)
+    _end_unless_done(status or stopped_by, has_said_why=bool(status))
+
+
+def _hand_on(process: subprocess.Popen[bytes], signum: int) -> None:
+    if signum != signal.SIGINT:
+        process.send_signal(signum)
+
+
+def _run_script(command: Sequence[object]) -> int:
+    """Runs a script, which knows nothing of signals; gives its status, or that of the signal that has ended it."""
+    argv = [sys.executable, *map(str, command)]
+    status, stopped_by = _run(argv, lambda process, _: process.kill(), apart=True)
+    return stopped_by or status
+
+
+def _run(
+    argv: Sequence[str], stop: Callable[[subprocess.Popen[bytes], int], object], apart: bool = False
+) -> tuple[int, int]:
+    """Runs a program to its end; gives its status and that of a signal that came meanwhile, else 0.
+
+    `apart`: the terminal's Ctrl-C does not reach it.
+    """
+    started: list[subprocess.Popen[bytes]] = []
+    with passed_on(lambda signum: [stop(process, signum) for process in started]) as came:
+        started.append(subprocess.Popen(argv, start_new_session=apart))
+        for signum in came:  # while it was being started
+            stop(started[0], signum)
+        status = started[0].wait()
+    return status, 128 + came[0] if came else 0
+
+
+def _show_command(words: Sequence[object]) -> None:
+    shown = shlex.join(map(str, words))
+    Console(highlight=False).print(f"\n$ {shown}", soft_wrap=True, markup=False, style="bold")
+
+
+def _end_unless_done(status: int, has_said_why: bool = False) -> None:
+    if status == 128 + signal.SIGINT and not has_said_why:
+        raise KeyboardInterrupt
+    if status:
         sys.exit(status)

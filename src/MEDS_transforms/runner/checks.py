@@ -17,6 +17,7 @@ from typing import Any
 
 from ..cli.script import stage_module
 from ..errors import ITEM, explain, is_explained
+from ..interrupts import held_back, let_through
 from ..precheck.memory import remembering
 from ..precheck.report import Inspection
 from ..precheck.wording import as_messages
@@ -62,13 +63,17 @@ def stage_problems_apart(
         return stage_problems(pipeline, runs, inspection)
     fork = multiprocessing.get_context("fork")
     ours, theirs = fork.Pipe(duplex=False)
-    child = fork.Process(target=_send_problems, args=(theirs, pipeline, runs, inspection))
-    child.start()
+    with held_back() as mask:
+        child = fork.Process(target=_send_problems, args=(theirs, mask, pipeline, runs, inspection))
+        child.start()
     theirs.close()
     try:
         found, inspected, records = ours.recv()
     except EOFError:  # it was lost, or its check failed; what the matter is is seen here, or not at all
         return stage_problems(pipeline, runs, inspection)
+    except BaseException:  # KeyboardInterrupt, say: nobody waits for it any more
+        child.kill()
+        raise
     finally:
         child.join()
     for record in records:
@@ -79,12 +84,13 @@ def stage_problems_apart(
 
 
 def _send_problems(
-    connection: Connection, pipeline: Pipeline, runs: Sequence[StageRun], inspection: Inspection | None
+    connection: Connection, mask: set[Any], pipeline: Pipeline, runs: Sequence[StageRun], inspection: Inspection | None
 ) -> None:
     """Sends what is wrong with the stages, what an inspection has found, and what was logged meanwhile."""
+    let_through(mask)
     logged: SimpleQueue[logging.LogRecord] = SimpleQueue()
     logging.getLogger().handlers = [QueueHandler(logged)]
-    with suppress(BaseException):  # which the process that waits gets as well, be it Ctrl-C or an error of the check
+    with suppress(BaseException):  # an error of the check, which the process that waits gets as well
         found = stage_problems(pipeline, runs, inspection)
         connection.send((found, inspection, [logged.get() for _ in range(logged.qsize())]))
 

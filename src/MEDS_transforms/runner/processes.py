@@ -25,7 +25,8 @@ class Children:
     """The programs that the runner has started, and the signal that stopped it, if any.
 
     A signal to the runner stops the running programs and everything that they started (each leads a process group
-    of its own): first with SIGTERM; after `GRACE_SECONDS`, or at a second signal, with SIGKILL.
+    of its own): first with SIGTERM; after `GRACE_SECONDS`, or at a second signal, with SIGKILL. A third
+    one, or twice as many seconds, does what the first would without this class: it ends the runner.
     """
 
     def __init__(self) -> None:
@@ -33,6 +34,9 @@ class Children:
         self.groups: set[int] = set()
         """The process groups that may still have running processes."""
         self.stopped_by: signal.Signals | None = None
+        self._has_killed = False
+        self._before: dict[int, Any] = {}
+        """The handlers of signals outside of `ended_by_signals`."""
 
     def run(self, commands: Sequence[Sequence[str]], env: dict[str, str], sinks: Iterable[Sink]) -> int:
         """Runs programs in parallel and waits for them; after a signal, also for everything that they started.
@@ -105,17 +109,25 @@ class Children:
             yield self  # only the main thread receives signals
             return
         passed_on = [s for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) != signal.SIG_IGN]
-        before: dict[int, Any] = {s: signal.signal(s, self._stop) for s in (*passed_on, signal.SIGALRM)}
+        self._before = {s: signal.signal(s, self._stop) for s in (*passed_on, signal.SIGALRM)}
         try:
             yield self
         finally:
-            signal.alarm(0)
-            for signum, handler in before.items():
-                signal.signal(signum, handler)
+            self._leave_signals()
+
+    def _leave_signals(self) -> None:
+        signal.alarm(0)
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
 
     def _stop(self, signum: int, _frame: FrameType | None) -> None:
-        if self.stopped_by:
+        if self._has_killed:  # and waits nevertheless, for what cannot be killed
+            self._leave_signals()
+            signal.raise_signal(self.stopped_by or signal.SIGINT)
+        elif self.stopped_by:
+            self._has_killed = True
             self._send(signal.SIGKILL)
+            signal.alarm(2 * GRACE_SECONDS)
         else:
             self.stopped_by = signal.Signals(signum)
             self._send(signal.SIGTERM)

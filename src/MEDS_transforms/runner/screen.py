@@ -14,8 +14,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Column
 from rich.text import Text
 
-from ..cli.boundary import ERROR_PREFIX
 from ..errors import InputError, nearest
+from ..interrupts import ERROR_PREFIX
 from .figures import DONE, Figures
 from .shown import in_words
 

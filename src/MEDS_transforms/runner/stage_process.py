@@ -4,6 +4,7 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
@@ -13,9 +14,9 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from ..cli.boundary import ERROR_PREFIX
 from ..cli.threads import limit_threads, share_cores
 from ..errors import StageError, counted
+from ..interrupts import CONTINUE, ERROR_PREFIX
 from ..work.environment import JOURNAL, RESUMING, RUN, WARNED
 from .pipeline import Pipeline
 from .plan import StageRun
@@ -61,7 +62,8 @@ class StageProcess:
 
         Raises:
             StageError: they could not be started.
-            SystemExit: the runner was told to stop.
+            KeyboardInterrupt: the runner was told to stop by Ctrl-C.
+        SystemExit: it was told so by another signal.
         """
         journal = self.segment.journal
         shutil.rmtree(journal, ignore_errors=True)
@@ -119,9 +121,9 @@ class StageProcess:
         if stopped_by := self.children.stopped_by:
             on_slurm = self.segment.parallel.on_slurm
             jobs = " Its jobs stay in Slurm's queue: cancel them with scancel." if on_slurm else ""
-            again = "Run the same command to continue."
-            logger.error(f"Stopped by {stopped_by.name} in stage {self.segment.name}.{jobs} {again}")
-            raise SystemExit(128 + stopped_by)
+            again = "" if stopped_by == signal.SIGINT else f" {CONTINUE}"
+            logger.error(f"Stopped by {stopped_by.name} in stage {self.segment.name}.{jobs}{again}")
+            raise KeyboardInterrupt if stopped_by == signal.SIGINT else SystemExit(128 + stopped_by)
 
 
 def stage_environment(journal: Path, warned: Iterable[str] = ()) -> dict[str, str]:
