@@ -149,7 +149,7 @@ def commands(x: Extraction) -> dict[str, list[object]]:
 def test_other_commands_that_are_interrupted_say_so(x, command, to_all):
     duration([PROGRAM, "run", x.folder / "pipe.yaml"], x.folder)
     argv = [PROGRAM, command, *commands(x)[command]]
-    for moment in moments(duration(argv, x.folder), 6):
+    for moment in moments(duration(argv, x.folder), 3):
         ended = interrupted(argv, moment, x.folder, to_all)
         assert not ended.complaints("error: Interrupted."), moment
         assert not processes_about(x.folder)
@@ -159,7 +159,7 @@ def test_other_commands_that_are_interrupted_say_so(x, command, to_all):
 def test_the_demo_that_is_interrupted_says_so_once_and_leaves_nothing_running(tmp_path):
     argv = [PROGRAM, "demo", tmp_path / "demo"]
     seconds = duration(argv, tmp_path)
-    for moment in moments(seconds, 6):
+    for moment in moments(seconds, 3):
         shutil.rmtree(tmp_path / "demo", ignore_errors=True)
         ended = interrupted(argv, moment, tmp_path)
         of_demo, of_run = ended.complaints("error: Interrupted."), ended.complaints(AGAIN)

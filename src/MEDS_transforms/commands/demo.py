@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ..cli.boundary import give_up
 from ..cli.overrides import hydra_value
 from ..errors import InputError, listed
 from ..interrupts import passed_on
@@ -133,6 +134,6 @@ def _show_command(words: Sequence[object]) -> None:
 
 def _end_unless_done(status: int, has_said_why: bool = False) -> None:
     if status == 128 + signal.SIGINT and not has_said_why:
-        raise KeyboardInterrupt
+        give_up("Interrupted.", status)
     if status:
         sys.exit(status)

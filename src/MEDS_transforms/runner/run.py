@@ -26,6 +26,7 @@ from ..settings.packaged import RUNNER_CONFIG_YAML
 from ..work.files import make_folder, publish, try_lock
 from .checks import Look
 from .done import ALL_DONE, Overwriting, recorded_files
+from .ending import last_words
 from .figures import FAILED
 from .freed import clean, free_intermediates, needed_again
 from .metadata_files import bring_along
@@ -123,7 +124,7 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
     publish(log_dir / ALL_DONE, Path.touch)
     overwriting.end()
     logger.info("The stage is done." if len(runs) == 1 else f"All {len(runs)} stages are done.")
-    _warn(warnings)
+    _say_last_words(pipeline, warnings)
 
 
 def _run_stages(
@@ -165,6 +166,13 @@ def _tell(remarks: Sequence[Remark]) -> None:
     """Logs what a look at the data has found; nothing of it is an error."""
     for remark in remarks:
         logger.log(LEVELS[remark.severity], as_message(remark))
+
+
+def _say_last_words(pipeline: Pipeline, warnings: Sequence[str]) -> None:
+    lines, of_stages = last_words(pipeline)
+    for line in lines:
+        logger.info(line)
+    _warn([*of_stages, *warnings])
 
 
 def _warn(messages: Sequence[str]) -> None:

@@ -1,0 +1,46 @@
+"""What the runner says at its end: where the result is, how much it holds, and what stages have warned of."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..errors import counted
+from ..settings.layout import DATA_DIR, accounting_path
+from .pipeline import Pipeline
+
+
+def last_words(pipeline: Pipeline) -> tuple[list[str], list[str]]:
+    """Lines about the result of a pipeline that is done, and the warnings in the accounts of its stages, each once."""
+    cohort_dir = Path(pipeline.value("cohort_dir") or ".")
+    accounts = [account for stage in pipeline.stage_names if (account := _account(cohort_dir, stage))]
+    warnings = [*dict.fromkeys(f"{found['where']}: {found['message']}" for one in accounts for found in _warnings(one))]
+    lines = []
+    if (cohort_dir / DATA_DIR).is_dir():
+        made = [one["out"] for one in accounts if isinstance(one.get("out"), Mapping)]
+        lines = [f"The result is in {cohort_dir / DATA_DIR}{_how_much(made[-1]) if made else ''}."]
+    lines += (
+        [f"There {'was' if len(warnings) == 1 else 'were'} {counted(len(warnings), 'warning')}:"] if warnings else []
+    )
+    return lines, warnings
+
+
+def _how_much(figures: Mapping[str, Any]) -> str:
+    known = [(figures.get("rows"), "measurement"), (figures.get("subjects"), "subject")]
+    words = [counted(number, noun) for number, noun in known if isinstance(number, int)]
+    return f": {' of '.join(words)}" if words else ""
+
+
+def _warnings(account: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for found in account.get("warnings") or ():
+        if isinstance(found, Mapping) and {"where", "message"} <= found.keys():
+            yield found
+
+
+def _account(cohort_dir: Path, stage: str) -> dict[str, Any]:
+    """What a stage has noted; nothing where it keeps no account."""
+    with suppress(OSError, ValueError):
+        content = json.loads(accounting_path(cohort_dir, stage).read_text(encoding="utf-8"))
+        return content if isinstance(content, dict) else {}
+    return {}
