@@ -10,7 +10,8 @@ def test_a_run_ends_with_its_result_and_the_warnings_of_stages(tmp_path):
     x.table("labs.csv", "patient,taken,test,value\n1,2020-01-01,CRP,12\n2,2020-01-02,CRP,7\n2,2020-01-02 08:30,CRP,8\n")
     event = {"code": ["LAB", "col(test)"], "time": "col(taken)", "time_format": "%Y-%m-%d", "numeric_value": "value"}
     x.events({"subject_id_col": "patient", "labs": {"lab": event}})
-    (tmp_path / "pipe.yaml").write_text(x.pipeline())
+    fractions = {"split_fracs": {"train": 1, "tuning": None, "held_out": None}}
+    (tmp_path / "pipe.yaml").write_text(x.pipeline(split_and_shard_subjects=fractions))
     command = [SCRIPTS / "MEDS_transforms", "run", tmp_path / "pipe.yaml", "check=False"]
     for _ in range(2):  # also where all is done before
         ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
