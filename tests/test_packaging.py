@@ -178,6 +178,6 @@ def test_changelog_has_the_version() -> None:
 def test_extras_are_named_as_every_pip_knows_them(path: str) -> None:
     """NOTE: a wheel has the normalized names of its extras, and pip before 23.3 does not normalize what it is told."""
     text = (ROOT / path).read_text(encoding="utf-8")
-    named = set(re.findall(r"(?:has-|\[|\")(\w+[-_]parallelism)\b", text))
+    named = set(re.findall(r"(?:has-|\[|\"|,)(\w+[-_]parallelism)\b", text))
     assert named
     assert named <= {name.replace("_", "-") for name in PYPROJECT["project"]["optional-dependencies"]}

@@ -239,7 +239,7 @@ EXTRACTION = [
         "labs.lab.numeric_value",
         "must be a number",
     ),
-    Case("times without a format", event(time_format=None), ERROR, "unusable", "labs.lab.time", "give a time_format"),
+    Case("times without a format", event(time_format=None), ERROR, "unusable", "labs.lab.time", "Give a time_format"),
     Case("no time parses", event(time_format="%d.%m.%Y"), ERROR, "times_not_parsed", "labs.lab.time", "they look like"),
     Case(
         "some times do not parse",
@@ -256,7 +256,7 @@ EXTRACTION = [
         WARNING,
         "day_month",
         "labs.lab",
-        "keep one order",
+        "Keep one order",
     ),
     Case(
         "a time in the future",
@@ -395,7 +395,7 @@ EXTRACTION = [
         "a table of other subjects", other_subjects, WARNING, "subjects_apart", "labs.subject_id", "another kind of id"
     ),
     Case(
-        "a column is taken for text", event(code=["LAB", "test"]), WARNING, "logged", "labs.lab.code", "write col(test)"
+        "a column is taken for text", event(code=["LAB", "test"]), WARNING, "logged", "labs.lab.code", "Write col(test)"
     ),
     Case(
         "a limit is exceeded",
@@ -435,7 +435,7 @@ EXTRACTION = [
         ERROR,
         "unusable",
         "labs.time_zone",
-        "write it as in",
+        "Write it as in",
     ),
     Case("an expression that is none", event(where="test = "), ERROR, "unusable", "labs.lab.where", ""),
     Case(
@@ -553,7 +553,7 @@ EXTRACTION = [
         ERROR,
         "unusable",
         "etl_metadata.dataset_name",
-        "give it in the pipeline file",
+        "Give it in the pipeline file",
     ),
     *(
         Case(
@@ -608,7 +608,7 @@ EXTRACTION = [
         ERROR,
         "configuration",
         "split_subjects",
-        "name one in stage_configs",
+        "Name one in stage_configs",
     ),
     Case(
         "a stage is there twice", args("stages=[shard_events,shard_events]"), ERROR, "configuration", "stages", "unique"
@@ -646,7 +646,7 @@ EXTRACTION = [
         WARNING,
         "configuration",
         "stage-runner file",
-        "add `launcher",
+        "Add `launcher",
     ),
     Case(
         "one folder for both",

@@ -15,7 +15,7 @@ MESSAGES = {
         "",
     ),
     "'x' is unknown; known are: y": ("shard_events", "'x' is unknown; known are: y", ""),
-    "stages: names must be unique; rename one": ("stages", "names must be unique", "rename one"),
+    "stages: names must be unique; rename one": ("stages", "names must be unique", "Rename one"),
     "a.csv, row 3: it has 2 fields, such as 'C: x'.": ("a.csv, row 3", "it has 2 fields, such as 'C: x'", ""),
 }
 
