@@ -71,6 +71,9 @@ clean:
 # also under `make -j`.
 .NOTPARALLEL:
 
+# Makes datasets of other people's making for the tests. It needs the newest meds: PINS for other versions go without it.
+$(VENV)/.has-tests: PINS = meds-testing-helpers
+
 $(VENV)/.has-%: pyproject.toml $(VENV)/.made
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[$*]' $(PINS)
 	@touch '$@'
