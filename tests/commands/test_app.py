@@ -1,5 +1,6 @@
 """The command `MEDS_transforms`, as people call it."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import MEDS_transforms
-from helpers import measurements, write_shards
+from helpers import EXTRACTION_STAGES, measurements, write_shards
 from MEDS_transforms.stages import packaged_stages
 
 SCRIPT = Path(sys.executable).parent / "MEDS_transforms"
@@ -123,3 +124,17 @@ main(["report", {str(dataset)!r}])
     assert ran.returncode == 1
     assert "pip install 'MEDS_transforms[report]'" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_run_tells_other_programs_how_far_it_is(tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "labs.csv").write_text("subject_id,test\n1,CRP\n2,CRP\n3,HB\n")
+    (tmp_path / "events.yaml").write_text("labs: {lab: {code: col(test), time: null}}\n")
+    (tmp_path / "pipeline.yaml").write_text(
+        "defaults: [_extract, _self_]\ninput_dir: raw\ncohort_dir: cohort\nevent_conversion_config_fp: events.yaml\n"
+        "etl_metadata: {dataset_name: labs, dataset_version: 1}\n"
+    )
+    lines = [json.loads(line) for line in call("run", "--json", "pipeline.yaml", folder=tmp_path).stdout.splitlines()]
+    last = {line["stage"]: line["state"] for line in lines}
+    assert [*last] == EXTRACTION_STAGES
+    assert {*last.values()} == {"done"}

@@ -71,12 +71,15 @@ def check(settings: Settings = None, as_json: Json = False) -> None:
 
 
 @app.command(context_settings=PASSED_ON)
-def run(settings: Settings = None) -> None:
+def run(
+    settings: Settings = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print how far stages are as lines of JSON.")] = False,
+) -> None:
     """Run the stages of a pipeline file, in order; what is done is skipped. The same as MEDS_transform-runner."""
     from ..runner import main
     from .arguments import as_runner
 
-    sys.argv = as_runner(settings or [])
+    sys.argv = as_runner(settings or []) + (["progress=json"] if as_json else [])
     main()
 
 
