@@ -96,7 +96,8 @@ class Field(Extraction):
         if by_runner:
             looked_at = self.pipeline(settings)
             assert looked_at.returncode != 0
-            assert all(re.search(words, looked_at.stderr) for words in said), looked_at.stderr
+            seen = looked_at.stdout + looked_at.stderr
+            assert all(re.search(words, seen) for words in said), seen
             done = self.pipeline(settings, "check=False")
             message = done.stdout + done.stderr
             assert done.returncode != 0
