@@ -43,7 +43,7 @@ def test_every_column_that_has_a_name_is_in_the_table():
 def test_the_version_of_the_package():
     numbers = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", MEDS_transforms.__version__)
     assert numbers is not None
-    assert (0, 2, 6) <= tuple(map(int, numbers.groups())) < (0, 3)
+    assert (0, 2, 6) <= tuple(map(int, numbers.groups())) < (0, 4)
 
 
 IMPORTS = {
