@@ -205,3 +205,13 @@ def test_a_folder_as_the_output_is_refused_before_anything_is_counted(tmp_path: 
         write_report(tmp_path / "nothing", tmp_path)
     with pytest.raises(InputError, match="is a folder"):
         write_comparison(tmp_path / "nothing", tmp_path / "nothing", tmp_path)
+
+
+@pytest.mark.parametrize("shard", [0, -1])
+def test_a_shard_that_is_cut_off_is_named_with_what_to_do(cohort, tmp_path: Path, shard: int):
+    path = sorted((cohort.dataset / "data").rglob("*.parquet"))[shard]
+    path.write_bytes(path.read_bytes()[:-20])
+    said = rf"{re.escape(str(path))} cannot be read: its end is missing; .* Get a new copy"
+    with pytest.raises(InputError, match=said):
+        write_report(cohort.dataset, tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()

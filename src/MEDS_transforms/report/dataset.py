@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import polars as pl
 from ..dataset.code_metadata import read_codes
 from ..dataset.io import scan_parquet
 from ..dataset.schema import CODE, SPLIT_TYPES, SUBJECT_ID
-from ..errors import InputError, MissingInputError, listed
+from ..errors import InputError, MissingInputError, UserError, listed
 from ..settings.layout import DATA_DIR, DATASET_FILE, METADATA_DIR, SPLITS_FILE
+from ..validation.tables import why_unreadable
 from ..work.files import files_below
 
 _SUFFIX = ".parquet"
@@ -62,7 +63,8 @@ class Dataset:
         path = self.metadata / SPLITS_FILE if self.metadata else None
         if path is None or not path.is_file():
             return None
-        return scan_parquet(path).select(*SPLIT_TYPES).cast(dict[Any, Any](SPLIT_TYPES)).unique().collect()
+        with reading(path):
+            return scan_parquet(path).select(*SPLIT_TYPES).cast(dict[Any, Any](SPLIT_TYPES)).unique().collect()
 
     def description(self) -> dict[str, Any]:
         """What `dataset.json` says: name, version, what made it; empty where there is none."""
@@ -118,8 +120,23 @@ def _root_of(data: Path) -> Path | None:
     return next((folder for folder in [here, *list(here.parents)[:2]] if (folder / METADATA_DIR).is_dir()), None)
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turns what polars raises for a file that it cannot read into an error that names the file and a remedy."""
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise InputError(
+            f"{path} cannot be read: {why_unreadable(path, error)}. Get a new copy of it, or run the stage that wrote "
+            "it again; MEDS_transforms validate names all such files."
+        ) from None
+
+
 def _check_measurements(shard: Path) -> None:
-    schema = scan_parquet(shard).collect_schema()
+    with reading(shard):
+        schema = scan_parquet(shard).collect_schema()
     if {SUBJECT_ID, CODE} <= {*schema} and not schema[CODE].is_nested():
         return
     raise InputError(

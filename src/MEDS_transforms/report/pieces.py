@@ -11,7 +11,7 @@ from ..dataset.footers import rows_in
 from ..dataset.io import scan_parquet
 from ..dataset.measurements import checked, in_order
 from ..dataset.schema import CODE, NUMERIC_VALUE, SPLIT, SUBJECT_ID, TIME, VOCAB_INDEX
-from .dataset import NO_SPLIT, Dataset
+from .dataset import NO_SPLIT, Dataset, reading
 
 PIECE_ROWS = 2_000_000
 """Rows that are read at once, more only where one subject has more."""
@@ -37,11 +37,12 @@ class Reader:
         Rows are sorted by subject and time; a subject is in one piece, unless its rows are apart in the shard.
 
         Raises:
-            ValueError: columns are missing or have unsuitable dtypes, or rows have no subject.
+            ValueError: columns are missing or have unsuitable dtypes, rows have no subject, or the file is damaged.
         """
         try:
-            for rows in self._whole_subjects(shard):
-                yield from self._by_split(shard, in_order(rows))
+            with reading(shard):
+                for rows in self._whole_subjects(shard):
+                    yield from self._by_split(shard, in_order(rows))
         except ValueError as error:
             error.add_note(f"It is in {shard}.")
             raise

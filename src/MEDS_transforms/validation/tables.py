@@ -20,10 +20,10 @@ def readable(path: Path, where: str, findings: Findings) -> Iterator[None]:
     try:
         yield
     except UNREADABLE as error:
-        findings.add("unreadable", where, f"It cannot be read: {_reason(path, error)}")
+        findings.add("unreadable", where, f"It cannot be read: {why_unreadable(path, error)}")
 
 
-def _reason(path: Path, error: Exception) -> str:
+def why_unreadable(path: Path, error: Exception) -> str:
     """Why a parquet file cannot be read."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
