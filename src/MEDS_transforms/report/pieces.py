@@ -19,6 +19,16 @@ NO_CODE = "(no code)"
 """Stands for a code that is null."""
 
 
+def rows_of(shard: Path) -> int:
+    """The number of rows of a shard.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    with reading(shard):
+        return rows_in(shard)
+
+
 @dataclass(frozen=True)
 class Reader:
     """Reads the shards of a dataset.
@@ -39,13 +49,13 @@ class Reader:
         Raises:
             ValueError: columns are missing or have unsuitable dtypes, rows have no subject, or the file is damaged.
         """
-        try:
-            with reading(shard):
+        with reading(shard):
+            try:
                 for rows in self._whole_subjects(shard):
                     yield from self._by_split(shard, in_order(rows))
-        except ValueError as error:
-            error.add_note(f"It is in {shard}.")
-            raise
+            except ValueError as error:
+                error.add_note(f"It is in {shard}.")
+                raise
 
     def _whole_subjects(self, shard: Path) -> Iterator[pl.DataFrame]:
         scan, n_rows = self._rows(shard), rows_in(shard)

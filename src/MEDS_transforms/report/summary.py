@@ -10,12 +10,11 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ..dataset.footers import rows_in
 from ..dataset.schema import CODE, DESCRIPTION, SPLIT, SUBJECT_ID
 from .counting import Count, Counts, added_up, count_piece, summed
 from .dataset import Dataset
 from .names import BIRTH, FIRST, LAST, MEASUREMENTS, SUBJECTS, UNIT, VALUES
-from .pieces import PIECE_ROWS, Reader
+from .pieces import PIECE_ROWS, Reader, rows_of
 from .values import Values, values_in
 
 _ROWS_AT_ONCE = 2 * PIECE_ROWS
@@ -153,7 +152,7 @@ def _collect(count: Count, parts: list[pl.DataFrame], table: pl.DataFrame) -> No
 def _counted(dataset: Dataset) -> Iterator[list[Counted]]:
     """What is in each shard, in their order; a few shards are read at the same time."""
     reader = Reader(dataset)
-    largest = max(min(max(map(rows_in, dataset.shards)), PIECE_ROWS), 1)
+    largest = max(min(max(map(rows_of, dataset.shards)), PIECE_ROWS), 1)
     n_at_once = max(1, min(pl.thread_pool_size(), _ROWS_AT_ONCE // largest))
 
     def count(shard: Path) -> list[Counted]:
