@@ -1,3 +1,4 @@
+import os
 import shutil
 import subprocess
 import sys
@@ -48,6 +49,29 @@ def test_a_folder_may_go_and_come_back_while_it_is_made(tmp_path, monkeypatch):
     make_folder(folder)
     assert looks
     assert folder.exists()
+
+
+def test_a_file_is_locked_also_where_another_worker_removes_the_folder_while_it_is_made(tmp_path, monkeypatch):
+    """The other worker has made the folder just before `mkdir`, and removes it before `mkdir` looks."""
+    folder, looks, look, make = tmp_path / "shared", [], Path.is_dir, os.mkdir
+    folder.mkdir()
+
+    def look_after_removal(path):
+        if path == folder and not looks:
+            looks.append(path)
+            folder.rmdir()
+        return look(path)
+
+    def make_late(path, *args, **kwargs):
+        if Path(path) == folder and not looks:
+            raise FileExistsError(17, "File exists", path)
+        make(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "is_dir", look_after_removal)
+    monkeypatch.setattr(os, "mkdir", make_late)
+    with try_lock(folder / "lock") as ours:
+        assert looks
+        assert ours
 
 
 def test_a_file_in_the_place_of_a_folder_is_an_error(tmp_path):

@@ -67,7 +67,7 @@ def try_lock(lock_fp: Path, wait: bool = False) -> Iterator[bool]:
 
     lock = new_lock(lock_fp)
     try:
-        lock.acquire(blocking=wait)
+        _acquire(lock, lock_fp, wait)
     except Timeout:
         yield False
         return
@@ -79,6 +79,16 @@ def try_lock(lock_fp: Path, wait: bool = False) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
+
+
+def _acquire(lock: "BaseFileLock", lock_fp: Path, wait: bool) -> None:
+    """NOTE: filelock makes the folder, and fails where another worker removes it just then."""
+    while True:
+        try:
+            lock.acquire(blocking=wait)
+            return
+        except FileExistsError:
+            make_folder(lock_fp.parent)
 
 
 def is_claimed(path: Path) -> bool:
