@@ -11,6 +11,7 @@ import atexit
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -106,6 +107,25 @@ def passed_on(to: Callable[[int], object]) -> Iterator[list[int]]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+@contextmanager
+def put_off() -> Iterator[None]:
+    """Lets signals wait until the end of a short block that must be whole, in whichever thread they arrive.
+
+    NOTE: other than with `held_back`, which is for forks: a signal that the main thread blocks goes to another one, of
+    polars say, and Python answers it all the same. Only the main thread may change that; elsewhere signals do not wait.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    try:
+        with passed_on(lambda _: None) as came:
+            yield
+    finally:
+        if came:
+            signal.raise_signal(came[0])
 
 
 if _script := script_of(sys.argv, sys.orig_argv):

@@ -1,6 +1,10 @@
 """The pages: what is in them, and that they load nothing."""
 
 import re
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -215,3 +219,29 @@ def test_a_shard_that_is_cut_off_is_named_with_what_to_do(cohort, tmp_path: Path
     with pytest.raises(InputError, match=said):
         write_report(cohort.dataset, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_the_page_is_written_leaves_nothing_beside_it(tmp_path: Path, signum: signal.Signals):
+    program = f"""
+import os, sys
+from pathlib import Path
+sys.argv = sys.orig_argv = ["MEDS_transforms", "report"]
+from MEDS_transforms.report.page import write_page
+write = Path.write_text
+def interrupted(path, *args, **kwargs):
+    write(path, *args, **kwargs)
+    os.kill(os.getpid(), {int(signum)})
+Path.write_text = interrupted
+write_page(Path({str(tmp_path / "page.html")!r}), "kind", "title", [], [])
+print("went on")
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (128 + signum, ""), ended.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_a_page_can_be_written_in_another_thread(cohort: Preprocessing, tmp_path: Path):
+    with ThreadPoolExecutor() as pool:
+        pool.submit(write_report, cohort.dataset, tmp_path / "page.html").result()
+    assert (tmp_path / "page.html").is_file()

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from .. import __version__
+from ..interrupts import put_off
 from ..stages import PACKAGE
 from ..work.files import publish
 from .parts import Section, shown, sort_key
@@ -32,7 +33,8 @@ def write_page(path: Path, kind: str, title: str, lines: Sequence[str], sections
         sections: what it shows.
     """
     text = render(kind, title, lines, sections)
-    publish(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+    with put_off():  # else the scratch folder would stay beside the page
+        publish(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
 
 
 def render(kind: str, title: str, lines: Sequence[str], sections: Sequence[Section]) -> str:
