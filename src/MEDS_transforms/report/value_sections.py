@@ -9,7 +9,7 @@ from ..dataset.schema import CODE, DESCRIPTION
 from . import charts
 from .charts import COUNT, HIGH, LABEL, LOW, SHARE
 from .names import GREATEST, LEAST, MEASUREMENTS, TOTAL, UNIT, VALUES
-from .parts import Choice, Part, Picker, Share, Text, counted, shown
+from .parts import Choice, Part, Picker, Share, Text, shown
 from .summary import Summary
 from .values import Distribution, Floats, bin_edges
 
@@ -24,11 +24,11 @@ def values_of_codes(summary: Summary) -> Iterator[Part]:
     if not names:
         yield Text("No code that is shown has a number.")
         return
-    n_more = summary.codes.filter(pl.col(VALUES) > 0).height - len(names)
-    more = f" There are {counted(n_more, 'more code')} with numbers." if n_more else ""
+    n_all = summary.codes.filter(pl.col(VALUES) > 0).height
+    most = f" Those {len(names)} that have most are shown." if n_all > len(names) else ""
     yield Text(
-        f"The {counted(len(names), 'code')} with most numbers.{more} The unit is the one that the code implies, unless "
-        "the code metadata says it. Values that are text are not shown."
+        f"Codes with numbers: {shown(n_all)}.{most} The unit is the one that the code implies, unless the code "
+        "metadata says it. Missing is what has no finite number; values that are text are not shown."
     )
     of_code = {row[CODE]: row for row in summary.codes.filter(pl.col(CODE).is_in(names)).to_dicts()}
     found = summary.values.of(names)
@@ -53,11 +53,17 @@ def _choice(summary: Summary, row: Mapping[str, Any], values: Distribution) -> C
         notes.append(
             f"Not in the chart: {shown(outside[0])} of the values, which are less, and {shown(outside[1])}, greater."
         )
-    if error := summary.values.error(row[CODE]):
-        notes.append(f"Quantiles are approximate: their ranks are off by at most {shown(Share(error))}.")
+    notes.append(precision(row[CODE], summary))
     unit = row[UNIT] and f"Value in {row[UNIT]}"
     bars = histogram_rows(edges, counts, n)
     return Choice(row[CODE], bars, {"x": unit or "Value"}, [*facts], [[*facts.values()]], " ".join(filter(None, notes)))
+
+
+def precision(code: str, *summaries: Summary) -> str:
+    """Says how far off the quantiles of a code may be in some datasets; nothing where they are exact."""
+    if error := max(summary.values.error(code) for summary in summaries):
+        return f"Quantiles are approximate: their ranks are off by at most {shown(Share(error))}."
+    return ""
 
 
 def histogram_rows(edges: Floats, counts: Any, n: int) -> list[dict[str, Any]]:

@@ -41,7 +41,8 @@ class Values:
         self._parts: list[pl.DataFrame] = []
         self._n_pending = 0
         self._pending, self._many = pending, many
-        self._error: dict[str, float] = {}
+        self._off: dict[str, tuple[float, int]] = {}
+        """By how many values ranks may be off, and how many values there were then."""
 
     def add(self, part: pl.DataFrame) -> None:
         """Adds weighted values, as `values_in` has them."""
@@ -59,13 +60,14 @@ class Values:
         self._parts = []
         for capacity, chosen in ((self._many, is_often), (few, ~is_often)):
             self._parts.append(collapse(merged.filter(chosen), [CODE], capacity))
-            for code in in_order.filter(chosen, pl.col(_N) > capacity)[CODE]:
-                self._error[code] = self.error(code) + 0.5 / capacity
+            for code, n in in_order.filter(chosen, pl.col(_N) > capacity).select(CODE, WEIGHT).iter_rows():
+                self._off[code] = self._off.get(code, (0.0, n))[0] + 0.5 * n / capacity, n
         self._n_pending = 0
 
     def error(self, code: str) -> float:
         """By how much ranks of the code's values may be off, as a fraction of their number; 0: exact."""
-        return self._error.get(code, 0.0)
+        off, n = self._off.get(code, (0.0, 1))
+        return off / n
 
     def of(self, codes: Sequence[str]) -> dict[str, "Distribution"]:
         """The distributions of some codes, as far as they have values."""
