@@ -50,6 +50,13 @@ TEXTS_THAT_OVERLAP = """
 """
 """Texts of a chart whose boxes overlap; of the heights, in which there is room above and below letters, by 3 pixels."""
 
+LABELS_SAID_TWICE = """
+() => [...document.querySelectorAll(".chart svg .role-axis-label")].map((axis) => {
+  const texts = [...axis.querySelectorAll("text")].filter((t) => t.textContent && t.getAttribute("opacity") !== "0");
+  return texts.map((t) => t.textContent);
+}).filter((labels) => new Set(labels).size < labels.length)
+"""
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -112,6 +119,7 @@ def test_pages_are_drawn_whole_at_any_width_and_ask_for_nothing(browser: Browser
             assert seen.number("document.documentElement.scrollWidth") <= width, name
             assert seen.page.evaluate(TOO_WIDE, width) == [], name
             assert seen.page.evaluate(TEXTS_THAT_OVERLAP) == [], f"{name} at {width}"
+            assert seen.page.evaluate(LABELS_SAID_TWICE) == [], f"{name} at {width}"
             seen.page.close()
 
 

@@ -140,6 +140,15 @@ def test_pages_of_tiny_datasets(tmp_path: Path, rows: list[tuple[object, ...]]):
     assert "nothing to show over time" in page.text
 
 
+@pytest.mark.parametrize(("microseconds", "day"), [(-(10**17), "-1199-02-15"), (3 * 10**17, "+11476-08-15")])
+def test_days_that_python_does_not_know_are_shown(tmp_path: Path, microseconds: int, day: str):
+    time = pl.Series("time", [microseconds]).cast(pl.Datetime("us"))
+    write_shards(tmp_path / "data", {"0": measurements((1, None, "A")).with_columns(time)})
+    write_report(tmp_path, tmp_path / "page.html")
+    write_comparison(tmp_path, tmp_path, tmp_path / "two.html")
+    assert day in Page(tmp_path / "page.html").text
+
+
 def test_pages_of_many_codes_and_times_are_small(tmp_path: Path):
     rng, n = np.random.default_rng(0), 300_000
     codes = pl.Series([f"{'a long name of a code ' * 6}{i}" for i in range(30_000)])

@@ -9,6 +9,7 @@ from polars.testing import assert_frame_equal
 from helpers import Preprocessing, measurements, write_shards
 from MEDS_transforms.report import summary as summaries
 from MEDS_transforms.report.counting import Count, added_up, count_piece
+from MEDS_transforms.report.data_sections import data_sections
 from MEDS_transforms.report.dataset import find_dataset
 from MEDS_transforms.report.pieces import Reader
 from MEDS_transforms.report.summary import summarize
@@ -34,11 +35,11 @@ def test_figures_are_those_of_all_rows(cohort: Preprocessing, piece_rows: int, m
     monkeypatch.setattr(summaries, "Reader", lambda dataset: Reader(dataset, piece_rows))
     found, rows = summarize(find_dataset(cohort.dataset)), all_rows(cohort.dataset)
     timed = rows.filter(pl.col("time").is_not_null())
-    assert found.n_subjects == found.n_subjects_by_split == rows["subject_id"].n_unique()
+    assert (found.n_subjects, found.n_apart) == (rows["subject_id"].n_unique(), 0)
     assert found.n_values == rows.filter(FINITE).height
     assert found.n_without_birth == 40 - rows.filter("is_birth")["subject_id"].n_unique() > 0
     seen = timed.filter(~pl.col("is_birth"))["time"]
-    assert found.time_range == (seen.min(), seen.max())
+    assert found.time_range == (str(seen.dt.date().min()), str(seen.dt.date().max()))
 
     events = timed.unique(["subject_id", "time"])
     expected = rows.group_by("split").agg(
@@ -121,7 +122,24 @@ def test_a_subject_in_two_splits_counts_once(tmp_path: Path):
     rows = measurements((1, None, "A"))
     write_shards(tmp_path / "data", {"train/0": rows, "tuning/0": rows})
     found = summarize(find_dataset(tmp_path))
-    assert (found.n_subjects, found.n_subjects_by_split) == (1, 2)
+    assert (found.n_subjects, found.by_split()["subjects"].sum()) == (1, 2)
+
+
+@pytest.mark.parametrize("other", ["tuning/0", "train/1"])
+def test_subjects_whose_rows_are_in_several_files_are_counted_and_told(tmp_path: Path, other: str):
+    rows = measurements((1, None, "A"), (2, None, "A"))
+    write_shards(tmp_path / "data", {"train/0": rows, other: rows[1:]})
+    found = summarize(find_dataset(tmp_path))
+    assert (found.n_subjects, found.n_apart) == (2, 1)
+    [size, *_] = data_sections(found)
+    assert "Rows of 1 subject are in several files" in str(size.parts)
+
+
+def test_subjects_whose_rows_are_apart_in_a_large_file_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(summaries, "Reader", lambda dataset: Reader(dataset, piece_rows=2))
+    write_shards(tmp_path / "data", {"0": measurements(*((n, None, "A") for n in (1, 2, 3, 4, 1)))})
+    found = summarize(find_dataset(tmp_path))
+    assert (found.n_subjects, found.n_apart) == (4, 1)
 
 
 def test_numbers_of_codes_are_turned_into_codes(tmp_path: Path):

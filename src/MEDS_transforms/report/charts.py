@@ -15,6 +15,10 @@ _HEIGHT = 190
 _ROW_HEIGHT = 24
 _COUNT_LABEL = "datum.value % 1 ? '' : format(datum.value, abs(datum.value) < 10000 ? ',' : '.3~s')"
 """NOTE: Vega has ticks between whole numbers where there is room, whatever the least step."""
+_MOST_DATES = 6
+"""How many labels an axis of dates has at most, unless it is longer than all steps between labels allow for."""
+_YEARS = tuple(12 * years for years in (1, 2, 5, 10, 20, 50))
+"""Steps between labels, in months, of an axis of years."""
 _LABEL = 170
 """The most room, in pixels, for names beside a chart, so that it can be read on a small screen too."""
 
@@ -47,9 +51,33 @@ def _axis(**settings: Any) -> alt.Axis:
     return alt.Axis(**(fitting | settings))
 
 
-def over_time(rows: Rows, title: str) -> Spec:
-    """Bars over calendar time; rows have `low` and `high` (ISO dates), `label`, `count`."""
-    axis = _axis(format="%Y", labelFlush=False)
+def _dates(rows: Rows, steps: Sequence[int], label: str) -> alt.Axis:
+    """An axis with a few labels at the beginning of months or years, so that none is there twice.
+
+    Args:
+        rows: they have `low` (ISO dates).
+        steps: how many months may be between labels, the least first.
+        label: how dates are written.
+    """
+    dates = [row[LOW].rsplit("-", 2) for row in rows]
+    months = [12 * int(year) + int(month) for year, month, _ in dates]
+    span = max(months) - min(months) + 1
+    step = next((step for step in steps if span <= _MOST_DATES * step), steps[-1])
+    every = alt.TimeIntervalStep("year", step // 12) if step % 12 == 0 else alt.TimeIntervalStep("month", step)
+    return _axis(format=label, labelFlush=False, tickCount=every)
+
+
+def over_months(rows: Rows, title: str) -> Spec:
+    """Bars over months; rows have `low` and `high` (ISO dates), `label`, `count`."""
+    return _over_time(rows, title, _dates(rows, (1, 2, 3, 6, 12, 24), "%Y-%m"))
+
+
+def over_years(rows: Rows, title: str) -> Spec:
+    """Bars over years; rows as those of `over_months`."""
+    return _over_time(rows, title, _dates(rows, _YEARS, "%Y"))
+
+
+def _over_time(rows: Rows, title: str, axis: alt.Axis) -> Spec:
     return _spec(
         alt.Chart(alt.InlineData(values=list(rows)), height=_HEIGHT)
         .mark_rect(xOffset=0.5)
@@ -138,12 +166,12 @@ def two_histograms(groups: Sequence[str]) -> Spec:
 
 
 def lines_over_time(rows: Rows, groups: Sequence[str]) -> Spec:
-    """Lines of measurements over years, one for each `group`; rows as those of `over_time`."""
+    """Lines of measurements over years, one for each `group`; rows as those of `over_months`."""
     return _spec(
         alt.Chart(alt.InlineData(values=list(rows)), height=_HEIGHT)
         .mark_line(point=True)
         .encode(
-            x=alt.X(LOW, type="temporal", title="Year", scale=alt.Scale(type="utc"), axis=_axis(format="%Y")),
+            x=alt.X(LOW, type="temporal", title="Year", scale=alt.Scale(type="utc"), axis=_dates(rows, _YEARS, "%Y")),
             y=alt.Y(COUNT, type="quantitative", title="Measurements", axis=_counts()),
             color=_legend(GROUP, groups),
             tooltip=[

@@ -18,6 +18,7 @@ from .names import (
     LEAST,
     MEASUREMENTS,
     MONTH,
+    PIECES,
     STATIC,
     SUBJECTS,
     TOTAL,
@@ -60,7 +61,7 @@ def count_piece(split: str, rows: pl.DataFrame) -> Counts:
     """The counts of sorted rows of one split.
 
     - by subject: `measurements`, `events` (distinct times), `static` (rows without a time), `first` and `last` (times
-      of other rows than the birth), `birth`;
+      of other rows than the birth), `birth`, `pieces` (1, so that the sum is the number of pieces with the subject);
     - by code: `measurements`, `subjects`, `values` (numbers that are finite), and their `least`, `greatest`, `total`;
     - by month and year (of the calendar, from the year 0) and by year of age: `measurements`, `events`, `subjects`,
       without births.
@@ -90,6 +91,7 @@ def _by_subject(rows: pl.LazyFrame) -> pl.LazyFrame:
         seen.min().alias(FIRST),
         seen.max().alias(LAST),
         pl.col(TIME).filter(_IS_BIRTH).min().alias(BIRTH),
+        pl.lit(1, pl.Int64).alias(PIECES),
     )
 
 

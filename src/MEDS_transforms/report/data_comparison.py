@@ -11,16 +11,18 @@ from ..dataset.schema import CODE, DESCRIPTION, SPLIT
 from . import charts
 from .charts import COUNT, GROUP, LABEL, LOW, SHARE
 from .counting import Count
-from .data_sections import MOST_CODES, hidden, time_range, totals
-from .names import MEASUREMENTS, SUBJECTS, VALUES, YEAR
+from .data_sections import MOST_CODES, apart, hidden, time_range, totals
+from .names import MEASUREMENTS, STATIC, SUBJECTS, VALUES, YEAR
 from .parts import Change, Chart, Charts, Choice, Part, Picker, Ratio, Section, Share, Table, Text, counted, shown
-from .summary import Summary
-from .time_sections import MOST_BARS
-from .value_sections import MOST_DISTRIBUTIONS, histogram_rows
+from .summary import Summary, sum_of
+from .time_sections import NOT_SHOWN, first_day, sparse_ends_cut
+from .value_sections import MOST_DISTRIBUTIONS, histogram_rows, precision
 from .values import Distribution, bin_edges
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _SHIFT = "shift"
+_SIZES = {STATIC: "Static rows"}
+"""What sizes are called, where that is not the name of the figure."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def compared(name: str, a: float | None, b: float | None) -> list[Any]:
 def _sizes(pair: Pair) -> Iterator[Part]:
     headings = ["", *pair.names, "Difference", "Ratio"]
     of_a, of_b = totals(pair.a), totals(pair.b)
-    rows = [compared(name.capitalize(), n, of_b[name]) for name, n in of_a.items()]
+    rows = [compared(_SIZES.get(name, name.capitalize()), n, of_b[name]) for name, n in of_a.items()]
     rows.append(compared("Measurements with a number", pair.a.n_values, pair.b.n_values))
     rows.append(compared("Subjects without a birth", pair.a.n_without_birth, pair.b.n_without_birth))
     yield Table("Sizes", headings, rows)
@@ -71,6 +73,8 @@ def _sizes(pair: Pair) -> Iterator[Part]:
         for figure in (SUBJECTS, MEASUREMENTS)
     ]
     yield Table("Sizes of the splits", headings, rows)
+    for name, one in zip(pair.names, pair.both, strict=True):
+        yield from apart(one, name)
 
 
 def _over_time(pair: Pair) -> Iterator[Part]:
@@ -78,13 +82,17 @@ def _over_time(pair: Pair) -> Iterator[Part]:
     if all(table.is_empty() for table in years):
         yield Text("No measurement has a time, so that there is nothing to show over time.")
         return
-    most = pl.concat(years).group_by(YEAR).agg(pl.col(MEASUREMENTS).sum()).sort(MEASUREMENTS, descending=True)
-    shown_years = most[YEAR].head(MOST_BARS)
+    of_both = pl.concat(years).group_by(YEAR).agg(pl.col(MEASUREMENTS).sum()).sort(YEAR)
+    is_shown = pl.col(YEAR).is_in(sparse_ends_cut(of_both)[YEAR].implode())
     rows = [
-        {LOW: f"{row[YEAR]:04d}-01-01", LABEL: str(row[YEAR]), GROUP: name, COUNT: row[MEASUREMENTS]}
+        {LOW: first_day(12 * row[YEAR]), LABEL: str(row[YEAR]), GROUP: name, COUNT: row[MEASUREMENTS]}
         for name, table in zip(pair.names, years, strict=True)
-        for row in table.filter(pl.col(YEAR).is_in(shown_years.implode())).to_dicts()
+        for row in table.filter(is_shown).to_dicts()
     ]
+    for name, one, table in zip(pair.names, pair.both, years, strict=True):
+        all_of_it, n_shown = (sum_of(of, MEASUREMENTS) for of in (one.counts[Count.YEARS], table.filter(is_shown)))
+        if cut := all_of_it - n_shown:
+            yield Text(f"{NOT_SHOWN}: {counted(cut, 'measurement')} of {name}.")
     words = f"Lines of the measurements by year of {pair.names[0]} and {pair.names[1]}."
     yield Charts(
         [Chart("Measurements by year, without births", words, charts.lines_over_time(rows, pair.names))], wide=True
@@ -208,7 +216,8 @@ def _choice(pair: Pair, row: Mapping[str, Any], a: Distribution, b: Distribution
         for name, one, n in zip(pair.names, (a, b), sizes, strict=True)
     ]
     headings = ["", "Values", *(f"{q:.0%}" for q in _QUANTILES)]
-    return Choice(row[CODE], bars, {}, headings, rows, row[DESCRIPTION] or "")
+    notes = row[DESCRIPTION], precision(row[CODE], *pair.both)
+    return Choice(row[CODE], bars, {}, headings, rows, " ".join(filter(None, notes)))
 
 
 def _closed(bars: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

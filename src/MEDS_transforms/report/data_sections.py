@@ -35,8 +35,8 @@ def time_range(summary: Summary) -> tuple[str, str]:
     """When the data begin and end: years, and days, which are left out where figures of few subjects are not shown."""
     if summary.time_range is None:
         return "none", "no measurement has a time"
-    years = "–".join(dict.fromkeys(str(time.year) for time in summary.time_range))
-    days = " to ".join(dict.fromkeys(map(shown, summary.time_range)))
+    years = "–".join(dict.fromkeys(day.rsplit("-", 2)[0] for day in summary.time_range))
+    days = " to ".join(dict.fromkeys(summary.time_range))
     return years, "without births" if summary.hides_few else f"{days}, without births"
 
 
@@ -58,11 +58,17 @@ def _size(summary: Summary) -> Iterator[Part]:
         for row in summary.by_split().to_dicts()
     ]
     yield Table("Sizes of the splits", ["Split", "Subjects", "Events", "Measurements", "Static rows", "Codes"], rows)
-    if summary.n_subjects_by_split > summary.n_subjects:
+    yield from apart(summary)
+
+
+def apart(summary: Summary, name: str = "") -> Iterator[Part]:
+    """Says which figures may be too high, or incomplete, if rows of a subject are apart in a dataset called so."""
+    if n := summary.n_apart:
         yield Text(
-            "Subjects are in several splits, or their rows are in several files. Such a subject counts once for each "
-            "split in the table; in the numbers of subjects and events by code, year and age it counts at most as "
-            "often as there are files."
+            f"Rows of {counted(n, 'subject')}{f' of {name}' if name else ''} are in several files, or apart in a large "
+            "one, which MEDS does not allow. Such a subject counts once in each split that it is in. By code, time and "
+            "age it may count several times, as may its events in all figures, and only rows that are together with "
+            "its birth have an age."
         )
 
 

@@ -2,7 +2,7 @@
 
 SUBJECTS, EVENTS, MEASUREMENTS, STATIC = "subjects", "events", "measurements", "static"
 VALUES, LEAST, GREATEST, TOTAL = "values", "least", "greatest", "total"
-FIRST, LAST, BIRTH = "first", "last", "birth"
+FIRST, LAST, BIRTH, PIECES = "first", "last", "birth", "pieces"
 MONTH, YEAR, AGE = "month", "year", "age"
 VALUE, WEIGHT = "value", "weight"
 UNIT = "unit"

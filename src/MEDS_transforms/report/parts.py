@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, ClassVar
 
 Spec = dict[str, Any]
@@ -162,8 +161,6 @@ def shown(value: Any) -> str:
         return f"× {value:.3g}"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d") if value.year >= 1000 else value.isoformat()[:10]
     return _number(value) if isinstance(value, int | float) else str(value)
 
 

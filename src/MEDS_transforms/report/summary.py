@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +12,7 @@ import polars as pl
 from ..dataset.schema import CODE, DESCRIPTION, SPLIT, SUBJECT_ID
 from .counting import Count, Counts, added_up, count_piece, summed
 from .dataset import Dataset
-from .names import BIRTH, FIRST, LAST, MEASUREMENTS, SUBJECTS, UNIT, VALUES
+from .names import BIRTH, EVENTS, FIRST, LAST, MEASUREMENTS, PIECES, STATIC, SUBJECTS, UNIT, VALUES
 from .pieces import PIECE_ROWS, Reader, rows_of
 from .values import Values, values_in
 
@@ -58,10 +57,14 @@ class Summary:
         """The number of distinct subjects."""
         return int(self.counts[Count.SUBJECTS][SUBJECT_ID].n_unique())
 
-    @property
-    def n_subjects_by_split(self) -> int:
-        """The sum over splits, which is more where a subject is in several of them."""
-        return self.counts[Count.SUBJECTS].height
+    @cached_property
+    def n_apart(self) -> int:
+        """How many subjects have rows in several files, or apart in one that is read in pieces.
+
+        Each piece is counted for itself: in the figures of codes and periods, such subjects, and events of theirs
+        whose rows are apart, count once for each.
+        """
+        return self.subjects.filter(pl.col(PIECES) > 1).height
 
     @cached_property
     def subjects(self) -> pl.DataFrame:
@@ -85,10 +88,14 @@ class Summary:
         return self.all_codes.height - self.codes.height
 
     @cached_property
-    def time_range(self) -> tuple[datetime, datetime] | None:
-        """The first and the last time of all measurements but births; None where none has a time."""
-        first, last = self.subjects[FIRST].min(), self.subjects[LAST].max()
-        return (first, last) if isinstance(first, datetime) and isinstance(last, datetime) else None
+    def time_range(self) -> tuple[str, str] | None:
+        """The first and the last day of all measurements but births; None where none has a time.
+
+        NOTE: as text, since Python has no dates before the year 1 and after 9999, but files have.
+        """
+        ends = self.subjects.select(pl.col(FIRST).min(), pl.col(LAST).max())
+        first, last = ends.select(pl.all().dt.to_string("%Y-%m-%d")).row(0)
+        return None if first is None else (first, last)
 
     @cached_property
     def n_without_birth(self) -> int:
@@ -119,7 +126,8 @@ class Summary:
         subjects, codes = self.counts[Count.SUBJECTS], self.counts[Count.CODES]
         of_subjects = summed(subjects, [SPLIT]).join(subjects.group_by(SPLIT).len(SUBJECTS), on=SPLIT)
         n_codes = codes.group_by(SPLIT).len(CODE)
-        return of_subjects.join(n_codes, on=SPLIT, how="left").sort(SUBJECTS, SPLIT, descending=[True, False])
+        figures = of_subjects.join(n_codes, on=SPLIT, how="left").sort(SUBJECTS, SPLIT, descending=[True, False])
+        return figures.select(SPLIT, SUBJECTS, EVENTS, MEASUREMENTS, STATIC, CODE)
 
 
 def sum_of(table: pl.DataFrame, figure: str) -> int:

@@ -18,6 +18,7 @@ Draw = Callable[[Sequence[Mapping[str, Any]], str], Spec]
 """Makes a chart of rows and the name of what is counted."""
 
 MOST_BARS = 240
+NOT_SHOWN = "Before or after what is shown, or in periods of too few subjects"
 _MONTHS_UP_TO = 120
 """With more months than these, bars are years."""
 _DAY = 24 * 3600 * 10**6
@@ -38,26 +39,30 @@ _SPANS = {
 
 def over_time(summary: Summary) -> Iterator[Part]:
     """Measurements, events and subjects by month, or by year where there are many months."""
-    periods, words = _periods(summary)
-    if periods.is_empty():
+    n = sum_of(summary.counts[Count.YEARS], MEASUREMENTS)
+    if not n:
         yield Text("No measurement has a time, so that there is nothing to show over time.")
         return
+    bars, words = _bars(summary)
     yield Text(f"By {words}. Births are left out.{_left_out(summary)}")
-    bars = _sparse_ends_cut(periods.filter(pl.col(SUBJECTS) >= summary.min_count), words)
-    if cut := sum_of(periods, MEASUREMENTS) - sum_of(bars, MEASUREMENTS):
-        yield Text(f"Before or after what is shown, or in bars of too few subjects: {counted(cut, 'measurement')}.")
-    yield from _charts_of(_dated(bars, words), charts.over_time, (MEASUREMENTS, EVENTS, SUBJECTS), f"by {words}")
+    if cut := n - sum_of(bars, MEASUREMENTS):
+        yield Text(f"{NOT_SHOWN}: {counted(cut, 'measurement')}.")
+    draw = charts.over_months if words == MONTH else charts.over_years
+    yield from _charts_of(_dated(bars, words), draw, (MEASUREMENTS, EVENTS, SUBJECTS), f"by {words}")
 
 
-def _periods(summary: Summary) -> tuple[pl.DataFrame, str]:
-    months = summary.counts[Count.MONTHS]
-    span = 0 if months.is_empty() else months[MONTH][-1] - months[MONTH][0]
-    return (months, MONTH) if span < _MONTHS_UP_TO else (summary.counts[Count.YEARS], YEAR)
+def _bars(summary: Summary) -> tuple[pl.DataFrame, str]:
+    """The years that are shown, or the months of these where they are not too many, and which of the two it is."""
+    enough = pl.col(SUBJECTS) >= summary.min_count
+    years = sparse_ends_cut(summary.counts[Count.YEARS].filter(enough))
+    months = summary.counts[Count.MONTHS].filter(enough, (pl.col(MONTH) // 12).is_in(years[YEAR].implode()))
+    few_months = not months.is_empty() and months[MONTH][-1] - months[MONTH][0] < _MONTHS_UP_TO
+    return (months, MONTH) if few_months else (years, YEAR)
 
 
-def _sparse_ends_cut(bars: pl.DataFrame, period: str) -> pl.DataFrame:
-    """At most `MOST_BARS` periods in a row, those that hold most measurements: wrong times must not hide the rest."""
-    at, n = bars[period].to_numpy(), bars[MEASUREMENTS].to_numpy()
+def sparse_ends_cut(bars: pl.DataFrame) -> pl.DataFrame:
+    """At most `MOST_BARS` years in a row, those that hold most measurements: wrong times must not hide the rest."""
+    at, n = bars[YEAR].to_numpy(), bars[MEASUREMENTS].to_numpy()
     if not len(at) or at[-1] - at[0] < MOST_BARS:
         return bars
     up_to = np.concatenate([[0], np.cumsum(n)])
@@ -67,15 +72,22 @@ def _sparse_ends_cut(bars: pl.DataFrame, period: str) -> pl.DataFrame:
 
 
 def _dated(bars: pl.DataFrame, period: str) -> list[dict[str, Any]]:
-    def date(month: int) -> str:
-        return f"{month // 12:04d}-{month % 12 + 1:02d}-01"
-
-    length = 1 if period == MONTH else 12
+    length, unnamed = (1, 1) if period == MONTH else (12, 2)
     return [
-        {**row, LOW: date(row[period] * length), HIGH: date((row[period] + 1) * length)}
-        | {LABEL: date(row[period] * length)[: 7 if period == MONTH else 4]}
+        {**row, LOW: first_day(row[period] * length), HIGH: first_day((row[period] + 1) * length)}
+        | {LABEL: first_day(row[period] * length).rsplit("-", unnamed)[0]}
         for row in bars.to_dicts()
     ]
+
+
+def first_day(month: int) -> str:
+    """The first day of a month, counted from the year 0, in ISO 8601 as browsers read it.
+
+    >>> first_day(2024 * 12 + 1), first_day(-12), first_day(12345 * 12)
+    ('2024-02-01', '-000001-01-01', '+012345-01-01')
+    """
+    year = month // 12
+    return f"{f'{year:04d}' if 0 <= year <= 9999 else f'{year:+07d}'}-{month % 12 + 1:02d}-01"
 
 
 def _charts_of(rows: Sequence[Mapping[str, Any]], draw: Draw, figures: Sequence[str], by: str) -> Iterator[Part]:
