@@ -3,6 +3,9 @@
 from datetime import datetime
 from pathlib import Path
 
+import polars as pl
+import pytest
+
 from helpers import measurements, write_shards
 from MEDS_transforms.report.data_comparison import Pair, data_comparison
 from MEDS_transforms.report.dataset import find_dataset
@@ -31,3 +34,17 @@ def test_a_wrong_time_does_not_widen_a_comparison(tmp_path: Path):
     over_years = {section.id: section for section in data_comparison(Pair(found, found, ("A", "B")))}["time"]
     assert Text(f"{NOT_SHOWN}: 1 measurement of B.") in over_years.parts
     assert "9999" not in str(over_years.parts)
+
+
+@pytest.mark.parametrize(("min_count", "of_b"), [(0, {"2015": 2, "2016": 0, "2017": 1}), (2, {"2015": 2, "2016": 0})])
+def test_years_without_measurements_are_no_gaps_in_a_comparison(tmp_path: Path, min_count: int, of_b: dict[str, int]):
+    times = [datetime(2015, 1, 1), datetime(2015, 1, 1), datetime(2017, 1, 1)]
+    rows = measurements(*((n, time, "A") for n, time in enumerate(times)))
+    for name, some in (("a", pl.concat([rows, rows.with_columns(pl.col("subject_id") + 5)])), ("b", rows)):
+        write_shards(tmp_path / name / "data", {"0": some})
+    a, b = (summarize(find_dataset(tmp_path / name), min_count) for name in ("a", "b"))
+    over_years = {section.id: section for section in data_comparison(Pair(a, b, ("A", "B")))}["time"]
+    [charts] = [part.charts for part in over_years.parts if isinstance(part, Charts)]
+    [values] = charts[0].spec["datasets"].values()
+    rows_of_b = [row for row in values if row["group"] == "B"]
+    assert {row["label"]: row["count"] for row in rows_of_b} == of_b

@@ -83,12 +83,9 @@ def _over_time(pair: Pair) -> Iterator[Part]:
         yield Text("No measurement has a time, so that there is nothing to show over time.")
         return
     of_both = pl.concat(years).group_by(YEAR).agg(pl.col(MEASUREMENTS).sum()).sort(YEAR)
-    is_shown = pl.col(YEAR).is_in(sparse_ends_cut(of_both)[YEAR].implode())
-    rows = [
-        {LOW: first_day(12 * row[YEAR]), LABEL: str(row[YEAR]), GROUP: name, COUNT: row[MEASUREMENTS]}
-        for name, table in zip(pair.names, years, strict=True)
-        for row in table.filter(is_shown).to_dicts()
-    ]
+    at = sparse_ends_cut(of_both)[YEAR]
+    is_shown = pl.col(YEAR).is_in(at.implode())
+    rows = [row for name, one in zip(pair.names, pair.both, strict=True) for row in _by_year(name, one, at)]
     for name, one, table in zip(pair.names, pair.both, years, strict=True):
         all_of_it, n_shown = (sum_of(of, MEASUREMENTS) for of in (one.counts[Count.YEARS], table.filter(is_shown)))
         if cut := all_of_it - n_shown:
@@ -97,6 +94,15 @@ def _over_time(pair: Pair) -> Iterator[Part]:
     yield Charts(
         [Chart("Measurements by year, without births", words, charts.lines_over_time(rows, pair.names))], wide=True
     )
+
+
+def _by_year(name: str, summary: Summary, at: pl.Series) -> Iterator[dict[str, Any]]:
+    """The measurements of each year from the first to the last of some, but for years of too few subjects."""
+    of_year = {row[YEAR]: row for row in summary.counts[Count.YEARS].to_dicts()}
+    for year in range(at[0], at[-1] + 1):
+        found = of_year.get(year, {SUBJECTS: summary.min_count, MEASUREMENTS: 0})
+        if found[SUBJECTS] >= summary.min_count:
+            yield {LOW: first_day(12 * year), LABEL: str(year), GROUP: name, COUNT: found[MEASUREMENTS]}
 
 
 def _joined_codes(pair: Pair) -> pl.DataFrame:
