@@ -17,6 +17,7 @@ from MEDS_transforms.work.freeing import forget_interim, free, interim_folder
 from MEDS_transforms.work.outputs import StageOutputs
 from MEDS_transforms.work.provenance import Maker, read_record, record_path
 from MEDS_transforms.work.sources import Source, check_not_freed, describe_source, has_changed, is_as_recorded
+from MEDS_transforms.work.unwritten import is_untouched, leave_no_files
 
 DF = pl.DataFrame({"subject_id": [1, 2], "code": ["A", "B"]})
 
@@ -93,13 +94,13 @@ def test_what_was_freed_is_made_again_by_its_stage(folder):
 def test_what_was_never_written_is_known_by_what_makes_it(folder):
     maker = Maker("v", {"cutoff": 1}, {"data": describe_source(Source(folder / "raw", ".parquet"), folder / "c")})
     outputs = StageOutputs(folder / "c", "c", Asked(maker), folder / "c")
-    assert outputs.can_do_without_files()
-    outputs.leave_no_files()
+    assert is_untouched(outputs)
+    leave_no_files(outputs)
     described = describe_source(Source(folder / "c", ".parquet"), folder / "d")
     assert described == {"folder": "../c", "suffix": ".parquet", "made_by": {"c": maker.digest}}
     assert not has_changed(described, folder / "d")
     another = Maker("v", {"cutoff": 2}, maker.inputs)
-    StageOutputs(folder / "c", "c", Asked(another), folder / "c").leave_no_files()
+    leave_no_files(StageOutputs(folder / "c", "c", Asked(another), folder / "c"))
     assert has_changed(described, folder / "d")
 
 
@@ -127,12 +128,12 @@ def test_other_files_by_the_same_maker_are_another_input(folder):
 def test_what_was_freed_and_is_not_written_again_leaves_readers_as_they_are(folder):
     free(folder / "a", "a")
     maker = read_record(folder / "a", "a").made_by
-    StageOutputs(folder / "a", "a", Asked(maker), folder / "a").leave_no_files()
+    leave_no_files(StageOutputs(folder / "a", "a", Asked(maker), folder / "a"))
     assert read_record(folder / "a", "a").outputs == {}
     assert "files" not in describe_source(Source(folder / "a", ".parquet"), folder / "b")
     assert is_as_recorded(folder / "b", "b")
     other = Maker("v", {"cutoff": 2}, maker.inputs)
-    StageOutputs(folder / "a", "a", Asked(other), folder / "a").leave_no_files()
+    leave_no_files(StageOutputs(folder / "a", "a", Asked(other), folder / "a"))
     assert not is_as_recorded(folder / "b", "b")
 
 

@@ -18,6 +18,7 @@ from MEDS_transforms.work.outputs import StageOutputs
 from MEDS_transforms.work.provenance import Maker, OutputFile, Record, read_record
 from MEDS_transforms.work.runs import Generation, Noted, Run
 from MEDS_transforms.work.sources import Source, describe_source
+from MEDS_transforms.work.unwritten import is_untouched, leave_no_files
 
 A, B = Maker("1", {"cutoff": 1}), Maker("1", {"cutoff": 2})
 FILES = {"0.parquet": {"0.parquet": OutputFile(1, "x")}}
@@ -320,7 +321,7 @@ def test_a_worker_that_comes_when_all_was_freed_makes_nothing_again_in_the_same_
 
 def test_what_was_never_written_is_made_where_it_is_to_be_written_though_it_has_ended(tmp_path, monkeypatch):
     folder, notes = tmp_path / "cohort", tmp_path / "notes"
-    outputs(folder).leave_no_files()
+    leave_no_files(outputs(folder))
     (notes / "stage").mkdir(parents=True)
     (notes / "stage" / "ended").touch()
     monkeypatch.setenv(JOURNAL, str(notes))
@@ -330,9 +331,9 @@ def test_what_was_never_written_is_made_where_it_is_to_be_written_though_it_has_
 def test_a_worker_that_is_just_being_refused_does_not_count_as_a_run(tmp_path):
     late = outputs(tmp_path)
     with late.run.taking_part():
-        assert outputs(tmp_path).can_do_without_files()
+        assert is_untouched(outputs(tmp_path))
         assert late.run.begin(Generation(A))
-        assert not outputs(tmp_path).can_do_without_files()
+        assert not is_untouched(outputs(tmp_path))
 
 
 @pytest.mark.parametrize("noted", [True, False])

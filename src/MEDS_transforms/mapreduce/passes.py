@@ -18,6 +18,7 @@ from ..settings.calls import just_calls
 from ..work.claims import Unit
 from ..work.journal import is_noted_as_ended, note_plan
 from ..work.staying import pauses, stays
+from ..work.unwritten import leave_no_files
 from .chains import Chain, Step, chains, run_chains
 from .handover import HandOver, Makers, handing_over
 from .plans import Others, Plan
@@ -126,7 +127,7 @@ def _end(plan: Plan, computed: int) -> None:
     """Sees to it that a stage comes to its end: its units, if this worker stays; then its reduction and its record."""
     if not plan.is_written:
         was_ended = is_noted_as_ended(plan.outputs.stage)  # so that what is read in place of files may be gone again
-        plan.outputs.leave_no_files({} if was_ended else plan.prepare())
+        leave_no_files(plan.outputs, {} if was_ended else plan.prepare())
         logger.info("not written: keep_intermediates is off")
         return
     if stays():

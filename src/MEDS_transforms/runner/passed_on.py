@@ -9,6 +9,7 @@ from ..cli.script import is_packaged
 from ..settings.intermediates import Intermediate
 from ..settings.keys import code_modifiers
 from ..work.freeing import forget_interim, free
+from ..work.unwritten import is_untouched, would_replace_others
 
 if TYPE_CHECKING:
     from ..mapreduce.handover import Makers
@@ -43,13 +44,13 @@ class PassedOn:
         from ..mapreduce.interim import interims
 
         data = self.data.get(stage.name)
-        if not data or data.is_kept or not (plan.frames or plan.instead) or not plan.outputs.can_do_without_files():
+        if not data or data.is_kept or not (plan.frames or plan.instead) or not is_untouched(plan.outputs):
             return plan
         shared = {other.name for other in together}
         if not data.readers <= shared | {other.name for other in left if _can_do_without_files(other, plan)}:
             return plan
         if plan.instead:  # with other settings it is refused before it reads all tables
-            return plan if plan.outputs.would_replace_others() else replace(plan, is_written=False)
+            return plan if would_replace_others(plan.outputs) else replace(plan, is_written=False)
         is_made_once = not (data.readers <= shared or (stage.planned and stage.planned.cheap))
 
         def frames(columns: Sequence[str]) -> "Makers":

@@ -207,7 +207,7 @@ class StageOutputs:
         if not all(self.is_done(name) for name in self._names):
             return
         if not self.asked.maker.is_whole and (self.generation is None or self.run.is_in_force(self.generation)):
-            self.asked = replace(self.asked, maker=self._completed())
+            self.asked = replace(self.asked, maker=self.completed_maker())
             if self.was_finished:
                 self._check_what_was_there()
         if self.generation is None:
@@ -221,7 +221,7 @@ class StageOutputs:
         outputs = {name: dict(self._done[name]) for name in self._names}
         return self.closing.try_to_record(self.asked, generation, outputs, self._accounts)
 
-    def _completed(self) -> Maker:
+    def completed_maker(self) -> Maker:
         """What makes the outputs, with all that is known of the inputs by now."""
         return replace(self.asked.maker, inputs=self.inputs.described()) if self.inputs.sources else self.asked.maker
 
@@ -237,20 +237,6 @@ class StageOutputs:
         """The outputs, for a stage that is planned before they are there."""
         paths = frozenset(path for outputs in self._outputs.values() for path in outputs)
         return Expected(self.files.own or self.folder, self.stage, self.asked.maker.digest, paths)
-
-    def can_do_without_files(self) -> bool:
-        """Whether nothing is in the folder, and no run has begun there, so that no outputs need be looked at."""
-        record = self.closing.record
-        return not (has_begun(self.run.path) or (record and not record.freed) or self.files.there())
-
-    def would_replace_others(self) -> bool:
-        """Whether a record is there of outputs, kept or not, that something else made and that nobody gave up."""
-        record = self.closing.record
-        return bool(record and not self.asked.overwrite and not record.made_by.is_same_as(self.asked.maker))
-
-    def leave_no_files(self, account: Account | None = None) -> None:
-        """Records what makes the outputs, which are not kept and were not written, and what is to be told of them."""
-        self.closing.leave_no_files(self._completed(), account or {})
 
     def _check_what_was_there(self) -> None:
         """Raises a FileExistsError where the record is about other input files than those that were expected."""
