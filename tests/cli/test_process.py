@@ -3,7 +3,9 @@
 import os
 import resource
 import subprocess
+import sys
 from pathlib import Path
+from textwrap import dedent
 
 import polars as pl
 import pytest
@@ -48,6 +50,19 @@ def run(command, stdout: int | None, **more) -> subprocess.CompletedProcess[str]
     return subprocess.run(
         [*command], stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=120, check=False, **more
     )
+
+
+def test_lines_with_characters_that_the_output_lacks_are_shown_all_the_same():
+    """Where it is a batch job without a locale, say."""
+    code = """
+        import logging, sys
+        from MEDS_transforms.cli.process import forgive_broken_output
+        logging.basicConfig(stream=sys.stdout, format="%(message)s")
+        forgive_broken_output()
+        logging.warning("gr\\xf6\\xdfe")
+    """
+    ran = run([sys.executable, "-c", dedent(code)], subprocess.PIPE, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (ran.stdout, ran.stderr) == ("gr\\xf6\\xdfe\n", "")
 
 
 @pytest.mark.parametrize("command", [as_script, as_pipeline])

@@ -42,7 +42,10 @@ def forgive_broken_output() -> None:
 
 
 def _forgiving(stream: Any) -> io.TextIOWrapper:
-    """A stream to the same file; to nowhere, where the output was closed before the process began."""
+    """A stream to the same file; to nowhere, where the output was closed before the process began.
+
+    What its encoding lacks, and the bytes of file names that are not UTF-8, become escapes, as on stderr.
+    """
     if stream is None:
         return Path(os.devnull).open("w", encoding="utf-8")
     with suppress(OSError):
@@ -51,7 +54,7 @@ def _forgiving(stream: Any) -> io.TextIOWrapper:
     return io.TextIOWrapper(
         writer,
         encoding=stream.encoding,
-        errors=stream.errors,
+        errors="backslashreplace",
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )
