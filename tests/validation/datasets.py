@@ -179,6 +179,11 @@ def link(name: str, target: str) -> Break:
     return lambda root: (root / name).symlink_to(target)
 
 
+def dangling(name: str) -> Break:
+    """Makes a file a link to nothing."""
+    return together(without(name), link(name, "gone"))
+
+
 def together(*breaks: Break) -> Break:
     """One after the other."""
     return lambda root: [each(root) for each in breaks]

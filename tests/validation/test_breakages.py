@@ -26,6 +26,7 @@ from .datasets import (
     change,
     cut,
     damaged,
+    dangling,
     drop,
     encoded,
     garbled,
@@ -75,6 +76,16 @@ CASES = [
     Case("codes of a shard that are no UTF-8", garbled(TRAIN_0, b"SEX//F"), "unreadable", TRAIN_0, words="UTF"),
     Case("a name of a column that is no UTF-8", garbled(TRAIN_0, b"numeric_value"), "unreadable", TRAIN_0),
     Case("a link to nothing", link("data/train/9.parquet", "gone"), "unreadable", "data/train/9.parquet"),
+    Case("codes that are a link to nothing", dangling(CODES), "unreadable", CODES, words="a link to nothing"),
+    Case("splits that are a link to nothing", dangling(SPLITS), "unreadable", SPLITS, words="a link to nothing"),
+    Case("a folder instead of codes", together(without(CODES), put(f"{CODES}/0")), "unreadable", CODES),
+    Case(
+        "a name that is not UTF-8",
+        lambda root: (root / TRAIN_1).rename(root / os.fsdecode(b"data/train/\xff.parquet")),
+        "unreadable",
+        r"data/train/\xff.parquet",
+        words="not UTF-8",
+    ),
     Case("codes truncated", cut(CODES, 9), "unreadable", CODES, words="truncated"),
     Case("splits of zero bytes", put(SPLITS), "unreadable", SPLITS, words="no bytes"),
     Case(
@@ -133,6 +144,7 @@ CASES = [
         )
         for column, to in (
             ("subject_id", pa.int32()),
+            ("subject_id", pa.uint64()),
             ("subject_id", pa.float64()),
             ("subject_id", pa.string()),
             ("time", pa.timestamp("ns")),
@@ -155,6 +167,13 @@ CASES = [
     Case("text_value is string", add(TRAIN_1, "text_value", pa.array(["x"] * 5)), "text_layout", TRAIN_1),
     Case(
         "two columns of a name", add(TRAIN_0, "code", pa.array(["x"] * 12)), "repeated_column", TRAIN_0, words="'code'"
+    ),
+    Case(
+        "two columns of a name in the first shard",
+        add(HELD_OUT, "code", pa.array(["x"] * 6)),
+        "repeated_column",
+        HELD_OUT,
+        words="'code'",
     ),
     Case(
         "shards differ",
@@ -265,6 +284,13 @@ CASES = [
     Case("a null split", cells(SPLITS, "split", (3, None)), "null_split", SPLITS, besides=("subject_without_split",)),
     Case("splits with more columns", add(SPLITS, "site", pa.array([1] * 5)), "extra_column", SPLITS, words="'site'"),
     Case("splits without split", drop(SPLITS, "split"), "missing_column", SPLITS, words="'split'"),
+    Case(
+        "split ids beyond int64",
+        change(SPLITS, lambda t: t.set_column(0, "subject_id", pa.array([2**63, 2, 3, 4, 5], pa.uint64()))),
+        "column_type",
+        SPLITS,
+        words="uint64",
+    ),
     Case("split ids are text", cast(SPLITS, "subject_id", pa.string()), "column_type", SPLITS, words="string"),
     Case("splits as large_string", cast(SPLITS, "split", pa.large_string()), "text_layout", SPLITS),
     Case(
@@ -331,6 +357,7 @@ CASES = [
         DATASET,
         words="'license' repeats",
     ),
+    Case("too deep", put(DATASET, b"[" * 100_000), "unreadable", DATASET, words="nested too deeply"),
     Case("a list", put(DATASET, b"[]"), "dataset_json", DATASET),
     Case(
         "a version that is a number", says(dataset_version=1.0), "dataset_json", DATASET, words="dataset_version: 1.0"
@@ -338,6 +365,7 @@ CASES = [
     Case("no list", says(site_id_columns="site"), "dataset_json", DATASET, words="site_id_columns"),
     Case("no time", says(created_at="yesterday"), "created_at", DATASET, words="'yesterday'"),
     Case("another MEDS", says(meds_version="0.9"), "meds_version", DATASET, words="'0.9'"),
+    Case("a column that is not there, twice", says(site_id_columns=["site", "site"]), "listed_column", DATASET),
     Case("a column that is not there", says(site_id_columns=["site"]), "listed_column", DATASET, words="'site'"),
 ]
 
@@ -374,6 +402,27 @@ def test_rows_are_shown_with_their_values(root):
         {"file": TRAIN_0, "row": 2, "subject_id": 2, "time": "2001-01-02 00:00:00", "code": None}
     ]
     assert f"{TRAIN_0} row 2: subject 2, 2001-01-02 00:00:00, None" in finding.in_full().what
+
+
+def test_text_that_would_break_the_line_is_quoted(root):
+    cells(TRAIN_0, "code", (1, "A\nerror  x"))(root)
+    in_order(TRAIN_0, 0, 2, 1, *range(3, 12))(root)
+    [finding] = [f for f in validate(root).findings if f.kind == "time_order"]
+    assert finding.in_full().what.splitlines()[1:] == [
+        f"{TRAIN_0} row 2: subject 2, 1950-01-02 00:00:00, 'A\\nerror  x'"
+    ]
+
+
+@pytest.mark.parametrize("content", [b"[1, 2]", b"5"])
+def test_a_shard_map_that_is_none_does_not_matter(root, content):
+    put("metadata/.shards.json", content)(root)
+    assert kinds_in(validate(root)) == UNAVOIDABLE
+
+
+def test_what_is_wrong_with_many_files_is_one_remark(root):
+    together(*(dangling(name) for name in (TRAIN_0, TRAIN_1, TUNING)))(root)
+    [finding] = [f for f in validate(root).findings if f.kind == "unreadable"]
+    assert (finding.where, finding.n) == (TRAIN_0, 3)
 
 
 def test_a_time_that_python_has_no_object_for_is_shown_all_the_same(root):
@@ -413,6 +462,8 @@ def test_code_modifiers_tell_rows_of_a_code_apart(root):
     together(more(CODES, code="LAB"), add(CODES, "unit", pa.array([*"aaaaab"])))(root)
     for name in (TRAIN_0, TRAIN_1, TUNING, HELD_OUT):
         change(name, lambda t: t.append_column("unit", pa.array(["a"] * t.num_rows)))(root)
+    assert kinds_in(validate(root)) <= UNAVOIDABLE
+    says(code_modifier_columns=["unit", "code", "unit"])(root)
     assert kinds_in(validate(root)) <= UNAVOIDABLE
     cells(CODES, "unit", (5, "a"))(root)
     assert "code_repeats" in kinds_in(validate(root))

@@ -97,6 +97,22 @@ def test_what_files_say_is_no_markup(root):
     assert "'[bold]x[/nothing]'" in call(root).stdout
 
 
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_a_screen_that_lacks_characters_gets_escapes(root, option, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    cells(TUNING, "code", (3, "Größe"))(root)
+    in_order(TUNING, 0, 1, 4, 3, 2, 5)(root)
+    (root / TUNING).with_name("ü.parquet").write_bytes(b"")
+    ran = call(root, *option, status=1)
+    if option:
+        remarks = json.loads(ran.stdout)["remarks"]
+        assert {"data/tuning/ü.parquet", TUNING} <= {remark["where"] for remark in remarks}
+        assert "Größe" in {row["code"] for remark in remarks for row in remark.get("rows", ())}
+    else:
+        assert r"Gr\xf6\xdfe" in ran.stdout
+    assert ran.stderr == ""
+
+
 def test_help_needs_neither_polars_nor_pyarrow():
     code = "import sys, MEDS_transforms.commands.app; print({'polars', 'pyarrow'} & {*sys.modules})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -29,19 +29,20 @@ def check_codes(
         findings: to add to.
     """
     where = findings.name(path)
+    key = [*dict.fromkeys([CODE, *modifiers])]
 
     def wanted(schema: pa.Schema) -> list[str]:
         check_columns(schema, table, where, findings)
         if not has(schema, CODE, is_text):
             return []
         parents = [PARENT_CODES] if has(schema, PARENT_CODES, is_texts) else []
-        return [CODE, *parents, *(name for name in modifiers if schema.names.count(name) == 1)]
+        return [*dict.fromkeys([*(name for name in key if schema.names.count(name) == 1), *parents])]
 
     codes = read_columns(path, wanted, where, findings)
     if codes is None:
         return None
     codes = codes.with_columns(column(CODE).cast(pl.String))
-    _check_keys(codes, [CODE, *(name for name in modifiers if name in codes.columns)], where, findings)
+    _check_keys(codes, [name for name in key if name in codes.columns], where, findings)
     if in_data is not None:
         _compare(codes, in_data, where, findings)
     if PARENT_CODES in codes.columns:

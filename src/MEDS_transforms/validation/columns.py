@@ -74,9 +74,14 @@ def _hint(name: str, names: Iterable[str]) -> str:
     return f"; {former[0]!r} is its name of former times" if former else nearest(name, {*names})
 
 
+def is_id(found: pa.DataType) -> bool:
+    """Whether values of a type are whole numbers that int64 holds."""
+    return bool(t.is_integer(found)) and found != pa.uint64()
+
+
 def is_readable(schema: pa.Schema) -> bool:
-    """Whether the rows of a shard can be checked: subjects are whole numbers, times are times, codes are text."""
-    suitable = {SUBJECT_ID: t.is_integer, TIME: t.is_timestamp, CODE: is_text}
+    """Whether the rows of a shard can be checked: subjects are int64 or smaller, times are times, codes are text."""
+    suitable = {SUBJECT_ID: is_id, TIME: t.is_timestamp, CODE: is_text}
     return all(has(schema, name, fits) for name, fits in suitable.items())
 
 

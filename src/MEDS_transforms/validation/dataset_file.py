@@ -54,7 +54,7 @@ def _check_content(content: Mapping[str, Any], in_data: Collection[str], where: 
     if follows is not None and not is_known(follows):
         findings.add("meds_version", where, f"{MEDS_VERSION} is {follows!r}, which is not known here")
     for key in COLUMN_LISTS:
-        for name in content.get(key) or []:
+        for name in dict.fromkeys(content.get(key) or []):
             if in_data and name not in in_data:
                 findings.add("listed_column", where, f"{key} lists {name!r}, which is no column of the data")
 

@@ -1,5 +1,6 @@
 """Gathers what the checks find: of each kind how often, in which files, and the first rows."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -61,8 +62,8 @@ class Findings:
         self._found: dict[tuple[str, str], _Gathered] = {}
 
     def name(self, path: Path) -> str:
-        """A file, as findings name it."""
-        return path.relative_to(self.root).as_posix()
+        """A file, as findings name it; bytes that are not UTF-8 become escapes, since not every screen takes them."""
+        return os.fsencode(path.relative_to(self.root).as_posix()).decode("utf-8", "backslashreplace")
 
     def add(
         self, kind: str, where: str, what: str, n: int = 1, places: Iterable[tuple[str, int]] = (), files: int = 1

@@ -55,7 +55,7 @@ def shards_of(root: Path, findings: Findings) -> list[Path]:
         elif is_data and path.suffix == PARQUET:
             shards.append(path)
         elif is_data:
-            findings.add("other_file", findings.name(path), "It is below data/, and no parquet file")
+            findings.add("other_file", findings.name(path), f"Its name does not end in {PARQUET}")
     _check_shard_map(root, shards, findings)
     for name in _OPTIONAL:
         if not os.path.lexists(root / METADATA_DIR / name):
@@ -69,7 +69,8 @@ def _check_shard_map(root: Path, shards: Sequence[Path], findings: Findings) -> 
     """Adds the shards that are not there, where an extraction of this package has noted which there should be."""
     path = root / METADATA_DIR / SHARD_MAP_FILE
     with suppress(OSError, ValueError):
-        wanted = {f"{DATA_DIR}/{name}{PARQUET}" for name in read_json(path)}
+        content = read_json(path)
+        wanted = {f"{DATA_DIR}/{name}{PARQUET}" for name in content} if isinstance(content, dict) else set()
         if missing := sorted(wanted - {findings.name(shard) for shard in shards}):
             what = f"{counted(len(missing), 'shard')} that it names not there: {some(missing)}"
             findings.add("missing_shard", findings.name(path), what, len(missing))

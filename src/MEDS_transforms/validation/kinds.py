@@ -28,7 +28,7 @@ KINDS = {
     "unreadable": Kind(ERROR, _MAKE_AGAIN),
     "temporary": Kind(WARNING, "Remove it, unless a program is just writing it: tools may read it as a shard."),
     "leftover_lock": Kind(WARNING, "See that no program is writing here any more, then remove it."),
-    "other_file": Kind(NOTE, "It is no part of the dataset."),
+    "other_file": Kind(NOTE, "It is no part of the dataset: tools read the files that end in .parquet."),
     "missing_shard": Kind(WARNING, "Run the pipeline that makes the dataset to its end."),
     "empty_shard": Kind(NOTE, ""),
     "no_measurements": Kind(WARNING, "See whether what wrote the dataset found its input."),

@@ -27,7 +27,7 @@ def run(path: Path, asked: MedsVersion | None, as_json: bool) -> bool:
     with _progress() as progress:
         report = validate(path, asked, progress)
     if as_json:
-        print(json.dumps(as_document(report), indent=1, ensure_ascii=False))  # noqa: T201
+        print(json.dumps(as_document(report), indent=1))  # noqa: T201
     else:
         print_report(report)
     return report.is_valid

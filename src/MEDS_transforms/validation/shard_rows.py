@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from ..dataset.schema import CODE, SUBJECT_ID, TIME
 
-UNREADABLE = (OSError, pa.ArrowException, UnicodeDecodeError)
+UNREADABLE = (OSError, pa.ArrowException, UnicodeError)
 """What pyarrow raises where a parquet file cannot be read."""
 
 _BATCH_ROWS = 65_536
@@ -31,7 +31,8 @@ class Row:
 
     def __str__(self) -> str:
         when = "static" if self.time is None else self.time
-        return f"{self.file} row {self.row}: subject {self.subject_id}, {when}, {self.code}"
+        code = self.code if self.code is None or self.code.isprintable() else repr(self.code)
+        return f"{self.file} row {self.row}: subject {self.subject_id}, {when}, {code}"
 
 
 def read_rows(root: Path, places: Iterable[tuple[str, int]]) -> Iterator[Row]:

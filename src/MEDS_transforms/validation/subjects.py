@@ -4,12 +4,11 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.types as t
 
 from ..dataset.columns import internal
 from ..dataset.schema import SPLIT, SUBJECT_ID
 from ..errors import counted
-from .columns import check_columns, has, is_text
+from .columns import check_columns, has, is_id, is_text
 from .findings import EXAMPLES, Findings, some
 from .shard import N_ROWS, ROW
 from .standards import SPLIT_NAMES, Table
@@ -54,7 +53,7 @@ def check_splits(
 
     def wanted(schema: pa.Schema) -> list[str]:
         check_columns(schema, table, where, findings)
-        fits = {SUBJECT_ID: t.is_integer, SPLIT: is_text}
+        fits = {SUBJECT_ID: is_id, SPLIT: is_text}
         return [*fits] if all(has(schema, name, fit) for name, fit in fits.items()) else []
 
     found = read_columns(path, wanted, where, findings)

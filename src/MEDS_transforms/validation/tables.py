@@ -1,5 +1,6 @@
 """Opens files of a dataset; those that cannot be read become findings."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,9 +25,13 @@ def readable(path: Path, where: str, findings: Findings) -> Iterator[None]:
 
 
 def why_unreadable(path: Path, error: Exception) -> str:
-    """Why a parquet file cannot be read."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    """Why a parquet file cannot be read: in the same words for all files of which it is the same."""
+    if isinstance(error, UnicodeEncodeError):
+        return "its name, or that of a folder, is not UTF-8; rename it"
+    if path.is_symlink() and not path.exists():
+        return "it is a link to nothing"
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)  # the words of pyarrow have the path
     try:
         with path.open("rb") as file:
             begins = file.read(4)

@@ -175,11 +175,11 @@ def _check_whole(root: Path, modifiers: Any, standard: Standard, read: _Shards) 
     check_one_shard_each(subjects, read.names, findings)
     if os.path.lexists(metadata / DATASET_FILE):
         check_dataset_file(metadata / DATASET_FILE, standard, read.columns, findings)
-    if (metadata / CODES_FILE).exists():
-        names = modifiers if isinstance(modifiers, list) else []
+    if os.path.lexists(metadata / CODES_FILE):
+        names = [name for name in modifiers if isinstance(name, str)] if isinstance(modifiers, list) else []
         in_data = codes if read.is_all else None
         counts.described_codes = check_codes(metadata / CODES_FILE, standard.codes, names, in_data, findings)
-    if (metadata / SPLITS_FILE).exists():
+    if os.path.lexists(metadata / SPLITS_FILE):
         splits = metadata / SPLITS_FILE
         counts.splits = check_splits(splits, standard.splits, subjects, read.names, read.is_all, findings)
 

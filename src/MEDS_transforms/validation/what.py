@@ -19,7 +19,7 @@ from ..settings.layout import (
     TABLE_SUFFIXES,
 )
 from ..work.files import files_below
-from .columns import is_text
+from .columns import has, is_text
 from .folder import PARQUET
 from .shard_rows import UNREADABLE
 from .tables import read_schema
@@ -43,14 +43,14 @@ def what_else(root: Path, shards: list[Path]) -> str | None:
 def _by_schema(shards: list[Path]) -> str | None:
     """What shards are, by the columns of the first that can be read."""
     schema = next(schemas(shards), None)
-    if schema is None or ({*MANDATORY_COLUMNS} <= {*schema.names} and is_text(schema.field(CODE).type)):
+    if schema is None or ({*MANDATORY_COLUMNS} <= {*schema.names} and has(schema, CODE, is_text)):
         return None
     names = {*schema.names}
     if TIME_DELTA_DAYS in names or any(t.is_list(f.type) or t.is_large_list(f.type) for f in schema if f.name == TIME):
         return "tokenized data, as the stage tokenization writes them: a row for each subject"
     if {SUBJECT_ID, _PREDICTION_TIME} <= names:
         return "labels of a task, a row for each prediction"
-    if {SUBJECT_ID, TIME, CODE} <= names and t.is_integer(schema.field(CODE).type):
+    if {SUBJECT_ID, TIME} <= names and has(schema, CODE, t.is_integer):
         return "normalized data, as the stage normalization writes them: numbers instead of codes"
     return None
 

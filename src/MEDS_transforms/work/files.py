@@ -135,7 +135,7 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file, which must be UTF-8.
 
     Raises:
-        ValueError: it is not JSON, or a key of an object repeats.
+        ValueError: it is not JSON, a key of an object repeats, or values are nested by the thousand.
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -145,7 +145,10 @@ def read_json(path: Path) -> Any:
             raise InputError(f"the key {repeated!r} repeats")
         return content
 
-    return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
+    except RecursionError:
+        raise InputError("its values are nested too deeply") from None
 
 
 def make_folder(path: Path) -> None:
