@@ -9,9 +9,10 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from hydra import compose, initialize_config_dir
@@ -121,13 +122,28 @@ def test_a_block_of_another_stage_s_script_and_general_keys(x):
             "SURELY_NOT_SET, which the",
         ),
         ("filter_subjects", {"data_input_dir": "nowhere"}, "nowhere"),
+        (None, {}, "name must be the name of a stage, not None"),
+        ("filter_subjects", {"output_dir": None}, "output_dir must be the path of a folder, not None"),
+        ("filter_subjects", {"input_dir": ""}, "input_dir must be the path of a folder, not ''"),
+        ("filter_subjects", {"min_events_per_subject": date(2020, 1, 1)}, "min_events_per_subject: a setting is text,"),
+        ("filter_subjects", {"stage_configs": {"filter_subjects": [b"x"]}}, "stage_configs.filter_subjects[0]: a"),
+        ("filter_subjects", {"stage_configs": [1]}, "stage_configs must be a dict, not [1]"),
+        ("filter_subjects", {"etl_metadata": "x"}, "etl_metadata must be a dict, not 'x'"),
         ("occlude_outliers", {}, "codes.parquet"),
     ],
 )
 def test_what_is_wrong_is_raised_with_its_message(x, name, settings, words):
     with pytest.raises(UserError) as error:
-        run_stage(name, input_dir=x.dataset, output_dir="here", **settings)
+        run_stage(name, **{"input_dir": x.dataset, "output_dir": "here", **settings})
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("at_home", ["~/here", Path("~/here")])
+def test_the_home_folder_and_numbers_of_numpy(x, at_home, monkeypatch):
+    monkeypatch.setenv("HOME", str(x.folder))
+    got = run_stage("filter_subjects", x.dataset, at_home, min_measurements_per_subject=np.int64(2))
+    assert got.output_dir == x.folder / "here/data"
+    assert got.accounting["out"]["rows"] == 4
 
 
 def test_a_call_leaves_hydra_logging_environment_and_garbage_collection_as_they_were(x):
@@ -179,7 +195,8 @@ def test_a_pipeline_is_a_file_or_its_content(pipeline, capsys):
     assert capsys.readouterr().out.splitlines()[0].startswith("Stage 1 of 2, filter_subjects: done, 2 of 2 units, ")
     assert (got.cohort_dir, [*got.accounting]) == (Path("from_file"), STAGES)
     assert repr(got).splitlines()[1] == "  filter_subjects: 6 rows in, 4 out"
-    run_pipeline({k: v for k, v in pipeline.items() if k != "defaults"} | block, cohort_dir=Path("from_dict"))
+    as_numpy = {"stage_configs": {"filter_subjects": {"min_measurements_per_subject": np.int64(2)}}}
+    run_pipeline({k: v for k, v in pipeline.items() if k != "defaults"} | as_numpy, cohort_dir=Path("from_dict"))
     with initialize_config_dir(str(Path.cwd()), version_base=None):
         cfg = compose("pipe", ["hydra.searchpath=[pkg://MEDS_transforms.configs]", "cohort_dir=from_cfg"])
     run_pipeline(OmegaConf.merge(cfg, block), parallelize={"n_workers": 2, "launcher": "processes"}, progress="plain")
@@ -196,6 +213,18 @@ def test_what_is_wrong_with_a_pipeline_is_raised(pipeline, capsys):
         run_pipeline(pipeline, sed=2)
     with pytest.raises(InputError, match="progress must be one of"):
         run_pipeline(pipeline, progress="loud")
+    with pytest.raises(InputError, match="A pipeline is the path of its file, or its content in a dict, not None"):
+        run_pipeline(None)
+    with pytest.raises(InputError, match="cohort_dir must be the path of a folder, not 5"):
+        run_pipeline(pipeline | {"cohort_dir": 5})
+    with pytest.raises(InputError, match="the pipeline is the first argument"):
+        run_pipeline(pipeline, pipeline_config_fp="other.yaml")
+    with pytest.raises(InputError, match=r"stage_configs\.filter_subjects must be a dict, not 3"):
+        run_pipeline(pipeline, stage_configs={"filter_subjects": 3})
+    with pytest.raises(InputError, match=r"stage_configs must be a dict, not \[1\]"):
+        run_pipeline(pipeline, stage_configs=[1])
+    with pytest.raises(InputError, match="seed: a setting is text, a number"):
+        run_pipeline(pipeline, seed=object())
     Path("bad.py").write_text("print('error: it is broken'); print('badly'); raise SystemExit(4)")
     with pytest.raises(StageError, match="The stage filter_subjects ended with exit status 4"):
         run_pipeline(pipeline, stage_configs={"filter_subjects": {"_script": f"{sys.executable} bad.py"}})

@@ -110,16 +110,26 @@ def run_stage(name: str, input_dir: str | Path, output_dir: str | Path, **settin
     """
     started = time.monotonic()
     stage = _stage_by(name)
+    reads, writes = _folder("input_dir", input_dir), _folder("output_dir", output_dir)
     raise_file_limit()  # as the scripts do: many shards are many files
-    with _explained(), _AT_WORK[f"{Path(output_dir).resolve()} {name}"]:
-        cfg = _stage_config(name, stage, {"input_dir": input_dir, "cohort_dir": output_dir}, settings)
+    with _explained(), _AT_WORK[f"{writes.resolve()} {name}"]:
+        cfg = _stage_config(name, stage, {"input_dir": reads, "cohort_dir": writes}, settings)
         cfg = run_as_script(stage.module, cfg, stage.name, in_own_process=False)
         folder = cfg.stage_cfg.reducer_output_dir or cfg.stage_cfg.output_dir
-    return StageResult(name, Path(folder), _accounting(Path(output_dir), name), time.monotonic() - started)
+    return StageResult(name, Path(folder), _accounting(writes, name), time.monotonic() - started)
+
+
+def _folder(name: str, value: Any) -> Path:
+    """The folder that an argument names, where `~` is the home folder."""
+    if not isinstance(value, str | Path) or not str(value):
+        raise InputError(f"{name} must be the path of a folder, not {value!r}.")
+    return Path(value).expanduser()
 
 
 def _stage_by(name: str) -> Stage:
     """The stage whose script runs a stage of this name."""
+    if not isinstance(name, str):
+        raise InputError(f"name must be the name of a stage, not {name!r}.")
     block = stage_block(name) if name in packaged_blocks() else None
     script = script_stage(block.default.get("_script")) if block and isinstance(block.default, dict) else None
     if stage := find_stage(script or name):
@@ -129,13 +139,15 @@ def _stage_by(name: str) -> Stage:
 
 def _stage_config(name: str, stage: Stage, folders: Mapping[str, Any], settings: Mapping[str, Any]) -> DictConfig:
     """The configuration that the script of a stage would have, alone in a pipeline or in that of the extraction."""
+    settings = _as_yaml_has_it(settings)
     base, own = default_config(stage.name), _own_settings(name, settings)
     general = {key: value for key, value in settings.items() if key not in own}
     stages = {} if base == EXTRACT_CONFIG_YAML else {"stages": [name]}
     block = {"stage_configs": {name: own}} if own else {}
     cfg: Any = composed(base, [f"stage={hydra_value(name)}"])
     OmegaConf.set_struct(cfg, False)
-    merged = OmegaConf.merge(cfg, _as_yaml_has_it({**stages, **folders, **general}), _as_yaml_has_it(block))
+    _check_blocks(general)
+    merged = OmegaConf.merge(cfg, {**stages, **_as_yaml_has_it(folders), **general}, block)
     assert isinstance(merged, DictConfig)
     return merged
 
@@ -175,13 +187,17 @@ def run_pipeline(cfg: str | Path | Mapping[str, Any] | DictConfig, **overrides: 
 
     started = time.monotonic()
     with _explained(), _signals_raised_again():
-        config_fp = Path(cfg) if isinstance(cfg, str | Path) else _written(cfg, overrides)
+        config_fp = Path(cfg).expanduser() if isinstance(cfg, str | Path) else _written(cfg, overrides)
         runner_cfg = _runner_config(config_fp, overrides)
         main(runner_cfg)
         return _result(config_fp, runner_cfg, started)
 
 
 def _runner_config(config_fp: Path, overrides: Mapping[str, Any]) -> DictConfig:
+    overrides = _as_yaml_has_it(overrides)
+    if "pipeline_config_fp" in overrides:
+        raise InputError("pipeline_config_fp: the pipeline is the first argument, and cannot be overridden.")
+    _check_blocks(overrides)
     own = {key: value for key, value in overrides.items() if key.partition(".")[0] in RUNNER_KEYS}
     of_stages = {key: value for key, value in overrides.items() if key not in own}
     cfg: Any = composed(RUNNER_CONFIG_YAML)
@@ -189,9 +205,9 @@ def _runner_config(config_fp: Path, overrides: Mapping[str, Any]) -> DictConfig:
     given = {
         "pipeline_config_fp": str(config_fp),
         "progress": "auto" if sys.stdout.isatty() else "stages",
-        "_stage_overrides": understood([*_override_words(_as_yaml_has_it(of_stages))]),
+        "_stage_overrides": understood([*_override_words(of_stages)]),
     }
-    merged = OmegaConf.merge(cfg, given, _as_yaml_has_it(own))
+    merged = OmegaConf.merge(cfg, given, own)
     assert isinstance(merged, DictConfig)
     return merged
 
@@ -199,11 +215,9 @@ def _runner_config(config_fp: Path, overrides: Mapping[str, Any]) -> DictConfig:
 def _override_words(overrides: Mapping[str, Any]) -> Iterator[str]:
     """Overrides as the command line has them; those in blocks, key by key."""
     for key, value in overrides.items():
-        blocks = value if key == "stage_configs" and isinstance(value, dict) else {}
-        if blocks:
-            inside = {f"{key}.{stage}.{name}": one for stage, block in blocks.items() for name, one in block.items()}
-        else:
-            inside = {f"{key}.{name}": one for name, one in value.items()} if isinstance(value, dict) else {key: value}
+        inside = {f"{key}.{name}": one for name, one in value.items()} if isinstance(value, dict) else {key: value}
+        if key == "stage_configs":
+            inside = {f"{block}.{name}": one for block, keys in inside.items() for name, one in (keys or {}).items()}
         yield from (f"{path}={hydra_value(one)}" for path, one in inside.items())
 
 
@@ -212,17 +226,21 @@ def _written(cfg: Mapping[str, Any] | DictConfig, overrides: Mapping[str, Any]) 
 
     Another content has another name, since runs that were begun may still read theirs.
     """
-    content: Any = OmegaConf.create(_as_yaml_has_it(plain(cfg, resolve=False)))
+    if not isinstance(cfg, Mapping):
+        raise InputError(f"A pipeline is the path of its file, or its content in a dict, not {cfg!r}.")
+    content: Any = OmegaConf.create(_as_yaml_has_it(cfg))
     OmegaConf.set_struct(content, False)
     if "defaults" not in content:
         base = EXTRACT_CONFIG_YAML.stem if "event_conversion_config_fp" in content else "_preprocess"
         content = OmegaConf.merge({"defaults": [base, "_self_"]}, content)
-    cohort_dir = overrides.get("cohort_dir") or OmegaConf.select(content, "cohort_dir", throw_on_missing=False)
-    if not cohort_dir:
+    cohort_dir = OmegaConf.select(content, "cohort_dir", throw_on_missing=False)
+    if not (overrides.get("cohort_dir") or cohort_dir):
         raise InputError(not_set("cohort_dir"))
+    cohort_dir = _folder("cohort_dir", overrides.get("cohort_dir") or cohort_dir)
+    log_dir = overrides.get("log_dir")
     text = OmegaConf.to_yaml(content)
     name = f"pipeline_{hashlib.sha256(text.encode()).hexdigest()[:8]}.yaml"
-    path = Path(overrides.get("log_dir") or Path(cohort_dir, ".logs"), name)
+    path = (_folder("log_dir", log_dir) if log_dir else cohort_dir / ".logs") / name
     make_folder(path.parent)
     publish(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
     return path
@@ -243,13 +261,36 @@ def _accounting(cohort_dir: Path, stage: str) -> Accounting:
     return {}
 
 
-def _as_yaml_has_it(value: Any) -> Any:
-    """A value of Python's as a YAML file would have it: paths as text, tuples and sets as lists."""
+def _as_yaml_has_it(value: Any, key: str = "") -> Any:
+    """A value of Python's as a YAML file would have it: paths as text, tuples, sets and numpy's arrays as lists.
+
+    Raises:
+        InputError: YAML has no such values; the message names the `key`.
+    """
+    value = plain(value, resolve=False)
     if isinstance(value, Mapping):
-        return {str(key): _as_yaml_has_it(item) for key, item in value.items()}
+        return {str(name): _as_yaml_has_it(item, f"{key}.{name}".lstrip(".")) for name, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_as_yaml_has_it(item) for item in value]
-    return str(value.expanduser()) if isinstance(value, Path) else plain(value, resolve=False)
+        return [_as_yaml_has_it(item, f"{key}[{at}]") for at, item in enumerate(value)]
+    if isinstance(value, Path):
+        return str(value.expanduser())
+    if hasattr(value, "tolist"):  # numpy's numbers and arrays
+        return _as_yaml_has_it(value.tolist(), key)
+    if value is not None and not isinstance(value, str | int | float):
+        raise InputError(f"{key}: a setting is text, a number, True, False, None, a list or a dict, not {value!r}.")
+    return value
+
+
+def _check_blocks(given: Mapping[str, Any]) -> None:
+    """Raises an InputError that names the settings which must be blocks of settings, and are not."""
+    blocks = {key: given[key] for key, known in top_keys().items() if key in given and isinstance(known.default, dict)}
+    of_stages = blocks.get("stage_configs")
+    if isinstance(of_stages, dict):
+        blocks |= {f"stage_configs.{stage}": block or {} for stage, block in of_stages.items()}
+    if wrong := [
+        f"{key} must be a dict, not {block!r}." for key, block in blocks.items() if not isinstance(block, dict)
+    ]:
+        raise InputError("\n".join(wrong))
 
 
 @contextmanager
