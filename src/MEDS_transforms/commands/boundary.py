@@ -17,7 +17,9 @@ def reporting_errors() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         give_up("Interrupted.", 128 + signal.SIGINT)
-    except Exception as error:
+    except (SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # a panic of polars is not an Exception
         if wants_trace():
             raise
         give_up(message_for(error))
