@@ -9,14 +9,13 @@ as they were found, so that both may be called in a notebook, a thread, or an ap
 """
 
 import hashlib
-import json
 import signal
 import sys
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,9 @@ from .cli.overrides import RUNNER_KEYS, hydra_value
 from .cli.process import raise_file_limit
 from .cli.script import run_stage as run_as_script
 from .errors import InputError, StageError, explain, listed, nearest, not_set
+from .runner.ending import account_of
 from .settings.composing import composed
 from .settings.declarations import common_keys, is_free_form, known_keys, script_stage, stage_block, top_keys
-from .settings.layout import accounting_path
 from .settings.packaged import EXTRACT_CONFIG_YAML, RUNNER_CONFIG_YAML, default_config
 from .settings.plain import plain
 from .stages import Stage, find_stage, packaged_blocks, registered_stages
@@ -116,7 +115,7 @@ def run_stage(name: str, input_dir: str | Path, output_dir: str | Path, **settin
         cfg = _stage_config(name, stage, {"input_dir": reads, "cohort_dir": writes}, settings)
         cfg = run_as_script(stage.module, cfg, stage.name, in_own_process=False)
         folder = cfg.stage_cfg.reducer_output_dir or cfg.stage_cfg.output_dir
-    return StageResult(name, Path(folder), _accounting(writes, name), time.monotonic() - started)
+    return StageResult(name, Path(folder), account_of(writes, name), time.monotonic() - started)
 
 
 def _folder(name: str, value: Any) -> Path:
@@ -251,14 +250,8 @@ def _result(config_fp: Path, runner_cfg: DictConfig, started: float) -> Pipeline
 
     pipeline = load_pipeline(str(config_fp), plain(runner_cfg["_stage_overrides"], resolve=False))
     cohort_dir = Path(pipeline.value("cohort_dir"))
-    figures = {stage: _accounting(cohort_dir, stage) for stage in pipeline.stage_names}
+    figures = {stage: account_of(cohort_dir, stage) for stage in pipeline.stage_names}
     return PipelineResult(cohort_dir, figures, time.monotonic() - started)
-
-
-def _accounting(cohort_dir: Path, stage: str) -> Accounting:
-    with suppress(OSError, ValueError):
-        return dict(json.loads(accounting_path(cohort_dir, stage).read_text(encoding="utf-8")))
-    return {}
 
 
 def _as_yaml_has_it(value: Any, key: str = "") -> Any:

@@ -2,7 +2,11 @@
 
 import subprocess
 
+import pytest
+
 from helpers import SCRIPTS, Extraction
+from MEDS_transforms.runner.ending import account_of
+from MEDS_transforms.settings.layout import accounting_path
 
 
 def test_a_run_ends_with_its_result_and_the_warnings_of_stages(tmp_path):
@@ -19,3 +23,12 @@ def test_a_run_ends_with_its_result_and_the_warnings_of_stages(tmp_path):
         assert f"The result is in {x.cohort / 'data'}: 2 measurements of 2 subjects." in ending
         assert "There was 1 warning:" in ending
         assert ending.count("labs.lab: times that no time_format reads") == 1
+
+
+@pytest.mark.parametrize("content", [None, "[1]", "{"])
+def test_an_account_that_is_none_counts_as_none(tmp_path, content):
+    path = accounting_path(tmp_path, "a")
+    path.parent.mkdir(parents=True)
+    if content:
+        path.write_text(content)
+    assert account_of(tmp_path, "a") == {}

@@ -14,7 +14,7 @@ from .pipeline import Pipeline
 def last_words(pipeline: Pipeline) -> tuple[list[str], list[str]]:
     """Lines about the result of a pipeline that is done, and the warnings in the accounts of its stages, each once."""
     cohort_dir = Path(pipeline.value("cohort_dir") or ".")
-    accounts = [account for stage in pipeline.stage_names if (account := _account(cohort_dir, stage))]
+    accounts = [account for stage in pipeline.stage_names if (account := account_of(cohort_dir, stage))]
     warnings = [*dict.fromkeys(f"{found['where']}: {found['message']}" for one in accounts for found in _warnings(one))]
     lines = []
     if (cohort_dir / DATA_DIR).is_dir():
@@ -38,8 +38,8 @@ def _warnings(account: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield found
 
 
-def _account(cohort_dir: Path, stage: str) -> dict[str, Any]:
-    """What a stage has noted; nothing where it keeps no account."""
+def account_of(cohort_dir: Path, stage: str) -> dict[str, Any]:
+    """What a stage has noted of its rows; nothing where it keeps no account, or that cannot be read."""
     with suppress(OSError, ValueError):
         content = json.loads(accounting_path(cohort_dir, stage).read_text(encoding="utf-8"))
         return content if isinstance(content, dict) else {}
