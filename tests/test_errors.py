@@ -81,12 +81,22 @@ def test_an_exception_speaks_for_itself(error, message):
 
 
 @pytest.mark.parametrize(
-    "number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM, errno.EMFILE, errno.ENFILE]
+    "number",
+    [
+        errno.ENOSPC,
+        errno.EACCES,
+        errno.EROFS,
+        errno.EDQUOT,
+        errno.EPERM,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENAMETOOLONG,
+    ],
 )
 def test_an_error_of_the_system_has_the_path_and_a_remedy(number):
     message = explain(OSError(number, os.strerror(number), "/some/file"))
     assert message.startswith(f"{os.strerror(number)}: /some/file. ")
-    assert re.search("run the same command again|mount it writable", message)
+    assert re.search("run the same command again|mount it writable|choose a shorter one", message)
 
 
 def test_the_systems_refusal_behind_a_mistake_adds_its_remedy():

@@ -234,6 +234,7 @@ _REMEDIES = {
     errno.EACCES: "Change the permissions of that path, or choose another folder, and run the same command again.",
     errno.EPERM: "Change the permissions of that path, or choose another folder, and run the same command again.",
     errno.ENOTDIR: "A file is where a folder should be: move it away, or choose another folder.",
+    errno.ENAMETOOLONG: "The system allows no name, or path, that is so long: choose a shorter one.",
     errno.EMFILE: "Too many files are open: raise the limit (ulimit -n 65536), then run the same command again.",
     errno.ENFILE: "The computer has too many files open: end other programs, then run the same command again.",
     errno.ENOMEM: "There is not enough memory: use fewer workers at a time, or smaller shards or chunks.",

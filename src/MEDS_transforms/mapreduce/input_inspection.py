@@ -76,7 +76,7 @@ def _inspect_rows(path: Path, rows: pl.DataFrame, found: Inspection) -> None:
         what = f"measurements without a subject_id: {percent(n_ids, rows.height)} of the first rows"
         found.error("ids_null", str(path), what, "Correct the data: events of no subject can be in no sequence")
     elif not _is_sorted(rows):
-        what = "the rows are not sorted by subject_id and time (null first), as MEDS requires"
+        what = "the rows are not sorted by subject_id and time (null first)"
         found.warning(UNSORTED, str(path), what, "Sort the shards; some stages count on it")
 
 
