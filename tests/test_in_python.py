@@ -178,6 +178,29 @@ def test_calls_in_a_running_event_loop_and_in_threads(x):
     assert everything(Path("a")) == everything(Path("loop"))
 
 
+def test_an_application_of_the_users_keeps_its_settings_and_its_log_to_itself(x):
+    pipeline = {"input_dir": str(x.dataset), "cohort_dir": "there", "stages": STAGES[:1], "strict": True}
+    Path("app.py").write_text(f"""
+import hydra
+from MEDS_transforms import run_pipeline, run_stage
+
+@hydra.main(version_base=None, config_path=None)
+def main(cfg):
+    run_stage("filter_subjects", {str(x.dataset)!r}, "here", strict=True)
+    run_pipeline({pipeline}, progress="plain")
+
+main()
+""")
+    command = [sys.executable, "app.py", "+sed=1", "hydra.run.dir=logs"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "sed" not in ran.stdout
+    printed = "Stage filter_subjects, worker 0: done in"
+    assert ran.stdout.count(printed) == 2
+    assert Path("logs/app.log").read_text().count(printed) == 1  # that of the stage in this process
+    assert printed in Path("there/.logs/MEDS-transforms_runner.log").read_text()
+
+
 @pytest.fixture
 def pipeline(x) -> dict:
     return {

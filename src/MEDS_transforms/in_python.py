@@ -182,13 +182,14 @@ def run_pipeline(cfg: str | Path | Mapping[str, Any] | DictConfig, **overrides: 
         UserError: something is wrong with the settings, or a stage has failed; what it said is printed.
         KeyboardInterrupt: the run was interrupted; the same call continues it.
     """
-    from .runner.run import main
+    from .runner.run import RUNNER_LOG, forget_pipelines, run
 
     started = time.monotonic()
     with _explained(), _signals_raised_again():
         config_fp = Path(cfg).expanduser() if isinstance(cfg, str | Path) else _written(cfg, overrides)
         runner_cfg = _runner_config(config_fp, overrides)
-        main(runner_cfg)
+        forget_pipelines()
+        run(runner_cfg, Path(runner_cfg.log_dir) / RUNNER_LOG)  # not to the log of an application of the user's
         return _result(config_fp, runner_cfg, started)
 
 

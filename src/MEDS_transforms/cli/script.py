@@ -94,7 +94,7 @@ def run_stage(module: str, cfg: DictConfig, script: str, in_own_process: bool = 
         its configuration, with the defaults of its block.
     """
     started = time.monotonic()
-    cfg, warnings = checked_config(cfg, script)
+    cfg, warnings = checked_config(cfg, script, in_own_process)
     log_warnings(warnings)
     log_begin(cfg)
     if in_own_process:
@@ -110,8 +110,10 @@ def run_stage(module: str, cfg: DictConfig, script: str, in_own_process: bool = 
     return cfg
 
 
-def checked_config(cfg: DictConfig, script: str) -> tuple[DictConfig, list[str]]:
+def checked_config(cfg: DictConfig, script: str, by_hydra: bool = True) -> tuple[DictConfig, list[str]]:
     """The configuration of a stage with the defaults of its block, and warnings about its keys.
+
+    `by_hydra`: where Hydra runs, it runs the stage; otherwise an application of the user's, which has other settings.
 
     Raises:
         UserError: with all that is wrong with it.
@@ -122,7 +124,7 @@ def checked_config(cfg: DictConfig, script: str) -> tuple[DictConfig, list[str]]
     warnings = unknown_stage_keys(stage, cfg.stage_configs.get(stage), script)
     if RESUMING not in os.environ:  # else the runner has said it, once for all stages
         warnings += unknown_stage_blocks(cfg.get("stages") or [stage], cfg.stage_configs)
-        warnings += _unknown_at_the_top(cfg, script)
+        warnings += _unknown_at_the_top(cfg, script, by_hydra and HydraConfig.initialized())
     _check_values(cfg, script)
     if warnings and flag(cfg, "strict"):
         raise InputError("\n".join(warnings))
@@ -165,17 +167,13 @@ def log_warnings(warnings: Iterable[str]) -> None:
         logger.warning(warning)
 
 
-def _unknown_at_the_top(cfg: DictConfig, script: str) -> list[str]:
+def _unknown_at_the_top(cfg: DictConfig, script: str, by_hydra: bool) -> list[str]:
     is_packaged_stage = script in packaged_stages()
     all_packaged = is_packaged_stage and {*(cfg.get("stages") or ())} <= packaged_stages().keys()
-    hydra = HydraConfig.get() if HydraConfig.initialized() else ""
-    found = unknown_top_keys(cfg, _overrides(), hydra, all_unknown=all_packaged and flag(cfg, "strict"))
-    return found + (unknown_additions(_overrides(), cfg) if is_packaged_stage else [])
-
-
-def _overrides() -> list[str]:
-    """The overrides on the command line, where Hydra runs."""
-    return [*HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
+    hydra = HydraConfig.get() if by_hydra else None
+    overrides = [*hydra.overrides.task] if hydra else []
+    found = unknown_top_keys(cfg, overrides, hydra or "", all_unknown=all_packaged and flag(cfg, "strict"))
+    return found + (unknown_additions(overrides, cfg) if is_packaged_stage else [])
 
 
 def stage_module(name: str) -> Any:

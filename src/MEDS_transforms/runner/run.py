@@ -45,13 +45,16 @@ logger = logging.getLogger(__name__)
 
 LEVELS = {Severity.ERROR: logging.ERROR, Severity.WARNING: logging.WARNING, Severity.NOTE: logging.DEBUG}
 
+RUNNER_LOG = "MEDS-transforms_runner.log"
+"""In `log_dir`, where Hydra does not run the runner."""
+
 RUNNER_LOCK = ".runner.lock"
 """In `log_dir`; held by the runner as long as it lives, since two would take each other's notes for theirs."""
 
 
 def main(cfg: DictConfig | None = None) -> None:
     """Runs the pipeline that the command line names, or with a configuration that is composed already."""
-    _composed.cache_clear()
+    forget_pipelines()
     if cfg is not None:
         run(cfg)
         return
@@ -84,10 +87,13 @@ def _check_runner_args(args: Sequence[str]) -> None:
             give_up(f"{arg}: name the launcher of the stages in a stage-runner file: stage_runner_fp=FILE.yaml")
 
 
-def run(cfg: DictConfig) -> None:
-    """Checks the whole pipeline, then runs its stages."""
+def run(cfg: DictConfig, log_fp: Path | None = None) -> None:
+    """Checks the whole pipeline, then runs its stages.
+
+    `log_fp` is where their output goes; default: the log that Hydra has opened for the runner.
+    """
     way = way_of(cfg.get("progress", AUTO))
-    log_fp = _log_file(cfg)
+    log_fp = log_fp or _log_file(cfg)
     make_folder(log_fp.parent)
     with (
         only_json_on_stdout(way),
@@ -103,7 +109,7 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
     log_dir = Path(cfg.log_dir)
     overwriting = Overwriting(log_dir)
     pipeline = overwriting.resumed(pipeline_of(cfg))
-    _composed.cache_clear()  # the files may be others when the next run begins in this process
+    forget_pipelines()  # the files may be others when the next run begins in this process
     stage_runners = read_stage_runners(cfg)
     with without_repeats() as warned:
         look = Look(inspects=flag(cfg, "check", default=True) and not flag(cfg, "clean"))
@@ -184,7 +190,7 @@ def _log_file(cfg: DictConfig) -> Path:
     """The log that Hydra opened for the runner, or one in `log_dir` where Hydra does not run."""
     if HydraConfig.initialized():
         return Path(HydraConfig.get().runtime.output_dir) / f"{HydraConfig.get().job.name}.log"
-    return Path(cfg.log_dir) / "MEDS-transforms_runner.log"
+    return Path(cfg.log_dir) / RUNNER_LOG
 
 
 def pipeline_of(cfg: DictConfig) -> Pipeline:
