@@ -153,6 +153,7 @@ def test_other_commands_that_are_interrupted_say_so(x, command, to_all):
         ended = interrupted(argv, moment, x.folder, to_all)
         assert not ended.complaints("error: Interrupted."), moment
         assert not processes_about(x.folder)
+        assert command != "init" or not [*x.folder.rglob(".tmp.*")]
 
 
 @pytest.mark.slow
@@ -204,6 +205,28 @@ except KeyboardInterrupt:
     )
     assert (ended.returncode, ended.stdout.splitlines()[-1:]) == (0, ["interrupted"]), ended.stderr
     assert "Exception ignored" not in ended.stderr
+
+
+def test_an_interrupt_while_files_are_written_leaves_none_unfinished(tmp_path):
+    program = f"""
+import signal
+from pathlib import Path
+from MEDS_transforms import interrupts
+from MEDS_transforms.work.files import publish
+interrupts.answer_interrupts("MEDS_transforms", ["MEDS_transforms", "init"])
+def write(path):
+    path.write_text("whole")
+    signal.raise_signal(signal.SIGINT)
+with interrupts.put_off():
+    publish(Path({str(tmp_path / "a.yaml")!r}), write)
+    publish(Path({str(tmp_path / "b.yaml")!r}), write)
+print("not reached")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "error: Interrupted.\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.yaml", "b.yaml"]
 
 
 def test_a_third_interrupt_ends_a_runner_that_hangs():

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ..errors import MissingInputError
+from ..interrupts import put_off
 from ..stages import ROOT
 from ..work.files import publish
 
@@ -43,7 +44,8 @@ def copy_file(source: Path, path: Path) -> None:
     text = "".join(line for line in lines if not line.startswith(SCHEMA_COMMENT))
     said = "made"
     if not path.exists():
-        publish(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+        with put_off():
+            publish(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
     else:
         said = "as it was" if path.read_text(encoding="utf-8") == text else "kept as you have it"
     Console(highlight=False).print(f"{path}: {said}", soft_wrap=True, markup=False)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from ..errors import InputError, OutputsExistError, UserError, listed
 from ..extract.event_file.read import read_event_file
+from ..interrupts import put_off
 from ..work.files import make_folder, publish
 from .report import print_draft
 from .tables import draft_folder
@@ -59,10 +60,11 @@ def write_draft(request: Request, console: Console) -> None:
         draft.is_small,
     )
     events = event_file_text(draft, str(request.folder))
-    check_events(events, event_file)
-    make_folder(request.output_dir)
-    publish(event_file, partial(Path.write_text, data=events, encoding="utf-8"))
-    publish(pipeline_file, partial(Path.write_text, data=pipeline, encoding="utf-8"))
+    with put_off():
+        check_events(events, event_file)
+        make_folder(request.output_dir)
+        publish(event_file, partial(Path.write_text, data=events, encoding="utf-8"))
+        publish(pipeline_file, partial(Path.write_text, data=pipeline, encoding="utf-8"))
     print_draft(console, draft, event_file, pipeline_file)
 
 
