@@ -69,6 +69,7 @@ def test_what_is_no_pipeline_file_is_named(command, tmp_path):
     assert "tour is a folder: name the pipeline file. There is no pipeline.yaml in it" in said("tour")
     (tmp_path / "tour" / "pipeline.yaml").touch()
     assert "tour is a folder: name the pipeline file, tour/pipeline.yaml" in said("tour")
+    assert "pipeline is neither a pipeline file, which ends with .yaml, nor a setting" in said("pipeline")
     named = said("event_cfgs.yaml")
     assert f"{event_fp} is an event conversion file, not a pipeline" in named
     assert "ame the pipeline file" in named

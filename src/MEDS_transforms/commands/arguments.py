@@ -14,7 +14,8 @@ def as_runner(settings: Sequence[str], command: str = "run") -> list[str]:
     """The runner's command line: the name of a file, without a key, is that of the pipeline.
 
     Raises:
-        InputError: nothing is named, or a folder; `command` is for the message.
+        InputError: nothing is named, a folder, or what is neither a pipeline file nor a setting; `command` is for the
+            message.
 
     >>> as_runner(["pipeline.yaml", "seed=2"])
     ['MEDS_transform-runner', 'pipeline_config_fp=pipeline.yaml', 'seed=2']
@@ -22,11 +23,19 @@ def as_runner(settings: Sequence[str], command: str = "run") -> list[str]:
     args = [*settings]
     if not args:
         raise InputError(f"No pipeline is given. Name its file: MEDS_transforms {command} PIPELINE.yaml")
-    if "=" not in args[0] and not args[0].startswith("-") and Path(args[0]).is_dir():
-        raise InputError(_folder_given(Path(args[0])))
-    if "=" not in args[0] and args[0].endswith((".yaml", ".yml")):
-        args[0] = f"{PIPELINE_KEY}={hydra_value(args[0])}"
+    if "=" not in args[0] and not args[0].startswith(("-", "~")):
+        args[0] = f"{PIPELINE_KEY}={hydra_value(_pipeline_file(args[0], command))}"
     return [RUNNER, *args]
+
+
+def _pipeline_file(name: str, command: str) -> str:
+    """The name of a file, as far as it may be that of a pipeline."""
+    if Path(name).is_dir():
+        raise InputError(_folder_given(Path(name)))
+    if not name.endswith((".yaml", ".yml")):
+        usage = f"MEDS_transforms {command} PIPELINE.yaml [KEY=VALUE]"
+        raise InputError(f"{name} is neither a pipeline file, which ends with .yaml, nor a setting: {usage}")
+    return name
 
 
 def _folder_given(folder: Path) -> str:
