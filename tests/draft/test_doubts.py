@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 
 from draft.test_init import call, draft_and_run, of_code, write_folder
 from helpers import write_table
@@ -99,3 +100,20 @@ def test_the_lines_for_numbers_with_units_give_both(dose, decimal, tmp_path):
     told = [(text, float(text.split(unit)[0].replace(",", ".")), unit) for text, _, unit in of_rows if unit]
     assert {*told} | {("as needed", None, None)} == {*of_rows}
     assert {unit for _, _, unit in told} == {dose.strip(" {},.5")}
+
+
+def test_codes_with_blanks_at_an_end_are_doubtful(tmp_path):
+    rows = "".join(f"{n},2024-01-05, {'KN'[n % 2]},{'fm'[n % 2]} \n" for n in range(20))
+    [table] = drafted(tmp_path, {"labs.csv": f"patient,at, test,sex\n{rows}"}).tables
+    codes = {event.name: entry for event in table.events for entry in event.entries if entry.key == "code"}
+    said = "begin or end with blanks, which the code keeps: the line below, in its place, has none"
+    assert codes["labs"].unsure == f"values of test {said}"
+    assert codes["sex"].unsure == f"values of sex {said}"
+    [line] = codes["labs"].addable
+    assert yaml.safe_load(line) == {"code": ["LABS", {"extract": {"from": " test", "regex": r"^\s*(.*?)\s*$"}}]}
+
+
+def test_a_header_with_a_name_twice_is_doubtful(tmp_path):
+    rows = "".join(f"{n},2024-01-05,{n}.5,{n}\n" for n in range(20))
+    found = doubts(drafted(tmp_path, {"vitals.csv": f"patient,at,pulse,pulse\n{rows}"}))
+    assert found["vitals"] == "the header has pulse several times; the second is called pulse_duplicated_0"

@@ -1,7 +1,7 @@
 """What is seen of tables: how they are written, which parts belong together, whose rows they have."""
 
 import gzip
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -281,3 +281,76 @@ def test_what_never_changes_is_static(tmp_path):
     found = drafts(tmp_path, {"visits.csv": "patient,seen,ethnicity,insurance,ward\n" + rows})["visits"]
     assert values(found, "ethnicity")["time"] is None
     assert values(found, "insurance")["time"] == "col(seen)"
+
+
+def test_names_in_any_script_are_read(tmp_path):
+    people = "患者id,出生日期,date de décès\n" + "".join(f"{n},1950-01-0{1 + n % 9},2020-01-05\n" for n in range(20))
+    labs = "患者id,时间,°\n" + "".join(f"{n},2020-01-0{1 + n % 9} 10:00,{n}.5\n" for n in range(20))
+    found = drafts(tmp_path, {"患者.csv": people, "血液.csv": labs}, subject_id="患者id")
+    assert values(found["患者"], "death")["code"] == "MEDS_DEATH"
+    assert [event.name for event in found["血液"].events] == ["column"]
+
+
+def test_columns_of_dtypes_without_text_are_left_out(tmp_path):
+    n = 20
+    odd = {"stay": [timedelta(hours=k) for k in range(n)], "image": [b"\x00\xff"] * n, "tags": [["a"]] * n}
+    labs = {"patient": range(n), "at": [date(2024, 1, 5)] * n, "test": ["K", "N"] * (n // 2), "text": [b"ok"] * n}
+    found = drafts(tmp_path, {"labs.parquet": pl.DataFrame(labs | odd)})["labs"]
+    left = {left.column: left.why for left in found.left_out}
+    assert [name for name, why in left.items() if why.startswith("lists, structures, durations or bytes")] == [*odd]
+    assert values(found, "labs")["text_value"] == "text"  # bytes that are text
+
+
+@pytest.mark.parametrize(
+    ("clocks", "formats"),
+    [
+        (["10:00", "9:30"], "%H:%M"),
+        (["10:00", "09:30:05"], ["%H:%M", "%H:%M:%S"]),
+        ([time(10), time(9, 30, 5)], "%H:%M:%S"),
+    ],
+)
+def test_a_day_and_the_times_of_day_beside_it(clocks, formats, tmp_path):
+    n = 20
+    days = [date(2024, 1, 5 + k % 9) for k in range(n)]
+    labs = {"patient": range(n), "day": days, "clock": clocks * (n // 2), "test": ["K", "N"] * (n // 2)}
+    found = drafts(tmp_path, {"labs.parquet": pl.DataFrame(labs)})["labs"]
+    every = [f"%Y-%m-%d {f}" for f in ([formats] if isinstance(formats, str) else formats)]
+    time_of_rows = {"from": {"str": "{day} {clock}"}, "format": every[0] if len(every) == 1 else every}
+    assert values(found, "labs")["time"] == {"time": time_of_rows}
+
+
+def test_times_of_day_are_no_codes(tmp_path):
+    labs = pl.DataFrame({"patient": range(20), "at": [date(2024, 1, 5)] * 20, "clock {1}": [time(10), time(9)] * 10})
+    found = drafts(tmp_path, {"labs.parquet": labs})["labs"]
+    assert all("col(clock {1})" not in entry.value for event in found.events for entry in event.entries if entry.value)
+    assert [left.why for left in found.left_out] == ["times of day, 2 distinct"]
+
+
+def test_missing_numbers_of_a_column_of_floats_are_no_texts(tmp_path):
+    n = 20
+    labs = {"patient": range(n), "at": [date(2024, 1, 5)] * n, "test": ["K", "N"] * (n // 2)}
+    labs |= {"value": [float("nan"), 4.5] * (n // 2)}
+    found = drafts(tmp_path, {"labs.parquet": pl.DataFrame(labs)})["labs"]
+    assert values(found, "labs").keys() >= {"numeric_value"}
+    assert "text_value" not in values(found, "labs")
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+def test_the_numbers_of_rows_are_no_measurements(name, tmp_path):
+    people = f"{name},patient,sex\n" + "".join(f"{n},{n + 70},{'fm'[n % 2]}\n" for n in range(20))
+    found = drafts(tmp_path, {"people.csv": people})["people"]
+    assert [event.name for event in found.events] == ["sex"]
+    assert [(left.column, left.why) for left in found.left_out] == [(name, "a place in an order, by its name")]
+
+
+def test_ids_are_compared_without_zeros_before_them(tmp_path):
+    people = "patient,sex\n" + "".join(f"{n:04},{'fm'[n % 2]}\n" for n in range(20))
+    labs = "patient,at,test\n" + "".join(f"{n},2024-01-05,{'KN'[n % 2]}\n" for n in range(20))
+    for name, content in {"people.csv": people, "labs.csv": labs}.items():
+        write_table(tmp_path / name, content)
+    assert [place for place, _ in draft_folder(tmp_path, []).unsure] == ["subject_ids"]
+
+
+def test_a_name_with_brackets_is_not_that_of_several_files(tmp_path):
+    found = drafts(tmp_path, {"people [2020].csv": PEOPLE})
+    assert found["people [2020]"].note == ""

@@ -1,14 +1,21 @@
-"""What is doubtful about codes of several columns: parts that rows lack, or that have separators in them."""
+"""What is doubtful about codes of columns: parts that rows lack, separators or blanks in them, names there twice."""
+
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
 from ..dataset.columns import columns as as_columns
-from .model import percent
+from ..dataset.schema import CODE
+from .model import Entry, percent
 from .profiles import Column, Profile
 from .samples import sampled
+from .write import inline
 
 _SEPARATOR = "//"
 _WITH_SEPARATOR = rf"{_SEPARATOR}|/$"
+_AGAIN = "_duplicated_"
+"""What follows a name that repeats."""
+_BLANK_AT_AN_END, _WITHOUT_BLANKS = r"^\s|\s$", r"^\s*(.*?)\s*$"
 
 
 def doubt_about_parts(profile: Profile, code: list[Column], unit: Column | None = None) -> str:
@@ -34,6 +41,18 @@ def doubt_about_parts(profile: Profile, code: list[Column], unit: Column | None 
     return "; ".join(doubts)
 
 
+def code_entry(code: Sequence[str], columns: Iterable[Column], why: str = "", doubt: str = "") -> Entry:
+    """The key of a code; doubtful where its columns have values with blanks at an end, with the code without these."""
+    blank = [c.name for c in columns if bool(c.values.str.contains(_BLANK_AT_AN_END).any())]
+    if not blank:
+        return Entry(CODE, [*code], why, doubt)
+    names = ", ".join(name.strip() for name in blank)
+    blanks = f"values of {names} begin or end with blanks, which the code keeps: the line below, in its place, has none"
+    extracts = {f"col({name})": {"extract": {"from": name, "regex": _WITHOUT_BLANKS}} for name in blank}
+    line = f"{CODE}: {inline([extracts.get(part, part) for part in code])}"
+    return Entry(CODE, [*code], why, "; ".join(filter(None, [doubt, blanks])), (line,))
+
+
 def _share_without_unit(profile: Profile, code: list[str], unit: Column) -> float:
     """The share of rows without a unit, of codes that have one in other rows."""
     rows = sampled(profile.sample, [*code, unit.name])
@@ -42,3 +61,11 @@ def _share_without_unit(profile: Profile, code: list[str], unit: Column) -> floa
     lacking = rows.filter(~is_given).select(as_columns(code))
     having = rows.filter(is_given).select(as_columns(code)).unique()
     return lacking.join(having, on=code, how="semi", nulls_equal=True).height / max(rows.height, 1)
+
+
+def doubt_about_names(profile: Profile) -> str:
+    """What is doubtful where a header has a name several times; empty where none."""
+    twice = [name for name in profile.columns if f"{name}{_AGAIN}0" in profile.columns]
+    if not twice:
+        return ""
+    return f"the header has {', '.join(twice)} several times; the second is called {twice[0]}{_AGAIN}0"

@@ -7,8 +7,8 @@ from itertools import takewhile
 from ..dataset.columns import columns as as_columns
 from ..dataset.schema import CODE, MANDATORY_TYPES, NUMERIC_VALUE, TEXT_VALUE, TIME
 from ..errors import counted
-from .doubts import doubt_about_parts
-from .model import Entry, EventDraft, percent
+from .doubts import code_entry, doubt_about_parts
+from .model import Entry, EventDraft, distinct_values, percent
 from .profiles import Column, Profile
 from .samples import sampled
 from .times import DEATH, TimeRoles, end_of_day, is_by_year, time_entries
@@ -102,7 +102,7 @@ def _coded(parts: Parts) -> EventDraft:
     doubts = filter(
         None, [_doubt_about_code(parts, in_code), doubt_about_parts(parts.profile, [*values.code, *unit], *unit)]
     )
-    entries = [Entry(CODE, code, why, "; ".join(doubts)), *parts.main_time]
+    entries = [code_entry(code, [*values.code, *unit], why, "; ".join(doubts)), *parts.main_time]
     if values.number:
         entries.append(Entry(NUMERIC_VALUE, values.number.name, _why_number(values)))
     if text := values.text or (values.number if parts.may_have_words else None):
@@ -210,7 +210,7 @@ def _bare(parts: Parts, time: Column, columns: Sequence[Column]) -> EventDraft:
     which = stem(time.name).upper()
     code = [parts.word, which, *(f"col({column.name})" for column in columns)]
     told = ", ".join(f"{column.name}: {column.distinct:,} distinct" for column in columns)
-    entries = [Entry(CODE, code, told)]
+    entries = [code_entry(code, columns, told)]
     entries += parts.main_time if time is parts.roles.main else time_entries(time)
     entries += [Entry(output_name(column.name), column.name) for column in parts.values.visits]
     return EventDraft(plain(which), [*entries, *(_metadata(parts, False) if columns == parts.values.code else [])])
@@ -256,8 +256,8 @@ def _is_fact(column: Column) -> bool:
 
 def _fact(parts: Parts, column: Column, at: list[Entry], with_table: bool = True) -> EventDraft:
     name = plain(column.name).upper()
-    code: list[object] = [parts.word, name] if with_table else [name]
-    told, values = counted(column.distinct, "distinct value"), list[Entry]()
+    code = [parts.word, name] if with_table else [name]
+    told, values = distinct_values(column.distinct), list[Entry]()
     if is_number_of_kind(column):
         code.append(f"col({column.name})")
     elif column.is_number or column.lenient_numbers >= _HALF:
@@ -272,7 +272,9 @@ def _fact(parts: Parts, column: Column, at: list[Entry], with_table: bool = True
     full = column.filled == 1 and parts.profile.sample.whole
     if at[0].value is None and says(column.name, Word.CHANGING):
         at = [replace(at[0], unsure=at[0].unsure or _MAY_CHANGE)]
-    entries = [*([] if full else where), Entry(CODE, code if len(code) > 1 else code[0], told), *at, *values]
+    in_code = [column] if f"col({column.name})" in code else []
+    told_code = code_entry(code, in_code, told) if len(code) > 1 else Entry(CODE, code[0], told)
+    entries = [*([] if full else where), told_code, *at, *values]
     return EventDraft(plain(column.name), entries)
 
 

@@ -37,6 +37,8 @@ def why_left_out(column: Column, roles: TimeRoles) -> tuple[str, bool]:
         return "no value in the rows looked at", False
     if column.is_time:
         return roles.left.get(column.name, "the same is taken from another column or table"), False
+    if column.is_clock:
+        return f"times of day, {column.distinct:,} distinct", True
     if is_place(column):
         return "a place in an order, by its name", True
     if is_identifier(column):

@@ -8,7 +8,7 @@ from itertools import combinations, product
 import polars as pl
 
 from ..dataset.columns import columns as as_columns
-from .model import percent
+from .model import can_be_in_text, percent
 from .profiles import Column, Profile, share_found
 from .samples import KEY_ROWS, read_columns, sampled
 from .subjects import Subject
@@ -79,7 +79,8 @@ class CodeTable:
     @property
     def parents(self) -> dict[str, str]:
         """The columns with codes of well-known vocabularies, with what these codes begin with."""
-        named = {name: _vocabulary(name) for name in self.profile.columns if name not in self.keys}
+        others = (name for name in self.profile.columns if name not in self.keys and can_be_in_text(name))
+        named = {name: _vocabulary(name) for name in others}
         return {name: begin for name, begin in named.items() if begin}
 
     @property

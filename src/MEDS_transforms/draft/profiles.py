@@ -6,6 +6,7 @@ from functools import cached_property
 
 import polars as pl
 
+from ..dataset.dtypes import has_text
 from ..extract.raw.dialect import Dialect
 from ..parser import is_col_field
 from .formats import Times, times_of
@@ -21,6 +22,7 @@ _FRACTION = {".": r"^[+-]?\d*\.\d+$", ",": r"^[+-]?\d*,\d+$"}
 _WITH_UNIT = {sign: rf"^\s*([\d{sign}]+)\s*([\p{{L}}%]\S*)\s*$" for sign in ".,"}
 _LENIENT = r"^\s*(?:[<>≤≥=~]|<=|>=)?\s*[+-]?(?:\d+[.,]?\d*|[.,]\d+)\s*$"
 _TOKEN = r"^[\w.:/+-]{1,64}$"
+_CLOCK = r"^\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?$"
 _NEARLY_ALL, _HALF = 0.95, 0.5
 _FEW_CATEGORIES, _SHARE_OF_CATEGORIES, _LONGEST_CATEGORY = 30, 0.05, 60
 _LONG_TEXT, _FEW_ROWS = 40, 20
@@ -107,6 +109,11 @@ class Column:
         return self.times is not None
 
     @cached_property
+    def is_clock(self) -> bool:
+        """Whether the values are times of day."""
+        return self._share(_CLOCK) == 1
+
+    @cached_property
     def is_number(self) -> bool:
         """Whether nearly all values are numbers."""
         return self.numbers >= _NEARLY_ALL and not self.is_time and not self.has_leading_zeros
@@ -122,7 +129,12 @@ class Column:
         few = max(_FEW_CATEGORIES, _SHARE_OF_CATEGORIES * self.values.len())
         repeats = self.distinct <= _HALF * self.values.len() or self.rows < _FEW_ROWS
         short = self.length <= _LONGEST_CATEGORY
-        return not (self.is_time or self.is_number or self.is_empty) and self.distinct <= few and short and repeats
+        return (
+            not (self.is_time or self.is_clock or self.is_number or self.is_empty)
+            and self.distinct <= few
+            and short
+            and repeats
+        )
 
     @cached_property
     def is_prose(self) -> bool:
@@ -143,7 +155,8 @@ class Profile:
 
     Args:
         sample: the sample.
-        columns: its columns, by their names, in order; lists and structures are left out, and names such as `col(a)`.
+        columns: its columns, by their names, in order, but for lists, structures and durations, and for names such as
+            `col(a)`.
         dialect: how its text files are written, with the decimal point and the words for null that were found.
     """
 
@@ -172,7 +185,7 @@ def profile_of(sample: Sample) -> Profile:
     texts = {
         name: sample.rows.select(as_text(name, dtype)).to_series()
         for name, dtype in sample.rows.schema.items()
-        if not dtype.is_nested() and not is_col_field(name)
+        if has_text(dtype) and not is_col_field(name)
     }
     decimal = _decimal(sample, [*texts.values()])
     words = _null_words([*texts.values()], decimal) if sample.is_text else ()

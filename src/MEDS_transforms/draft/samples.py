@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from ..dataset.columns import columns as as_columns
+from ..dataset.dtypes import has_text
 from ..errors import InputError, Problems
 from ..extract.raw.spans import Span
 from ..extract.raw.table import RawTable
@@ -26,12 +27,12 @@ FIRST_ROWS = 10_000
 FURTHER_ROWS = 5_000
 """Rows that are looked at further on, where they can be reached without reading those before them."""
 KEY_ROWS = 1_000_000
-"""Rows of which keys are read, to see whether they repeat and what else has them."""
+"""Rows of which keys are read, to see whether they repeat and what else has them; of copies, rows that are compared."""
+KEY_BLOCK = 2**22
+"""Bytes of text that are read at a time, where many rows are."""
 
-_BLOCK, _KEY_BLOCK = 2**19, 2**22
+_BLOCK = 2**19
 _LARGE = 2**20
-_FEWEST_OF_COPIES = 2
-"""Tables with fewer rows may be alike by chance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,22 +70,6 @@ class Sample:
             return f"all {self.rows.height:,} rows"
         further = f" and {self.rows.height - self.first:,} further on" if self.rows.height > self.first else ""
         return f"the first {self.first:,} rows{further}"
-
-
-def same_rows(samples: Iterable[Sample]) -> dict[str, str]:
-    """Tables with the same columns and rows as another, by their names, as far as all rows were looked at."""
-    originals: dict[tuple[str, ...], list[Sample]] = {}
-    copies = {}
-    for sample in sorted(samples, key=lambda sample: (len(sample.name), sample.name)):
-        if not sample.whole or sample.rows.height < _FEWEST_OF_COPIES:
-            continue
-        others = originals.setdefault(tuple(sample.rows.columns), [])
-        original = next((other for other in others if other.rows.equals(sample.rows)), None)
-        if original is None:
-            others.append(sample)
-        else:
-            copies[sample.name] = original.name
-    return copies
 
 
 def find_samples(folder: Path, apart_from: Collection[Path], without: NotTables | None = None) -> list[Sample]:
@@ -169,7 +154,8 @@ def sample_of(name: str, parts: list[Part]) -> Sample:
 
 
 def _sample(raw: RawTable) -> Sample:
-    schema = raw.schema(raw.columns, raw.columns, infer_rows=1)
+    columns = _readable_columns(raw)
+    schema = raw.schema(columns, columns, infer_rows=1)
     first = _head(raw.frames(schema), FIRST_ROWS + 1, schema)
     if first.height <= FIRST_ROWS:
         return Sample(raw, first, True, first.height)
@@ -177,6 +163,18 @@ def _sample(raw: RawTable) -> Sample:
     further = [_further(raw, schema, span) for span in _spans_further_on(raw)]
     rows = pl.concat([first, *further])
     return Sample(raw, rows, False, FIRST_ROWS)
+
+
+def _readable_columns(raw: RawTable) -> list[str]:
+    """The columns of a table, but for those of bytes that are no text."""
+    no_text = []
+    for name in raw.columns_of_bytes:
+        schema = raw.schema([name], [], infer_rows=1)
+        try:
+            _head(raw.frames(schema), FIRST_ROWS + 1, schema)
+        except InputError:
+            no_text.append(name)
+    return [name for name in raw.columns if name not in no_text]
 
 
 def _head(frames: Iterator[pl.DataFrame], n_rows: int, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
@@ -228,7 +226,7 @@ def read_columns(sample: Sample, names: tuple[str, ...]) -> pl.DataFrame:
     """The distinct rows of columns, as text, without those in which one is null; of `KEY_ROWS` rows at most."""
     if sample.whole:
         return sampled(sample, names).drop_nulls().unique()
-    raw = replace(sample.raw, block=_KEY_BLOCK)
+    raw = replace(sample.raw, block=KEY_BLOCK)
     schema = raw.schema(names, names, infer_rows=1)
     found, height = [], 0
     for frame in raw.frames(schema):
@@ -240,9 +238,10 @@ def read_columns(sample: Sample, names: tuple[str, ...]) -> pl.DataFrame:
 
 
 def as_text(name: str, dtype: pl.DataType) -> pl.Expr:
-    """A column as it is written in a code."""
+    """A column as it is written in a code; null where it is not a number, but of a dtype of numbers."""
     [column] = as_columns([name])
-    if dtype.is_nested() or dtype == pl.Object:
+    if not has_text(dtype):
         return pl.lit(None, pl.String).alias(name)
-    text = column.cast(pl.String, strict=False)
-    return text.str.replace(r"\.0$", "") if dtype.is_float() else text
+    if dtype.is_float():
+        return column.fill_nan(None).cast(pl.String).str.replace(r"\.0$", "")
+    return column.cast(pl.String, strict=False)

@@ -7,7 +7,7 @@ from functools import cached_property
 import polars as pl
 
 from ..errors import InputError, listed, nearest
-from .model import percent
+from .model import distinct_values, percent
 from .profiles import Column, Profile, share_found
 from .samples import read_columns
 from .words import Word, rest, says
@@ -21,6 +21,8 @@ _SHORT = 4
 """Ids shorter than this may be in another column by chance."""
 _IN_ORDER = "they are numbered in order, by a table that is kept"
 _LARGEST = 2**63 - 1
+_NAMES_SHOWN = 8
+_DIGITS = r"^\d+$"
 _ALL = ("", "")
 """In place of a table and a column: those of all subjects."""
 
@@ -58,14 +60,22 @@ class _Candidate:
     @cached_property
     def values(self) -> pl.DataFrame:
         """The distinct values that were looked at."""
-        return self.column.values.unique().to_frame("id")
+        return _as_compared(self.column.values.unique()).to_frame("id")
 
     @cached_property
     def all_values(self) -> pl.DataFrame:
         """The distinct values, of all rows of a table that may have a row per subject."""
         if self.profile.sample.whole or not self.column.is_unique:
             return self.values
-        return read_columns(self.profile.sample, (self.column.name,))
+        return _as_compared(read_columns(self.profile.sample, (self.column.name,)).to_series()).to_frame("id")
+
+
+def _as_compared(ids: pl.Series) -> pl.Series:
+    """Ids without leading zeros, which other tables may not have, where they are numbers that still differ then."""
+    if not ids.str.contains(_DIGITS).all():
+        return ids
+    numbers = ids.str.replace(r"^0+(\d)", "$1")
+    return numbers if numbers.n_unique() == ids.n_unique() else ids
 
 
 def find_subjects(profiles: Sequence[Profile], given: str | None = None) -> dict[str, Subject]:
@@ -79,15 +89,19 @@ def find_subjects(profiles: Sequence[Profile], given: str | None = None) -> dict
         InputError: no table has such a column.
     """
     profiles = [profile for profile in profiles if profile.rows]
+    if not profiles:
+        raise InputError("No table has rows. Name the folder with the raw tables.")
     named = [candidate for profile in profiles for candidate in _named(profile, given)]
     if given and not named:
         there = {name for profile in profiles for name in profile.columns}
-        raise InputError(f"No table has a column {given!r}{nearest(given, there)}. There are: {listed(there)}.")
+        raise InputError(
+            f"No table has a column {given!r}{nearest(given, there)}. There are: {listed(map(repr, there))}."
+        )
     named = named or _shared(profiles)
     if not named:
         raise InputError(
-            "No table has a column that looks like a subject's id. Say which it is: --subject-id COLUMN. Tables: "
-            f"{listed(profile.name for profile in profiles)}."
+            "No table has a column that looks like a subject's id. Say which it is: --subject-id COLUMN. Where these "
+            f"are values, not names, write a first line with the names. {'; '.join(map(_columns_in_words, profiles))}."
         )
     _compare(named)
     chosen = _of_one_kind({best.profile.name: best for best in _best(named)})
@@ -95,6 +109,10 @@ def find_subjects(profiles: Sequence[Profile], given: str | None = None) -> dict
         if profile.name not in chosen and (found := _by_values(profile, [*chosen.values()])):
             chosen[profile.name] = found
     return {name: _described(candidate, chosen) for name, candidate in chosen.items()}
+
+
+def _columns_in_words(profile: Profile) -> str:
+    return f"{profile.name} has {listed(map(repr, profile.columns), _NAMES_SHOWN)}"
 
 
 def _named(profile: Profile, given: str | None) -> list[_Candidate]:
@@ -169,12 +187,13 @@ def _of_one_kind(chosen: Mapping[str, _Candidate]) -> dict[str, _Candidate]:
 def _is_beside(one: _Candidate, own: _Candidate) -> bool:
     """Whether ids are in another column of a table with subjects, each once."""
     others = (c for c in own.profile.columns.values() if c is not own.column and c.is_unique and c.is_token)
-    return any(share_found(one.values, column.values.unique().to_frame("id")) >= _SURE for column in others)
+    ids = (_as_compared(column.values.unique()).to_frame("id") for column in others)
+    return any(share_found(one.values, values) >= _SURE for values in ids)
 
 
 def _by_values(profile: Profile, chosen: Sequence[_Candidate]) -> _Candidate | None:
     """The column of a table without a telling name in which nearly all values are ids of subjects."""
-    ids = pl.concat([candidate.all_values.rename({candidate.all_values.columns[0]: "id"}) for candidate in chosen])
+    ids = pl.concat([candidate.all_values for candidate in chosen])
     found = []
     for column in profile.columns.values():
         may_be = column.is_token and column.filled >= _FILLED and column.length >= _SHORT
@@ -198,7 +217,7 @@ def _described(one: _Candidate, chosen: Mapping[str, _Candidate]) -> Subject:
         return Subject(name, why)
     most = max(others, key=lambda other: (one.shares[other.place], other.column.is_unique))
     share = one.shares[most.place]
-    why += f"; {percent(share)} of {one.column.distinct:,} distinct values are in {most.profile.name}"
+    why += f"; {percent(share)} of {distinct_values(one.column.distinct)} are in {most.profile.name}"
     if not any(_are_alike(one, other) for other in others):
         return Subject(name, why, "hardly any of its values are ids in other tables")
     return Subject(name, why)

@@ -8,13 +8,15 @@ from ..dataset.schema import CODE, SUBJECT_ID, TEXT_VALUE, TIME
 from ..errors import InputError, listed
 from ..extract.event_file.model import JOIN_KEY, SUBJECT_ID_KEY, TIME_FORMAT_KEY
 from ..extract.event_file.options import OPTIONS
+from .copies import same_rows
+from .doubts import doubt_about_names
 from .events import Parts, events_of, output_name
 from .files import find_what_is_no_table
 from .left_out import unused, why_left_out
 from .links import RESULT, CodeTable, Visit, find_code_tables, find_described, find_visits
 from .model import Draft, Entry, EventDraft, LeftOut, TableDraft, percent
 from .profiles import Column, Profile, profile_of
-from .samples import Sample, find_samples, same_rows
+from .samples import KEY_ROWS, Sample, find_samples
 from .subjects import Subject, find_subjects, how_numbered
 from .times import TimeRoles, births_and_deaths, doubt_about_zones, roles_of, settle_days_and_months, time_entries
 from .values import values_of
@@ -33,6 +35,11 @@ _HOW_WRITTEN: dict[str, object] = {
     "null_values": [],
 }
 """The keys that say how a text file is written, with their defaults."""
+_BY_HAND = (
+    "Events need codes, times or values. If the tables have some, write the event conversion file yourself, see "
+    "docs/guides/event_conversion.md."
+)
+_NOT_LOOKED_AT = "lists, structures, durations or bytes, or a name that only expressions can say"
 _NO_TIME = "the table has no time: its rows hold at all times, also before they were known"
 
 
@@ -82,8 +89,10 @@ def draft_folder(folder: Path, apart_from: Iterable[Path], subject_id: str | Non
     tables = [_draft_table(profile, found, usual) for profile in found.profiles.values()]
     _drop_blocks_of_nothing(tables)
     if not any(table.events for table in tables):
-        raise InputError(f"No table gives an event. {'. '.join(f'{table.name}: {table.note}' for table in tables)}.")
-    tables += [_draft_copy(name, original) for name, original in copies.items()]
+        reasons = "".join(f"\n  - {table.name}: {table.note}" for table in tables)
+        raise InputError(f"No table gives an event. {_BY_HAND}{reasons}")
+    large = {sample.name for sample in samples if not sample.whole}
+    tables += [_draft_copy(name, original, name in large) for name, original in copies.items()]
     by_name = sorted(tables, key=lambda table: table.name)
     return Draft(entries, by_name, _is_small(found), [*without.told(folder)])
 
@@ -97,8 +106,10 @@ def _drop_blocks_of_nothing(tables: Iterable[TableDraft]) -> None:
         table.entries = [entry for entry in table.entries if is_used and entry.key in _HOW_WRITTEN]
 
 
-def _draft_copy(name: str, original: str) -> TableDraft:
-    doubt = f"it has the same rows as {original}; with both, all of them would be there twice"
+def _draft_copy(name: str, original: str, is_large: bool) -> TableDraft:
+    """A table that is left out; of one that is large, and has other bytes, not all rows need have been compared."""
+    compared = f", of which {KEY_ROWS:,} at most are compared" if is_large else ""
+    doubt = f"it has the same rows as {original}{compared}; with both, all of them would be there twice"
     return TableDraft(name, "", note=f"left out: a copy of {original}", unsure=doubt)
 
 
@@ -119,7 +130,9 @@ def look_at(samples: Iterable[Sample], subject_id: str | None) -> Folder:
 
 
 def _draft_table(profile: Profile, found: Folder, usual: str) -> TableDraft:
-    draft = TableDraft(profile.name, profile.sample.looked_at, note=_parts_in_words(profile))
+    draft = TableDraft(
+        profile.name, profile.sample.looked_at, note=_parts_in_words(profile), unsure=doubt_about_names(profile)
+    )
     if not profile.rows:
         draft.note = "left out"
         return draft
@@ -148,7 +161,7 @@ def _draft_table(profile: Profile, found: Folder, usual: str) -> TableDraft:
 def _parts_in_words(profile: Profile) -> str:
     """Which files a table is, where its name does not say it; empty where it does."""
     paths = [part.path for part in profile.sample.raw.parts]
-    if not any(sign in profile.name for sign in "*?["):
+    if len(paths) == 1 or not any(sign in profile.name for sign in "*?["):
         return ""
     names = listed(path.name for path in paths)
     return f"{len(paths)} files as parts of one table, as their names differ in numbers alone: {names}"
@@ -183,8 +196,8 @@ def _add_events(draft: TableDraft, profile: Profile, found: Folder, subject: Sub
     draft.entries += _value_options(profile, draft.events)
     draft.describes = values.described.by.profile.name if values.described else ""
     draft.left_out += [_left_out(column, roles) for column in unused(parts, draft.events)]
-    others = [name for name in profile.sample.rows.columns if name not in profile.columns]
-    draft.left_out += [LeftOut(name, "lists or structures, or a name that only expressions can say") for name in others]
+    others = [name for name in profile.sample.raw.columns if name not in profile.columns]
+    draft.left_out += [LeftOut(name, _NOT_LOOKED_AT) for name in others]
     if not draft.events:
         draft.note = "left out: none of its columns is a code, a time or a value"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from ..expressions.times import is_moment
 from .formats import swapped
-from .model import Entry, percent
+from .model import Entry, can_be_in_text, distinct_values, percent
 from .profiles import Column, Profile
 from .words import Word, begins_or_ends, says, stem
 
@@ -14,7 +14,9 @@ BIRTH, DEATH = "birth", "death"
 
 _NEARLY_ALL, _HALF = 0.98, 0.5
 _EPOCH_START = {"date": {"year": 1970, "month": 1, "day": 1}}
-_CLOCK = r"^\d{1,2}:\d{2}(:\d{2})?$"
+_CLOCKS = {"%H:%M": r"^\d+:\d+$", "%H:%M:%S": r"^\d+:\d+:\d+$", "%H:%M:%S%.f": r"\."}
+_DAY_AS_TEXT = "%Y-%m-%d"
+"""How a day is written that the file has as such."""
 _TO_ITS_END = {"hours": 23, "minutes": 59, "seconds": 59}
 _SHORT_YEAR = "%y"
 
@@ -98,11 +100,8 @@ def is_by_year(column: Column) -> bool:
 
 def _clock(profile: Profile, day: Column) -> Column | None:
     """The column with the times of day that nearly every row with a day has."""
-    for column in profile.columns.values():
-        is_clock = column.values.len() and bool(column.values.str.contains(_CLOCK).all())
-        if is_clock and column.filled >= _NEARLY_ALL * day.filled and not {"{", "}"} & {*column.name, *day.name}:
-            return column
-    return None
+    clocks = [c for c in profile.columns.values() if c.is_clock and c.filled >= _NEARLY_ALL * day.filled]
+    return next((c for c in clocks if can_be_in_text(c.name) and can_be_in_text(day.name)), None)
 
 
 def time_entries(column: Column, instead: Column | None = None, clock: Column | None = None) -> list[Entry]:
@@ -111,9 +110,9 @@ def time_entries(column: Column, instead: Column | None = None, clock: Column | 
     assert times is not None  # only times are given
     if times.epoch:
         since = {"add": [_EPOCH_START, {"duration": {times.epoch: column.name}}]}
-        why = f"all {times.tried:,} distinct values of {column.name} are {times.epoch} from 1970 on"
+        why = f"of {distinct_values(times.tried)} of {column.name} 100% are {times.epoch} from 1970 on"
         return [Entry("time", since, why)]
-    if clock and times.formats:
+    if clock:
         return [_with_clock(column, clock)]
     time = {"output": [column.name, instead.name], "matcher": {}} if instead else f"col({column.name})"
     why = f"{column.name} in {percent(column.filled)} of rows, else {instead.name}" if instead else ""
@@ -140,12 +139,12 @@ def end_of_day(column: Column) -> list[Entry]:
 
 def _with_clock(day: Column, clock: Column) -> Entry:
     assert day.times is not None
-    seconds = clock.values.str.count_matches(":", literal=True).max() == 2
-    formats = [f"{f} %H:%M{':%S' if seconds else ''}" for f in day.times.formats]
+    of_day = [f for f, pattern in _CLOCKS.items() if clock.values.str.contains(pattern).any()]
+    formats = [f"{f} {clock_format}" for f in day.times.formats or [_DAY_AS_TEXT] for clock_format in of_day]
     text = {"str": f"{{{day.name}}} {{{clock.name}}}"}
     value = {"time": {"from": text, "format": formats if len(formats) > 1 else formats[0]}}
-    why = f"{day.name} is a day, {clock.name} a time of day; {_how_many_parse(day)}"
-    return Entry("time", value, why, _doubts(day))
+    parsed = f"; {_how_many_parse(day)}" if day.times.formats else ""
+    return Entry("time", value, f"{day.name} is a day, {clock.name} a time of day{parsed}", _doubts(day))
 
 
 def _how_many_parse(column: Column) -> str:
@@ -155,7 +154,7 @@ def _how_many_parse(column: Column) -> str:
         f"{percent(share)} {'parse ' if not n else ''}as {f}" for n, (f, share) in enumerate(times.formats.items())
     ]
     none = [f"{percent(1 - times.share)} as none"] if percent(times.share) != "100%" else []
-    return f"of {times.tried:,} distinct values, {', '.join([*parts, *none])}"
+    return f"of {distinct_values(times.tried)}, {', '.join([*parts, *none])}"
 
 
 def _doubts(column: Column) -> str:

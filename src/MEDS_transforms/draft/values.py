@@ -15,6 +15,7 @@ Rule = tuple[int, str, Callable[[Column], bool]]
 
 _FEW, _MANY = 10, 100
 _MOSTLY = 0.5
+_NAMELESS = ("", "#")
 _UNIT_LENGTH = 14
 _RATIO = r"^\d+(?:[.,]\d+)?\s*/\s*\d+(?:[.,]\d+)?$"
 
@@ -31,6 +32,7 @@ CODE_RULES: tuple[Rule, ...] = (
     (-6, "named as another thing", lambda c: says(c.name, Word.TRAIT, Word.SEX, Word.FLAG, Word.NOTE)),
     (-6, "nearly every row has another", lambda c: c.rows > _FEW and c.distinct > 0.9 * c.rows),
     (-9, "long texts", lambda c: c.is_prose),
+    (-9, "times of day", lambda c: c.is_clock),
 )
 """What makes a column the code of a table's events; `CODE_POINTS` are enough."""
 
@@ -204,8 +206,11 @@ def is_personal(column: Column, is_static: bool) -> bool:
 
 
 def is_place(column: Column) -> bool:
-    """Whether a column only tells the place of a row in an order, by its name."""
-    return says(column.name, Word.ORDER) and column.integers == 1
+    """Whether a column only tells the place of a row in an order, by its name.
+
+    NOTE: R and pandas write the numbers of rows as a column without a name.
+    """
+    return (says(column.name, Word.ORDER) or column.name in _NAMELESS) and column.integers == 1
 
 
 def is_ratio(column: Column) -> bool:

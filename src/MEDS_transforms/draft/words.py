@@ -2,10 +2,11 @@
 
 A name says a word if one of its parts is the word (`patient_id`, `patientId`, `PATIENT-ID` have the parts patient and
 id), or, for words of four letters and more, if it contains the word (`patientid`). A word with `*` before it is also
-said by a part that ends with it (`*uom` by `rateuom`).
+said by a part that ends with it (`*uom` by `rateuom`). Words are written without accents, and with `ue` for `ü`.
 """
 
 import re
+import unicodedata
 from enum import StrEnum
 from functools import cache
 
@@ -66,7 +67,7 @@ WORDS: dict[Word, str] = {
     Word.VALUE: "value valuenum result amount dose quantity measurement reading level rate volume count score wert "
     "ergebnis messwert menge dosis resultat valeur valor val",
     Word.NO_VALUE: "lower upper range low high normal min max ref referenz limit version weight isolate",
-    Word.ORDER: "seq sequence order line row rank position lfd",
+    Word.ORDER: "seq sequence order line row rank position lfd unnamed",
     Word.UNIT: "unit units *uom einheit einh unite unidad",
     Word.NOTE: "note notes comment comments remark text free report bemerkung kommentar anmerkung freitext",
     Word.FLAG: "flag abnormal interpretation warning status",
@@ -101,17 +102,29 @@ MAYBE_NULL_WORDS = ("NA", "None", "-", "--", ".", "?", "nan", "unbekannt", "unkn
 _LONG = 4
 _ENDING = 2
 """Letters that may follow a word, as in `patienten_id`."""
-_PARTS = re.compile(r"[A-ZÄÖÜ]+(?![a-zäöüß])|[A-ZÄÖÜ]?[a-zäöüß]+|\d+")
+_UPPER, _LOWER = "A-ZÀ-ÖØ-Þ", "a-zß-öø-ÿĀ-ſ"
+_PARTS = re.compile(rf"[{_UPPER}]+(?![{_LOWER}])|[{_UPPER}]?[{_LOWER}]+|[^\W\d_{_UPPER}{_LOWER}]+|\d+")
+_WITHOUT_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
 
 
 @cache
 def parts(name: str) -> tuple[str, ...]:
-    """The parts of a name, in lower case.
+    """The parts of a name, in lower case; letters of other scripts than Latin are parts of their own.
 
-    >>> parts("patientId"), parts("LAB_TEST-2"), parts("hosp/d_labs")
-    (('patient', 'id'), ('lab', 'test', '2'), ('hosp', 'd', 'labs'))
+    >>> parts("patientId"), parts("LAB_TEST-2"), parts("hosp/d_labs"), parts("Größe (cm)"), parts("患者ID")
+    (('patient', 'id'), ('lab', 'test', '2'), ('hosp', 'd', 'labs'), ('größe', 'cm'), ('患者', 'id'))
     """
-    return tuple(part.lower() for part in _PARTS.findall(name))
+    return tuple(part.lower() for part in _PARTS.findall(unicodedata.normalize("NFC", name)))
+
+
+def _as_words_are(part: str) -> str:
+    """A part of a name as the words are written, without accents.
+
+    >>> _as_words_are("décès"), _as_words_are("kürzel")
+    ('deces', 'kuerzel')
+    """
+    letters = unicodedata.normalize("NFKD", part.translate(_WITHOUT_UMLAUTS))
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
 
 @cache
@@ -121,7 +134,7 @@ def rank(name: str, kind: Word) -> int:
     >>> rank("patient_id", Word.SUBJECT) > rank("mrn", Word.SUBJECT) > rank("ward", Word.SUBJECT)
     True
     """
-    words, own = WORDS[kind].split(), parts(name)
+    words, own = WORDS[kind].split(), tuple(map(_as_words_are, parts(name)))
     joined = "".join(own)
     found = [n for n, word in enumerate(words) if _is_said(word, own, joined)]
     return len(words) - found[0] if found else 0
@@ -141,7 +154,7 @@ def rest(name: str, *kinds: Word) -> str:
     ('', 'weight')
     """
     words = sorted((word.strip("*") for kind in kinds for word in WORDS[kind].split()), key=len, reverse=True)
-    left = [part for part in parts(name) if part not in words]
+    left = [part for part in map(_as_words_are, parts(name)) if part not in words]
     for word in (word for word in words if len(word) >= _LONG):
         left = [part.replace(word, "") for part in left]
     joined = "".join(left)
@@ -157,11 +170,11 @@ def says(name: str, *kinds: Word) -> bool:
 def stem(name: str) -> str:
     """The name of a time without what says that it is one; the whole name where nothing else is in it.
 
-    >>> stem("admittime"), stem("edouttime"), stem("chart_date"), stem("seen"), stem("time")
-    ('admit', 'edout', 'chart', 'seen', 'time')
+    >>> stem("admittime"), stem("edouttime"), stem("chart_date"), stem("seen"), stem("time"), stem("%")
+    ('admit', 'edout', 'chart', 'seen', 'time', '%')
     """
     words = sorted(WORDS[Word.TIME].split(), key=len, reverse=True)
-    own = [part for part in parts(name) if part not in words] or [*parts(name)]
+    own = [part for part in parts(name) if part not in words] or [*parts(name)] or [name]
     last = own[-1]
     ends = [word for word in words if len(word) >= _LONG and last.endswith(word) and last != word]
     return "_".join([*own[:-1], last.removesuffix(ends[0]) if ends else last])

@@ -50,7 +50,8 @@ def _left_out(table: TableDraft) -> Iterator[str]:
     addable = any(left.line for left in table.left_out)
     yield "  # Left out" + (f". To keep one, put its line into {where}, without the #:" if addable else ":")
     for left in table.left_out:
-        line = f"  #   {inline(left.line)}: {inline(left.column)}" if left.line else f"  #   ({left.column})"
+        added = f"{inline(left.line)}: {inline(left.column)}"
+        line = f"  #   {added}" if left.line else f"  #   ({left.column or inline(left.column)})"
         yield f"{line}  # {left.why}"
 
 

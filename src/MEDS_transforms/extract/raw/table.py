@@ -59,6 +59,15 @@ class RawTable:
         return self._columns_of(self.parts[0])
 
     @property
+    def columns_of_bytes(self) -> list[str]:
+        """Those of the columns that hold bytes in the first part; they are read as text, in UTF-8."""
+        [first, *_] = self.parts
+        if first.format is Format.TEXT:
+            return []
+        with self._reading(first):
+            return [name for name, dtype in _dtypes_in(first).items() if dtype == pl.Binary]
+
+    @property
     def is_empty(self) -> bool:
         """Whether its files have no bytes."""
         return not any(part.path.stat().st_size for part in self.parts)
@@ -240,7 +249,7 @@ class RawTable:
 
         NOTE: of integers of more than 64 bits, which only polars has, text, too.
         """
-        found = feather_schema(part.path) if part.format is Format.FEATHER else _scan(part).collect_schema()
+        found = _dtypes_in(part)
         return {name: pl.String() if dtype in (*WIDE_INTEGERS, pl.Binary) else dtype for name, dtype in found.items()}
 
     @contextmanager
@@ -284,6 +293,11 @@ def _rows_in_group(part: Part) -> int:
     """The rows of the largest row group of a parquet file."""
     footer = pq.read_metadata(part.path)
     return max((footer.row_group(number).num_rows for number in range(footer.num_row_groups)), default=0)
+
+
+def _dtypes_in(part: Part) -> Mapping[str, pl.DataType]:
+    """The dtypes in a file that has dtypes."""
+    return feather_schema(part.path) if part.format is Format.FEATHER else _scan(part).collect_schema()
 
 
 def _scan(part: Part) -> pl.LazyFrame:
