@@ -1,8 +1,12 @@
 """Samples of raw tables: which rows, how many all are, and what cannot be read."""
 
+import bz2
+import gzip
+import lzma
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from helpers import write_table
@@ -55,6 +59,27 @@ def test_of_compressed_text_the_first_rows(tmp_path):
     assert (found.frame.height, found.is_whole, found.is_spread) == (FIRST_ROWS, False, False)
     assert found.n_rows == pytest.approx(100_000, rel=0.3)
     assert text_size(tmp_path / "labs.csv.gz") == pytest.approx(len(rows(100_000).write_csv()), rel=0.3)
+
+
+def in_members(text: bytes) -> bytes:
+    """As several cores, or bgzip, compress."""
+    return b"".join(gzip.compress(text[at : at + 65_000]) for at in range(0, len(text), 65_000))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "compress"),
+    [
+        (".gz", in_members),
+        (".bz2", bz2.compress),
+        (".xz", lzma.compress),
+        (".zst", lambda text: pa.compress(text, "zstd", asbytes=True)),
+    ],
+)
+def test_the_size_of_compressed_text_is_estimated_by_its_beginning(suffix, compress, tmp_path):
+    text = "".join(f"{n * 7919 % 1_000_003},K,{n}\n" for n in range(600_000)).encode()
+    path = tmp_path / f"labs.csv{suffix}"
+    path.write_bytes(compress(text))
+    assert text_size(path) == pytest.approx(len(text), rel=0.3)
 
 
 def test_of_parts_the_first_one_and_others(tmp_path):

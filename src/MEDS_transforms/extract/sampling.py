@@ -3,7 +3,6 @@
 They are read and joined as all rows will be, so that what is wrong with them is what will be said of it then.
 """
 
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ import pyarrow.parquet as pq
 from ..errors import UserError
 from ..work.raw_tables import Format
 from .chunks import Chunk
-from .raw.compression import is_compressed
+from .raw.compression import beginning_of, is_compressed
 from .raw.decoding import is_utf8
 from .raw.joins import Matches
 from .raw.spans import Span
@@ -33,9 +32,9 @@ _LARGEST_JOINED = 64 * 2**20
 """Bytes of tables that are joined, all rows of which must be read."""
 _BLOCK = 2**19
 _PIECE = 2**21
-"""Bytes of text in which rows further on are looked for."""
+"""Bytes of text in which rows further on are looked for, and bytes of a file by which its rows are estimated."""
 _RATIO = 5.0
-"""What text is larger than what it is compressed to, where that is not known."""
+"""By how much text is larger than what it is compressed to, where its first bytes do not tell it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,18 +177,9 @@ def _rows_in(path: Path, kind: Format) -> int:
             return int(pq.read_metadata(path).num_rows)
         if kind is Format.FEATHER:
             return int(pl.scan_ipc(path, glob=False).select(pl.len()).collect().item())
-        text = _first_text(path)
+        text = beginning_of(path, _PIECE)
         return int(text_size(path) / len(text) * text.count(b"\n")) if text else 0
     return 0
-
-
-def _first_text(path: Path, size: int = _BLOCK) -> bytes:
-    """The first bytes of a text file, without compression where that is gzip's or none."""
-    with path.open("rb") as file:
-        head = file.read(size)
-    if not is_compressed(path):
-        return head
-    return zlib.decompressobj(31).decompress(head) if head[:2] == b"\x1f\x8b" else b""
 
 
 def text_size(path: Path) -> int:
@@ -197,10 +187,7 @@ def text_size(path: Path) -> int:
     size = path.stat().st_size
     if not is_compressed(path) or not size:
         return size
-    ratio = _RATIO
-    with suppress(zlib.error):
-        ratio = len(_first_text(path)) / min(size, _BLOCK) or _RATIO
-    return int(size * ratio)
+    return int(size * (len(beginning_of(path, _PIECE)) / min(size, _PIECE) or _RATIO))
 
 
 def sampled_chunk(sample: Sample) -> Chunk:

@@ -3,10 +3,10 @@
 import bz2
 import lzma
 from collections.abc import Iterator
-from contextlib import closing
-from io import FileIO
+from contextlib import closing, suppress
+from io import BytesIO, FileIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 
@@ -14,6 +14,7 @@ _ARROW = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 _PYTHON: dict[str, Any] = {".bz2": bz2.BZ2Decompressor, ".xz": lzma.LZMADecompressor}
 _READ_AHEAD = 2**20
 _LOOK_AHEAD = 2**12
+_PIECE = 2**16
 
 
 def is_compressed(path: Path) -> bool:
@@ -40,6 +41,20 @@ def pieces_of(path: Path, size: int, start: int = 0, stop: int | None = None) ->
             yield piece
 
 
+def beginning_of(path: Path, size: int) -> bytes:
+    """What the first `size` bytes of a file decompress to, as its suffix asks for, as far as these tell it."""
+    with path.open("rb") as file:
+        head = BytesIO(file.read(size))
+    suffix, pieces = path.suffix.lower(), list[bytes]()
+    if suffix not in {**_ARROW, **_PYTHON}:
+        return head.getvalue()
+    source = pa.CompressedInputStream(head, _ARROW[suffix]) if suffix in _ARROW else _Members(head, _PYTHON[suffix])
+    with closing(source), suppress(OSError, EOFError, lzma.LZMAError):  # it is cut off, or damaged
+        while piece := source.read(_PIECE):
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
 def _to_line_end(file: FileIO, size: int, stop: int | None) -> int:
     """How many bytes to read, at most `size`, so that they end with a line end; `size` where none is near."""
     start = file.tell()
@@ -57,7 +72,7 @@ def _open(path: Path) -> "FileIO | pa.NativeFile | _Members":
     suffix = path.suffix.lower()
     if suffix in _ARROW:
         return pa.CompressedInputStream(pa.BufferedInputStream(pa.OSFile(str(path)), _READ_AHEAD), _ARROW[suffix])
-    return _Members(path, _PYTHON[suffix]) if suffix in _PYTHON else FileIO(path)
+    return _Members(path.open("rb"), _PYTHON[suffix]) if suffix in _PYTHON else FileIO(path)
 
 
 class _Members:
@@ -66,8 +81,8 @@ class _Members:
     NOTE: Python's own readers end without a word at a member whose first bytes are damaged, and the rest is lost.
     """
 
-    def __init__(self, path: Path, new: Any) -> None:
-        self._file, self._new = path.open("rb"), new
+    def __init__(self, file: IO[bytes], new: Any) -> None:
+        self._file, self._new = file, new
         self._member = new()
 
     def read(self, size: int) -> bytes:
