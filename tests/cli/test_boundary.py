@@ -268,3 +268,23 @@ def test_a_file_system_without_locks(x, why):
     assert str(x.cohort) in ran.stderr
     assert "Traceback" not in ran.stderr
     assert os.environ.get("LD_PRELOAD") != str(library)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "extra"), [("joblib", "local-parallelism"), ("submitit_slurm", "slurm-parallelism")]
+)
+def test_a_launcher_that_is_not_installed_is_said_with_its_extra(tmp_path, launcher, extra):
+    """Hydra's own words only list the launchers that there are."""
+    program = (
+        "import sys, hydra_plugins\n"
+        "hydra_plugins.__path__ = []\n"
+        "sys.argv[0] = 'MEDS_extract-shard_events'\n"
+        "from MEDS_transforms.cli.script import main\n"
+        "main()"
+    )
+    arguments = ["--multirun", "input_dir=a", "cohort_dir=b", f"hydra/launcher={launcher}"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert f"{launcher} is not installed: pip install 'MEDS_transforms[{extra}]'" in done.stderr

@@ -23,6 +23,7 @@ from ..work.faults import log_fault, log_to_files
 from ..work.journal import note_error
 from .command_line import mistake, understood, unknown_key, unreadable
 from .help import composed_config, config_file, print_help
+from .launchers import launcher_not_found, not_installed
 from .overrides import side_by_side
 from .process import beginning, forgive_broken_output, raise_file_limit
 from .threads import check_threads, share_cores
@@ -98,6 +99,8 @@ def _what_is_refused(error: BaseException, config: Path) -> str | None:
     """What is wrong with the command line or the configuration file, where Hydra has refused them; None if unknown."""
     if not isinstance(error, HydraException):
         return None
+    if launcher := launcher_not_found(str(error)):
+        return f"hydra/launcher={launcher}: {not_installed(launcher)}"
     with suppress(Exception):  # then Hydra's own words must do
         file = config_file(sys.argv[1:], config)
         if wrong := lists_for_blocks(file):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..cli.launchers import LAUNCHERS, not_installed
 from ..cli.overrides import hydra_value, override_key
 from ..errors import Problems, explain, listed, nearest
 from ..settings.checks import check_block, check_pipeline
@@ -28,12 +29,6 @@ from .stage_runners import PROCESSES, Parallel, StageRunners
 SCRIPT_PREFIXES = (f"{EXTRACT}-", f"{TRANSFORM}-")
 KEYS_PER_STAGE = ("stage", "worker")  # what the runner itself overrides
 PROFILER = "hydra_profiler.profiler.ProfilerCallback"
-LAUNCHERS = {
-    "joblib": ("hydra_plugins.hydra_joblib_launcher", "local-parallelism"),
-    "submitit_local": ("hydra_plugins.hydra_submitit_launcher", "slurm-parallelism"),
-    "submitit_slurm": ("hydra_plugins.hydra_submitit_launcher", "slurm-parallelism"),
-}
-"""Launchers that come with an extra of this package: the plugin's module, and the extra."""
 
 
 @dataclass(frozen=True)
@@ -235,11 +230,10 @@ def _launcher_problems(
     problems = []
     for overrides, using in by_overrides.items():
         launcher = str(using[0].parallel.launcher)
-        module, extra = LAUNCHERS.get(launcher, ("", ""))
+        module, _ = LAUNCHERS.get(launcher, ("", ""))
         where = f"{stage_runners}: {listed(run.name for run in using)}"
         if module and not here.is_installed(module):
-            install = f"pip install 'MEDS_transforms[{extra}]'"
-            problems.append(f"{where}: the launcher {launcher} is not installed: {install}")
+            problems.append(f"{where}: {not_installed(launcher)}")
         elif error := here.launcher_error(pipeline, overrides):
             problems.append(f"{where}: the launcher {launcher} cannot be set up: {error}")
     return problems
