@@ -42,9 +42,12 @@ def test_formats_with_an_offset_are_known(time_format, zoned):
     assert has_zone(time_format) is zoned
 
 
-@pytest.mark.parametrize("formats", [["%Y-%m-%dT%H:%M:%S%.f%z"], ["%d/%m/%y %I:%M %p"], ["%Y%%Z"], ["%F %#z"]])
-def test_formats_that_can_be_read_pass(formats):
-    assert wrong_formats(formats) is None
+@pytest.mark.parametrize(
+    "time_format",
+    ["%Y-%m-%dT%H:%M:%S%.f%z", "%d/%m/%y %I:%M %p", "%Y%%Z", "%F %#z", "%F %H", "%b %Y", "%Y", "%s", "%+", "%c"],
+)
+def test_formats_that_can_be_read_pass(time_format):
+    assert wrong_formats([time_format]) is None
 
 
 @pytest.mark.parametrize(
@@ -53,6 +56,13 @@ def test_formats_that_can_be_read_pass(formats):
 )
 def test_others_are_refused_with_what_is_allowed(formats, said):
     assert said in wrong_formats(formats)
+
+
+@pytest.mark.parametrize("time_format", ["%Y-%m-%d %H:%M %p", "%Y-%m-%d %I:%M", "%Y-%m-%d %M"])
+def test_half_a_time_of_day_is_refused_before_a_row_is_read(time_format):
+    said = wrong_formats(["%Y-%m-%d", time_format])
+    assert "%I, %M and %p" in said
+    assert repr(time_format) in said
 
 
 @pytest.mark.parametrize("formats", [["%H:%M"], ["%Y-%m-%d", "%d %b"]])

@@ -963,3 +963,16 @@ def test_text_in_a_code_beside_the_column_of_that_name_is_meant(tmp_path):
     for code, n_warnings in {"test": 0, "value": 1}.items():
         x.events_with(code=["test", f"col({code})"], _metadata=None)
         assert sum("literal text" in remark.what for remark in x.report().remarks) == n_warnings
+
+
+def test_text_in_a_code_with_the_name_of_what_is_measured_is_meant(tmp_path):
+    x = Raw.in_folder(tmp_path)
+    x.events_with(code=["LAB", "value"], _metadata=None)
+    assert not [remark for remark in x.report().remarks if "literal text" in remark.what]
+
+
+def test_text_in_a_code_with_the_name_of_a_column_that_the_event_makes_is_warned_of(tmp_path):
+    x = Raw.in_folder(tmp_path)
+    x.events_with(code=["LAB", "part"], each=[{"part": {"literal": "A"}}], _metadata=None)
+    [remark] = [remark for remark in x.report().remarks if "literal text" in remark.what]
+    assert remark.remedy == "Write col(part) if its values are meant"

@@ -31,6 +31,8 @@ def wrong_formats(formats: Sequence[Any]) -> str | None:
                 f"a format without unknown directives, such as %Q ({text!r}). Known are %Y %m %d %H %M %S %.f %z and "
                 "the others of https://docs.rs/chrono/latest/chrono/format/strftime; a percent sign is %%"
             )
+        if why := _why_refused(text):
+            return f"a format with %H and %M, or with %I, %M and %p, if it has a time of day ({text!r}): {why}"
         if not _YEAR.search(text):
             return f"a format with a year in it ({text!r}); of a date and a time of day make one text first"
     return None
@@ -105,3 +107,12 @@ def _can_be_read(time_format: str) -> bool:
     except pl.exceptions.ComputeError:
         return False
     return True
+
+
+def _why_refused(time_format: str) -> str | None:
+    """What polars has against a format whose directives it knows, such as %H beside %p; None if it has nothing."""
+    try:
+        pl.Series([""]).str.to_datetime(_completed(time_format)[1], strict=False)
+    except pl.exceptions.ComputeError as error:
+        return str(error).splitlines()[0].rstrip(".")
+    return None

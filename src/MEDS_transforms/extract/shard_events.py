@@ -9,7 +9,7 @@ The dtypes of a text file's columns are inferred, but for those that are wanted 
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +17,7 @@ from urllib.parse import quote
 from ..cli.script import stage_script
 from ..dataset.columns import INTERNAL
 from ..dataset.io import is_complete_parquet_file
+from ..dataset.schema import NUMERIC_VALUE
 from ..errors import InputError, MissingInputError, Problems, listed, nearest
 from ..mapreduce.interim import folder_of_maker
 from ..mapreduce.passes import PlannedStage
@@ -149,7 +150,7 @@ def _wrong_columns(table: Table, raw: RawTable) -> list[str]:
         if f"{name}_duplicated_0" in raw.columns:
             logger.warning("%s: the header of %s has %r several times; the first is read", table.name, raw.path, name)
     for event in table.events:
-        _warn_of_literals(event, raw)
+        _warn_of_literals(event, {*there, *event.each})
         problems += [
             f"{event.path}.each.{name}: the table {raw.path} has a column of that name; give this one another"
             for name in event.each
@@ -164,6 +165,7 @@ def _wrong_columns(table: Table, raw: RawTable) -> list[str]:
             problems.append(
                 f"{key}: the table {raw.path} has no column {name!r}{nearest(name, there)}. It has: {listed(there)}"
                 + separator_hint(raw.columns)
+                + _template_hint(name)
             )
     return problems
 
@@ -179,14 +181,23 @@ def _unknown_dtypes(raw: RawTable, event_file: EventFile) -> list[str]:
     ]
 
 
-def _warn_of_literals(event: Event, raw: RawTable) -> None:
-    read = {part.text for part in event.code if part.is_column}
+def _template_hint(name: str) -> str:
+    """What to write where text with columns in it has been taken for the name of a column."""
+    return f'. For text with the values of columns in it write {{str: "{name}"}}' if "{" in name else ""
+
+
+def _warn_of_literals(event: Event, columns: Collection[str]) -> None:
+    """Warns of texts in a code that were likely meant as columns.
+
+    Beside the column itself, or as the name of the column with the numbers, a text is meant as such.
+    """
+    meant = {part.text for part in event.code if part.is_column} | {event.values.get(NUMERIC_VALUE)}
     for part in event.code:
-        if not part.is_column and part.text in raw.columns and part.text not in read:
+        if not part.is_column and part.text in columns and part.text not in meant:
             logger.warning(
-                "%s.code: %s is taken as literal text, but %s also has a column of that name; if you mean its "
-                "values, write col(%s)",
-                *(event.path, part.text, raw.path, part.text),
+                "%s.code: %s is taken as literal text, but the rows of %s also have a column of that name. Write "
+                "col(%s) if its values are meant",
+                *(event.path, part.text, event.table, part.text),
             )
 
 

@@ -43,6 +43,7 @@ from .model import (
 logger = logging.getLogger(__name__)
 
 _KNOWN_KEYS = (TIME_FORMAT_KEY, METADATA_KEY, NUMERIC_VALUE, TEXT_VALUE, CATEGORICAL_VALUE, BOOLEAN_VALUE)
+_NEARLY_COLUMN = re.compile(r"\s*col\s*\((.*?)\)?\s*")
 _NEWER_LANGUAGE = re.compile(r"""^\$\w|^f["']|\{\$""")
 
 
@@ -126,6 +127,8 @@ def _code_part(block: _Block, number: int, part: Any) -> CodePart:
     if isinstance(part, dict):
         return CodePart(block.compute(f"{CODE}[{number}]", part, text), True)
     written = str(part)
+    if column := _misspelt_column(written):
+        block.add(CODE, f"{written!r} is not col(name), and would be the code of all rows; did you mean {column}?")
     return CodePart(parse_col_field(written), True) if is_col_field(written) else CodePart(written, False)
 
 
@@ -137,9 +140,15 @@ def _time(block: _Block) -> str | None:
         return block.compute(TIME, time, expression)
     if isinstance(time, str) and is_col_field(time):
         return parse_col_field(time)
-    hint = f"; did you mean col({time})?" if isinstance(time, str) else ""
+    hint = f"; did you mean {_misspelt_column(time) or f'col({time})'}?" if isinstance(time, str) else ""
     block.add(TIME, f"must be null (a static event), col(name) or an expression, not {time!r}{hint}")
     return None
+
+
+def _misspelt_column(written: str) -> str | None:
+    """What was meant by a text that is nearly `col(name)`, with a bracket missing, say; None for any other."""
+    found = None if is_col_field(written) else _NEARLY_COLUMN.fullmatch(written)
+    return f"col({found[1].strip()})" if found else None
 
 
 def _formats(block: _Block) -> tuple[str, ...]:
