@@ -90,6 +90,13 @@ def test_extras_exist(instructions):
     assert {*named} <= EXTRAS
 
 
+def test_the_guide_names_the_extras_of_the_image(instructions):
+    [default] = [value for value in values(instructions, "ARG") if value.startswith("EXTRAS=")]
+    guide = (ROOT / "docs" / "guides" / "docker.md").read_text(encoding="utf-8")
+    [said] = re.findall(r"the extras ([^,]+),", guide)
+    assert re.findall(r"`([\w-]+)`", said) == re.findall(r"[\w-]+", default.partition("=")[2])
+
+
 def test_it_does_not_run_as_root(instructions):
     """By number: Kubernetes cannot tell what a name means."""
     user = re.fullmatch(r"(\d+):(\d+)", values(instructions, "USER")[-1])
