@@ -272,3 +272,23 @@ def test_whole_numbers_are_the_text_that_they_would_be(measured):
     found = measured(tables, {"subject_ids": "hash", **dict.fromkeys("abc", EVENTS["labs"])})
     by_code = dict(found.select("code", "subject_id").rows())
     assert by_code["LAB//a"] == by_code["LAB//b"] == by_code["LAB//c"] != by_code["LAB//d"]
+
+
+def test_day_and_time_of_day_in_two_columns_and_a_column_for_each_quantity(measured):
+    """As the guide has it below "Frequent cases"."""
+    text = "subject_id,day,clock,HR,Temp (F)\n1,02/25/2023,08:25 PM,55,\n1,02/26/2023,12:05 AM,,99.5\n"
+    time = {"time": {"from": {"str": "{day} {clock}"}, "format": "%m/%d/%Y %I:%M %p"}}
+    events = {
+        code: {
+            "where": {column: {"regex": r"\S"}},
+            "code": ["VITALS", code],
+            "time": time,
+            "numeric_value": column,
+        }
+        for code, column in {"HR": "HR", "TEMP": "Temp (F)"}.items()
+    }
+    found = measured({"vitals.csv": text}, {"vitals": events})
+    assert found.select("time", "code", "numeric_value").rows() == [
+        (datetime(2023, 2, 25, 20, 25), "VITALS//HR", 55.0),
+        (datetime(2023, 2, 26, 0, 5), "VITALS//TEMP", 99.5),
+    ]
