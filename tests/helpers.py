@@ -67,6 +67,29 @@ def _stage_defaults(stage: str) -> DictConfig:
     return cfg
 
 
+def hospital_events(patients: str = "patients", born: str = "%Y-%m-%d", **block: Any) -> dict[str, Any]:
+    """An event conversion file of a table of patients and one of laboratory values, whose codes a third describes.
+
+    `patients` is the name of the table of patients, `born` the format of its dates, `block` has more keys of it.
+    """
+    return {
+        patients: {
+            **block,
+            "birth": {"code": "MEDS_BIRTH", "time": "col(born)", "time_format": born},
+            "sex": {"code": ["SEX", "col(sex)"], "time": None},
+        },
+        "labs": {
+            "lab": {
+                "code": ["LAB", "col(test)"],
+                "time": "col(taken)",
+                "time_format": "%Y-%m-%d %H:%M",
+                "numeric_value": "value",
+                "_metadata": {"d_labs": {"description": "label"}},
+            }
+        },
+    }
+
+
 @dataclass
 class Extraction:
     """Raw tables, an event conversion file and a cohort below one folder, and the stages that run on them."""

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from helpers import EXTRACTION_STAGES, Extraction, check_meds_cohort, files_below
+from helpers import EXTRACTION_STAGES, Extraction, check_meds_cohort, files_below, hospital_events
 
 N_SUBJECTS, N_LABS = 30, 3000
 SETTINGS = [
@@ -21,22 +21,7 @@ SETTINGS = [
     "stage_configs.split_and_shard_subjects.n_subjects_per_shard=10",
     "stage_configs.finalize_MEDS_metadata.include_all_codes=True",
 ]
-EVENTS = {
-    "hosp/patients": {
-        "subject_id_col": "MRN",
-        "birth": {"code": "MEDS_BIRTH", "time": "col(born)", "time_format": "%Y"},
-        "sex": {"code": ["SEX", "col(sex)"], "time": None},
-    },
-    "labs": {
-        "lab": {
-            "code": ["LAB", "col(test)"],
-            "time": "col(taken)",
-            "time_format": "%Y-%m-%d %H:%M",
-            "numeric_value": "value",
-            "_metadata": {"d_labs": {"description": "label"}},
-        }
-    },
-}
+EVENTS = hospital_events("hosp/patients", "%Y", subject_id_col="MRN")
 PATIENTS = "MRN,born,sex\n" + "".join(f"{i},{1950 + i},{'MF'[i % 2]}\n" for i in range(N_SUBJECTS))
 PATIENT = "1,1951,F\n"
 D_LABS = "test,label\n" + "".join(f"T{i},test {i}\n" for i in range(5))

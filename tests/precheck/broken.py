@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import yaml
 
-from helpers import Extraction, Preprocessing, measurements, write_table
+from helpers import Extraction, Preprocessing, hospital_events, measurements, write_table
 from MEDS_transforms.precheck.report import Report
 from MEDS_transforms.runner.check import runner_report
 
@@ -41,21 +41,7 @@ def labs() -> pl.DataFrame:
     )
 
 
-EVENTS: dict[str, Any] = {
-    "patients": {
-        "birth": {"code": "MEDS_BIRTH", "time": "col(born)", "time_format": "%Y-%m-%d"},
-        "sex": {"code": ["SEX", "col(sex)"], "time": None},
-    },
-    "labs": {
-        "lab": {
-            "code": ["LAB", "col(test)"],
-            "time": "col(taken)",
-            "time_format": "%Y-%m-%d %H:%M",
-            "numeric_value": "value",
-            "_metadata": {"d_labs": {"description": "label"}},
-        }
-    },
-}
+EVENTS = hospital_events()
 
 
 @dataclass
