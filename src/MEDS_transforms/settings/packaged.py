@@ -69,4 +69,12 @@ def _is_null(blocks: DictConfig, name: object) -> bool:
 
 
 def _packaged_block(stage: object) -> DictConfig:
-    return OmegaConf.create(_default_block(str(stage)) or {})
+    """The block of a stage by default: that of its own file, and what its packaged pipeline sets in addition.
+
+    NOTE: that is the folder from which `shard_events` reads the raw tables.
+    """
+    name = str(stage)
+    in_pipeline = OmegaConf.load(default_config(name)).get("stage_configs") or {}
+    filled = OmegaConf.merge(_default_block(name) or {}, in_pipeline.get(name) or {})
+    assert isinstance(filled, DictConfig)
+    return filled
