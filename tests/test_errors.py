@@ -1,9 +1,13 @@
 """What becomes of an exception: one message that says what, where, and what to do."""
 
+import copy
 import errno
+import logging
 import os
 import pickle
 import re
+from logging.handlers import QueueHandler
+from queue import SimpleQueue
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -13,14 +17,19 @@ from MEDS_transforms.errors import (
     InputError,
     MissingColumnError,
     MissingInputError,
+    Problem,
     Problems,
     StageError,
+    counted,
     explain,
     is_explained,
     listed,
+    logged_problem,
     nearest,
     not_set,
+    problems_in,
     wants_trace,
+    warn_of,
 )
 from MEDS_transforms.settings.packaged import CONFIG_DIR
 
@@ -107,7 +116,7 @@ def test_the_systems_refusal_behind_a_mistake_adds_its_remedy():
 
 def test_several_keys_that_are_not_set():
     assert not_set("a.b", "c") == (
-        "a.b, c are not set: give them in the pipeline file, or as a.b=… c=… on the command line."
+        "a.b, c are not set. Give them in the pipeline file, or as a.b=… c=… on the command line."
     )
 
 
@@ -130,7 +139,7 @@ def test_notes_belong_to_the_message():
 def test_a_missing_key_is_named_with_the_way_to_give_it(access, key):
     cfg = extract_config("input_dir=in", "stage=shard_events")
     message = explain(raised(lambda: access(cfg)))
-    assert message == f"{key} is not set: give it in the pipeline file, or as {key}=… on the command line."
+    assert message == f"{key} is not set. Give it in the pipeline file, or as {key}=… on the command line."
 
 
 def test_what_a_resolver_raises_is_told_without_its_wrapping():
@@ -167,3 +176,60 @@ def test_traces_are_asked_for_by_hydras_variable(monkeypatch, value, wanted):
     if value is not None:
         monkeypatch.setenv("HYDRA_FULL_ERROR", value)
     assert wants_trace() is wanted
+
+
+PROBLEM = Problem("none of the times fits", "labs.lab.time", "Add a format.")
+
+
+def test_a_problem_is_the_message_that_its_parts_make():
+    assert PROBLEM == "labs.lab.time: none of the times fits. Add a format."
+    assert Problem("must be text", "seed", joint=" ") == "seed must be text"
+    assert Problem("rows:\n  1\n  2", remedy="Remove one") == "rows:\n  1\n  2\nRemove one"
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_copy_keeps_the_parts(copied):
+    same = copied(PROBLEM)
+    assert (same.what, same.where, same.remedy, same) == (PROBLEM.what, PROBLEM.where, PROBLEM.remedy, PROBLEM)
+    [of_error] = problems_in(copied(MissingInputError(PROBLEM)))
+    assert of_error.remedy == PROBLEM.remedy
+
+
+def test_a_problem_below_a_place_keeps_its_own():
+    assert PROBLEM.below("e.yaml") == "e.yaml: labs.lab.time: none of the times fits. Add a format."
+    assert PROBLEM.below("e.yaml").where == "e.yaml"
+
+
+def test_an_error_has_the_parts_of_each_problem():
+    problems = Problems("It cannot be used")
+    problems.add("is odd", "x", "Correct it")
+    problems.add("a whole message")
+    with pytest.raises(MissingInputError, match=r"used:\n  - x: is odd\. Correct it\n  - a whole") as raised:
+        problems.raise_if_any(MissingInputError)
+    assert raised.value.headline == "It cannot be used"
+    assert [(one.where, one.remedy) for one in problems_in(raised.value)] == [("x", "Correct it"), ("", "")]
+
+
+def test_what_the_system_refuses_has_its_remedy_apart():
+    [problem] = problems_in(PermissionError(errno.EACCES, "Permission denied", "/x"))
+    assert (problem.what, problem.remedy[:6]) == ("Permission denied: /x", "Change")
+
+
+def test_an_error_with_notes_is_one_problem_with_all_of_its_words():
+    error = InputError(PROBLEM)
+    error.add_note("in the shard train/0")
+    assert [*problems_in(error)] == [f"{PROBLEM}\nin the shard train/0"]
+
+
+def test_a_logged_problem_keeps_its_parts_through_a_queue():
+    logger, queue = logging.Logger("a"), SimpleQueue()
+    logger.addHandler(QueueHandler(queue))
+    warn_of(logger, "100 % odd", "x", "Correct it")
+    logger.warning("%d tables", 3)
+    first, second = (logged_problem(queue.get()) for _ in range(2))
+    assert (first, first.where, first.remedy) == ("x: 100 % odd. Correct it", "x", "Correct it")
+    assert (second, second.where) == ("3 tables", "")
+
+
+def test_numbers_are_counted_with_separators_of_thousands():
+    assert counted(1234567, "row") == "1,234,567 rows"

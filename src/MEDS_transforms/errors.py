@@ -5,13 +5,55 @@ the screen only under `HYDRA_FULL_ERROR=1`.
 """
 
 import errno
+import logging
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import Self
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
+
+
+class Problem(str):
+    """A message that keeps the parts it is made of: what is wrong, where, and what to do.
+
+    It is text wherever text is wanted. After a finding of several lines the remedy has a line of its own. `joint`
+    stands between place and finding: a space where the place is the subject of the sentence.
+
+    >>> problem = Problem("there is no such key", where="labs.lab.tme", remedy="Write time")
+    >>> print(problem)
+    labs.lab.tme: there is no such key. Write time
+    >>> print(Problem("must be text", where="seed", joint=" "))
+    seed must be text
+    """
+
+    what: str
+    where: str
+    remedy: str
+    joint: str
+
+    def __new__(cls, what: str, where: str = "", remedy: str = "", joint: str = ": ") -> Self:
+        """Joins the parts; those that are empty are left out."""
+        place = f"{where}{joint}" if where else ""
+        end = "\n" if "\n" in what else ". "
+        made = super().__new__(cls, f"{place}{what}{end}{remedy}" if remedy else f"{place}{what}")
+        made.what, made.where, made.remedy, made.joint = what, where, remedy, joint
+        return made
+
+    def __reduce__(self) -> tuple[type["Problem"], tuple[str, ...]]:
+        """What a copy is made of, in another process, too."""
+        return type(self), (self.what, self.where, self.remedy, self.joint)
+
+    @classmethod
+    def of(cls, message: str) -> "Problem":
+        """A message as a problem; one of plain text has no place and no remedy of its own."""
+        return message if isinstance(message, cls) else cls(message)
+
+    def below(self, where: str) -> "Problem":
+        """The same problem somewhere in a block or a file."""
+        return Problem(f"{self.where}{self.joint}{self.what}" if self.where else self.what, where, self.remedy)
 
 
 class UserError(Exception):
@@ -19,7 +61,20 @@ class UserError(Exception):
 
     Any other exception is a bug or a machine problem. The subclasses are built-in exceptions as well, so Python
     callers can catch them as usual.
+
+    Args:
+        what: what is wrong; it may be a `Problem`, or a whole message.
+        where: the place, unless `what` names it.
+        remedy: what to do, as a sentence.
     """
+
+    headline = ""
+    """What `problems` have in common, where there may be several."""
+
+    def __init__(self, what: str = "", where: str = "", remedy: str = "") -> None:
+        problem = Problem(what, where, remedy) if where or remedy else Problem.of(what)
+        super().__init__(problem)
+        self.problems: Sequence[Problem] = (problem,)
 
 
 class InputError(UserError, ValueError):
@@ -50,9 +105,8 @@ class NoFolderError(UserError, FileExistsError):
     """Something else is where a folder should be."""
 
     def __init__(self, path: object) -> None:
-        super().__init__(
-            f"A file, or a link to nothing, is where a folder should be: {path}. Move it away, or name another folder."
-        )
+        what = f"A file, or a link to nothing, is where a folder should be: {path}"
+        super().__init__(what, remedy="Move it away, or name another folder.")
 
 
 class NoLocksError(UserError, OSError):
@@ -63,6 +117,9 @@ class StageError(UserError, RuntimeError):
     """A stage failed, and the text is the whole message for the user."""
 
 
+ONCE_CUT = "If shard_events has run already, run it again with do_overwrite=True."
+"""What more to do about a raw table of which there may be chunks."""
+
 ITEM = "\n  - "
 """Before each item of a message that lists several problems."""
 
@@ -71,7 +128,7 @@ class Problems:
     """Collects what is wrong, so that a user sees all of it at once.
 
     >>> problems = Problems("The event file e.yaml cannot be used")
-    >>> problems.add("labs.lab.time: no such key")
+    >>> problems.add("no such key", where="labs.lab.time")
     >>> problems.raise_if_any()
     Traceback (most recent call last):
         ...
@@ -83,14 +140,16 @@ class Problems:
         self.headline = headline
         self.found: list[str] = []
 
-    def add(self, problem: str) -> None:
-        """Notes one problem."""
-        self.found.append(problem)
+    def add(self, what: str, where: str = "", remedy: str = "") -> None:
+        """Notes one problem: a message, or its parts."""
+        self.found.append(Problem(what, where, remedy) if where or remedy else what)
 
-    def raise_if_any(self, kind: type[Exception] = InputError) -> None:
+    def raise_if_any(self, kind: type[UserError] = InputError) -> None:
         """Raises `kind` with every problem that was added, if any was."""
         if self.found:
-            raise kind(ITEM.join([f"{self.headline}:", *self.found]))
+            error = kind(ITEM.join([f"{self.headline}:", *self.found]))
+            error.headline, error.problems = self.headline, [*map(Problem.of, self.found)]
+            raise error
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
@@ -120,15 +179,27 @@ def listed(names: Iterable[object], limit: int = 20) -> str:
     return ", ".join(shown[:limit]) + more if shown else "(none)"
 
 
-def not_set(*keys: str) -> str:
+def warn_of(logger: logging.Logger, what: str, where: str = "", remedy: str = "") -> None:
+    """Logs a problem as a warning; the record keeps its parts, in `problem`."""
+    problem = Problem(what, where, remedy)
+    logger.warning("%s", problem, extra={"problem": problem})
+
+
+def logged_problem(record: logging.LogRecord) -> Problem:
+    """What a record of the log says, in its parts where it has them."""
+    return Problem.of(getattr(record, "problem", record.getMessage()))
+
+
+def not_set(*keys: str) -> Problem:
     """The message that mandatory keys have no value.
 
     >>> not_set("seed")
-    'seed is not set: give it in the pipeline file, or as seed=… on the command line.'
+    'seed is not set. Give it in the pipeline file, or as seed=… on the command line.'
     """
     verb, it = ("is", "it") if len(keys) == 1 else ("are", "them")
     overrides = " ".join(f"{key}=…" for key in keys)
-    return f"{', '.join(keys)} {verb} not set: give {it} in the pipeline file, or as {overrides} on the command line."
+    remedy = f"Give {it} in the pipeline file, or as {overrides} on the command line."
+    return Problem(f"{verb} not set", ", ".join(keys), remedy, joint=" ")
 
 
 def counted(n: int, noun: str, plural: str | None = None) -> str:
@@ -137,7 +208,7 @@ def counted(n: int, noun: str, plural: str | None = None) -> str:
     >>> counted(1, "file"), counted(2, "file"), counted(2, "retry", "retries")
     ('1 file', '2 files', '2 retries')
     """
-    return f"{n} {noun if n == 1 else plural or f'{noun}s'}"
+    return f"{n:,} {noun if n == 1 else plural or f'{noun}s'}"
 
 
 def is_or_are(n: int) -> str:
@@ -147,24 +218,42 @@ def is_or_are(n: int) -> str:
 
 def explain(error: BaseException) -> str:
     """The message for an exception: its own text, the remedy where the system's text has none, and its notes."""
+    return "\n".join([_message(error), *_notes(error)])
+
+
+def problems_in(error: BaseException) -> Sequence[Problem]:
+    """What an exception says is wrong, a problem for each thing; its whole message where it lists none."""
+    root, message = _root(error), _message(error)
+    if _notes(error):
+        return [Problem(explain(error))]
+    if isinstance(root, UserError) and root.args and message == root.args[0]:
+        return root.problems
+    return [Problem.of(message)]
+
+
+def _message(error: BaseException) -> str:
     if missing := _MISSING_VALUE.search(str(error)):
         return not_set(missing[1])
     error = _root(error)
     refused = _refused(error)
     if not is_explained(error):
-        remedy = next((f". {words}" for name, words in _FAULTS.items() if name in _class_names(error)), "")
+        remedy = next((words for name, words in _FAULTS.items() if name in _class_names(error)), "")
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return "\n".join([f"{text}{remedy}", *getattr(error, "__notes__", [])])
+        return Problem(text, remedy=remedy)
     text = _OMEGACONF_DETAILS.sub("", str(error)) or type(error).__name__
     if refused:
         where = f": {refused.filename}" if refused.filename else ""
         found = text.rstrip(".") if isinstance(error, UserError) else f"{refused.strerror}{where}"
-        text = f"{found}. {_REMEDIES[refused.errno or 0]}"
-    elif isinstance(error, KeyError) and error.args:
-        text = str(error.args[0])
-    elif isinstance(error, HydraException) and error.__cause__ is not None:
-        text = f"{text}: {explain(error.__cause__)}"
-    return "\n".join([text, *getattr(error, "__notes__", [])])
+        return Problem(found, remedy=_REMEDIES[refused.errno or 0])
+    if isinstance(error, KeyError) and error.args:
+        return str(error.args[0])
+    if isinstance(error, HydraException) and error.__cause__ is not None:
+        return f"{text}: {explain(error.__cause__)}"
+    return text
+
+
+def _notes(error: BaseException) -> Sequence[str]:
+    return [] if _MISSING_VALUE.search(str(error)) else getattr(_root(error), "__notes__", [])
 
 
 def is_explained(error: BaseException) -> bool:

@@ -6,6 +6,8 @@ from enum import StrEnum
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
+from .errors import Problem
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -38,6 +40,18 @@ class Remark:
     where: str
     what: str
     remedy: str = ""
+
+    @classmethod
+    def of(cls, severity: Severity, kind: str, problem: str, where: str) -> "Remark":
+        """A problem as a remark; `where` is the place of one that names none itself."""
+        parts = Problem.of(problem)
+        remedy = parts.remedy.removesuffix(".")
+        return cls(severity, kind, parts.where or where, " ".join(parts.what.split()).rstrip(". "), remedy)
+
+    @property
+    def problem(self) -> Problem:
+        """The remark as an item of a message."""
+        return Problem(self.what, self.where, self.remedy)
 
     def as_json(self) -> dict[str, Any]:
         """The remark as JSON has it."""

@@ -312,7 +312,7 @@ def test_keys_of_an_own_stage_are_not_checked(mine):
 
 # Errors
 
-MESSAGE = "{key} is not set: give it in the pipeline file, or as {key}=… on the command line."
+MESSAGE = "{key} is not set. Give it in the pipeline file, or as {key}=… on the command line."
 
 
 @pytest.mark.parametrize(

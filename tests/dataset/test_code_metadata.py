@@ -125,7 +125,7 @@ def test_lookup_keeps_the_order_of_a_million_rows(tmp_path, modifiers, engine):
 @pytest.mark.parametrize(
     ("metadata", "modifiers", "message"),
     [
-        (codes(code=["A"]), None, r"code/n_subjects: run count_code_occurrences before this stage"),
+        (codes(code=["A"]), None, r"no code/n_subjects\. Run count_code_occurrences before this stage"),
         (codes(**{"code/n_subjects": [1]}), None, r"code: this is not code metadata"),
         (codes(**{"code": ["A"], "code/n_subjects": [1]}), ["unit"], r"unit: correct code_modifiers"),
         (
@@ -175,7 +175,7 @@ def test_given_mean_and_deviation_are_preferred():
 
 @pytest.mark.parametrize("columns", [{}, {MEAN: [1.0]}, {N: [1], SUM: [1.0]}, {STD: [1.0], SUM_SQD: [1.0]}])
 def test_metadata_without_statistics(columns):
-    with pytest.raises(ValueError, match=r"(?s)lacks.*values/\w+: run fit_normalization before this stage"):
+    with pytest.raises(ValueError, match=r"(?s)lacks.*no values/\w+\. Run fit_normalization before this stage"):
         with_mean_and_std(pl.DataFrame({"code": ["A"], **columns}))
 
 

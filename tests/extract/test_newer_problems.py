@@ -96,7 +96,7 @@ def test_a_time_that_a_strict_format_does_not_suit_is_an_error_that_names_it(tmp
 
 
 def test_text_without_a_format_is_no_time(tmp_path):
-    with pytest.raises(InputError, match=r"q\.f\.time: \$ts is String, which is no time; write .* as"):
+    with pytest.raises(InputError, match=r"q\.f\.time: \$ts is String, which is no time\. Write .* as"):
         extraction(tmp_path, {"q.csv": "subject_id,ts\n1,2020-01-01\n"}, "q: {f: {code: X, time: $ts}}", "shard_events")
 
 

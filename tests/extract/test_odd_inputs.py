@@ -168,7 +168,7 @@ def test_a_time_of_several_columns_lacks_one_or_does_not_parse(measured, caplog)
             {"time": {"time": {"from": "{t} {u}", "format": "%Y %H"}}},
             r"no column '\{t\} \{u\}'.* write \{str: \"\{t\} \{u\}\"\}",
         ),
-        ({"time": {"literal": "2020"}}, r"- t\.e\.time: the expression has the dtype String; give a time_format"),
+        ({"time": {"literal": "2020"}}, r"- t\.e\.time: the expression has the dtype String\. Give a time_format"),
         ({"x": {"literal": [3, 4]}}, r"- t\.e\.x: the expression has the dtype List"),
     ],
 )

@@ -96,7 +96,7 @@ def test_a_limit_that_is_no_integer_is_an_error(key, limit):
 
 
 def test_metadata_without_counts_names_the_stage_to_run_before():
-    with pytest.raises(ValueError, match=r"code/n_subjects: run count_code_occurrences") as info:
+    with pytest.raises(ValueError, match=r"no code/n_subjects. Run count_code_occurrences") as info:
         kept(codes=CODES.select("code"), subjects=1, occurrences=1)
     assert "code/n_occurrences" in str(info.value)
     kept(codes=CODES.drop("code/n_occurrences"), subjects=1)

@@ -99,8 +99,10 @@ def test_what_may_be_meant_is_a_warning(x):
     x.table("more.csv", "subject_id\n1\n")
     ran = extract(x, {**EVENT, "code": ["LAB", "test"], "numeric_val": "value", "text": "col(test)"})
     assert ran.returncode == 0, ran.stderr
-    for said in ("did you mean 'numeric_value'", "write col(test)", "write just that", "skipped: d_labs, more"):
-        assert ran.stdout.count(said) == 1, "once in a run, not by every stage that reads the file"
+    for said in ("did you mean 'numeric_value'", "write col(test)", "Write just that", "skipped: d_labs, more"):
+        before, _, ending = ran.stdout.partition("stages are done.")
+        assert before.count(said) == 1, "once before the stages, not by every one that reads the file"
+        assert ending.count(said) == 1, "once more at the end"
     alone = x.script("shard_events", "do_overwrite=True")
     assert "did you mean 'numeric_value'" in alone.stdout
 
@@ -122,7 +124,7 @@ SETTINGS = {
     "filter_subjects": ({"min_events_per_subject": "x"}, "min_events_per_subject must be a whole number"),
     "filter_measurements": ({"_match_revise": [{"_matcher": {"code": {"regex": "("}}}]}, "_match_revise[0]._matcher"),
     "tokenization": ({"train_only": True}, "tokenization.train_only must be false or null"),
-    "tensorization": ({"_match_revise": [{"_matcher": {}}]}, "tensorization cannot match and revise; remove the key"),
+    "tensorization": ({"_match_revise": [{"_matcher": {}}]}, "tensorization cannot match and revise. Remove the key"),
     "reshard_to_split": ({"train_only": True}, "train_only"),
 }
 

@@ -731,7 +731,7 @@ PREPROCESSING = [
         ERROR,
         "missing",
         "data",
-        "correct data_input_dir",
+        "correct input_dir",
     ),
     Case("a shard is cut off", cut_shard, ERROR, "unreadable", "train/0.parquet", "Get a new copy"),
     Case("no codes", without("code"), ERROR, "meds_schema", "code", ""),
@@ -975,4 +975,11 @@ def test_text_in_a_code_with_the_name_of_a_column_that_the_event_makes_is_warned
     x = Raw.in_folder(tmp_path)
     x.events_with(code=["LAB", "part"], each=[{"part": {"literal": "A"}}], _metadata=None)
     [remark] = [remark for remark in x.report().remarks if "literal text" in remark.what]
-    assert remark.remedy == "Write col(part) if its values are meant"
+    assert remark.remedy == "If you mean its values, write col(part)"
+
+
+@pytest.mark.parametrize("stage", ["shard_events", SPLIT])
+def test_an_empty_block_of_a_stage_is_as_good_as_none(tmp_path, stage):
+    x = Raw.in_folder(tmp_path)
+    x.write_pipeline(**{stage: None})
+    assert [remark.kind for remark in x.report().remarks] == ["disk_space"]

@@ -33,7 +33,7 @@ logging.getLogger().addHandler(Keep())
 pipeline = load_pipeline(sys.argv[1])
 found = []
 try:
-    plan(pipeline, read_stage_runners({{}}), checks.Path("logs"), look=checks.stage_problems_apart)
+    plan(pipeline, read_stage_runners({{}}), checks.Path("logs"), look=checks.stage_problems_apart).checked()
 except ValueError as error:
     found.append(str(error))
 print(json.dumps({{"found": found, "logged": logged, "polars": "polars" in sys.modules}}))

@@ -32,3 +32,18 @@ def test_an_account_that_is_none_counts_as_none(tmp_path, content):
     if content:
         path.write_text(content)
     assert account_of(tmp_path, "a") == {}
+
+
+def test_what_was_warned_of_before_the_stages_ran_is_repeated_and_counted(tmp_path):
+    x = Extraction(tmp_path)
+    rows = "".join(f"{n},2020-01-0{n},Hämoglobin {n},{n}\n" for n in range(1, 10))
+    x.table("labs.csv", ("patient,taken,test,value\n" + rows).encode())
+    event = {"code": ["LAB", "col(test)"], "time": "col(taken)", "time_format": "%Y-%m-%d", "numeric_value": "value"}
+    x.events({"subject_id_col": "patient", "labs": {"encoding": "cp1252", "lab": event}})
+    (tmp_path / "pipe.yaml").write_text(x.pipeline())
+    command = [SCRIPTS / "MEDS_transforms", "run", tmp_path / "pipe.yaml"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    before, _, ending = ran.stdout.partition("All 7 stages are done.")
+    assert "There was 1 warning:" in ending
+    for part in (before, ending):
+        assert part.count("is valid UTF-8, but read as cp1252") == 1

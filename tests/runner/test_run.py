@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,10 @@ def pipeline_of(tmp_path: Path, text: str, overrides: tuple[str, ...] = (), name
     return load_pipeline(str(path), overrides)
 
 
-def planned(pipeline: Pipeline, stage_runners: dict | None = None, **settings) -> list[StageRun]:
-    return plan(pipeline, StageRunners(stage_runners or {}), Path("/logs"), surroundings=EVERYTHING, **settings)
+def planned(pipeline: Pipeline, stage_runners: dict | None = None, **settings) -> Sequence[StageRun]:
+    return plan(
+        pipeline, StageRunners(stage_runners or {}), Path("/logs"), surroundings=EVERYTHING, **settings
+    ).checked()
 
 
 def commands(pipeline: Pipeline, stage_runners: dict | None = None, **settings) -> dict[str, list[str]]:
@@ -205,7 +208,7 @@ def test_every_stage_without_a_script_is_named_and_what_is_not_installed(tmp_pat
         "b": {"parallelize": {"launcher": "submitit_slurm"}},
     }
     with pytest.raises(ValueError, match="cannot be run") as caught:
-        plan(pipeline, StageRunners(runners), Path("/logs"), do_profile=True, surroundings=NOTHING)
+        plan(pipeline, StageRunners(runners), Path("/logs"), do_profile=True, surroundings=NOTHING).checked()
     message = str(caught.value)
     for part in (
         "a: no script: there is no MEDS_extract-a or MEDS_transform-a",
@@ -340,10 +343,10 @@ def test_a_launcher_that_cannot_be_set_up_is_told_once_before_anything_runs(tmp_
     pipeline = pipeline_of(tmp_path, f"stages: [a, b]\nstage_configs: {{a: &x {{_script: {sys.executable}}}, b: *x}}")
     runners = StageRunners({"parallelize": block}, "stage-runner file x.yaml")
     if said is None:
-        plan(pipeline, runners, tmp_path)
+        plan(pipeline, runners, tmp_path).checked()
         return
     with pytest.raises(ValueError, match="cannot be run") as caught:
-        plan(pipeline, runners, tmp_path)
+        plan(pipeline, runners, tmp_path).checked()
     [_, problem] = str(caught.value).split("\n  - ")
     assert problem.startswith(f"stage-runner file x.yaml: a, b: the launcher {block['launcher']} cannot be set up: ")
     assert said in problem
@@ -361,14 +364,14 @@ def test_several_workers_without_a_launcher_are_told(tmp_path):
 
 def test_done_files_are_named_after_the_stages(tmp_path):
     pipeline = pipeline_of(tmp_path, "stages: [a, b]")
-    runs = plan(pipeline, StageRunners(), tmp_path, surroundings=EVERYTHING)
+    runs = plan(pipeline, StageRunners(), tmp_path, surroundings=EVERYTHING).checked()
     assert [run.done.path for run in runs] == [tmp_path / "a.done", tmp_path / "b.done"]
 
 
 def test_what_was_done_in_another_list_of_stages_is_not_done(tmp_path):
     def first(stages: str, cohort: str = "out") -> StageRun:
         pipeline = pipeline_of(tmp_path, f"input_dir: in\ncohort_dir: {tmp_path}/{cohort}\nstages: {stages}")
-        return plan(pipeline, StageRunners(), tmp_path, surroundings=EVERYTHING)[0]
+        return plan(pipeline, StageRunners(), tmp_path, surroundings=EVERYTHING).checked()[0]
 
     assert not first("[a, b]").done.is_set()
     first("[a]").done.set()  # the last stage: it wrote to data/
@@ -385,7 +388,7 @@ def test_what_was_done_in_another_list_of_stages_is_not_done(tmp_path):
 def test_a_stage_that_reads_from_another_one_than_before_is_not_done(tmp_path, stages):
     def runs(stages: str) -> dict[str, StageRun]:
         pipeline = pipeline_of(tmp_path, f"input_dir: in\ncohort_dir: {tmp_path}/out\nstages: {stages}")
-        return {run.name: run for run in plan(pipeline, StageRunners(), tmp_path, surroundings=EVERYTHING)}
+        return {run.name: run for run in plan(pipeline, StageRunners(), tmp_path, surroundings=EVERYTHING).checked()}
 
     for run in runs("[a, b, c]").values():
         run.done.set()
@@ -435,7 +438,7 @@ def test_another_value_of_an_environment_variable_is_another_setting(tmp_path, m
     def mark(value: str) -> DoneMark:
         monkeypatch.setenv("A_SETTING", value)
         pipeline = pipeline_of(tmp_path, f"input_dir: in\ncohort_dir: {tmp_path}/out\nstages: [a]\n{key}")
-        return plan(pipeline, StageRunners(), tmp_path, surroundings=EVERYTHING)[0].done
+        return plan(pipeline, StageRunners(), tmp_path, surroundings=EVERYTHING).checked()[0].done
 
     mark("7301").set()
     assert mark("7301").is_set()

@@ -112,7 +112,7 @@ def test_a_stage_matches_and_revises_where_it_works_on_rows(stage):
     """The others do not look at the key; it would have no effect, or one that nobody means."""
     on_rows = ("filter", "add_time", "extract_values", "reorder", "occlude", "normalization")
     messages = check_block(stage, {"_match_revise": [{"_matcher": {"code": "A"}}]})
-    refused = [f"stage_configs.{stage}._match_revise: {stage} cannot match and revise; remove the key"]
+    refused = [f"stage_configs.{stage}._match_revise: {stage} cannot match and revise. Remove the key"]
     assert messages == ([] if stage.startswith(on_rows) else refused)
 
 
@@ -182,6 +182,6 @@ def test_keys_of_a_pipeline():
         "worker",
     ]
     [message] = check_pipeline({"input_dir": None, "event_conversion_config_fp": ""})
-    assert message.startswith("input_dir, event_conversion_config_fp are not set: ")
+    assert message.startswith("input_dir, event_conversion_config_fp are not set. ")
     assert check_pipeline({"seed": 1, "do_overwrite": "no", "code_modifiers": None, "stages": "???"}) == []
     assert all(key.meaning for key in pipeline_keys().values())

@@ -14,7 +14,7 @@ import MEDS_transforms
 from MEDS_transforms.errors import InputError
 from MEDS_transforms.runner.pipeline import load_pipeline
 from MEDS_transforms.settings.declarations import known_keys
-from MEDS_transforms.settings.folders import INFERRED_STAGE_KEYS, is_metadata_stage, populate_stage
+from MEDS_transforms.settings.folders import INFERRED_STAGE_KEYS, is_metadata_stage, key_of, populate_stage
 from MEDS_transforms.settings.keys import (
     code_modifiers,
     flag,
@@ -183,9 +183,9 @@ def test_settings_that_are_added_and_have_no_effect(override, said):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"input_dir": None}, "input_dir is not set: "),
-        ({"input_dir": "", "cohort_dir": None}, "input_dir, cohort_dir are not set: "),
-        ({"stages": None}, "stages is not set: "),
+        ({"input_dir": None}, "input_dir is not set. "),
+        ({"input_dir": "", "cohort_dir": None}, "input_dir, cohort_dir are not set. "),
+        ({"stages": None}, "stages is not set. "),
         ({"stages": "a"}, "stages must be a list of names, not 'a'. Write stages=[a]."),
         ({"stage_configs": 3}, "stage_configs must be a block of keys for each stage, not 3."),
         ({"stage_configs": {"b": 3}}, "stage_configs.b: must be a block of keys, not 3."),
@@ -531,3 +531,18 @@ def test_unknown_keys_at_the_top(key, used_by, near, all_unknown):
         assert all(f"(did you mean {near!r}?)" in message for message in found)
     assert len(unknown_top_keys(cfg, [], all_unknown=True)) == all_unknown
     assert unknown_top_keys(cfg, [f"++{key}=x"], all_unknown=True) == []
+
+
+@pytest.mark.parametrize(
+    ("block", "read", "key"),
+    [
+        ({}, "raw", "input_dir"),
+        ({}, "raw/data", "input_dir"),
+        ({"data_input_dir": "raw"}, "raw", "input_dir"),
+        ({"data_input_dir": "elsewhere"}, "elsewhere", "stage_configs.a.data_input_dir"),
+        ({}, "cohort/before", "stage_configs.a.data_input_dir"),
+    ],
+)
+def test_the_key_that_names_what_a_stage_reads_is_the_one_to_correct(block, read, key):
+    cfg = {"input_dir": "raw", "stage": "a", "stage_configs": {"a": block}, "stage_cfg": {"data_input_dir": read}}
+    assert key_of(cfg, "data_input_dir") == key

@@ -90,8 +90,8 @@ def test_an_empty_shard():
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        ("code/vocab_index", "code/vocab_index: run fit_vocabulary_indices before this stage"),
-        ("values/sum", "values/sum: run fit_normalization before this stage"),
+        ("code/vocab_index", "no code/vocab_index. Run fit_vocabulary_indices before this stage"),
+        ("values/sum", "no values/sum. Run fit_normalization before this stage"),
     ],
 )
 def test_metadata_that_lack_what_is_needed(column, message):

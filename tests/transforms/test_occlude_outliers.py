@@ -133,7 +133,7 @@ def test_a_cutoff_that_is_none(cutoff, kind):
 def test_missing_columns():
     with pytest.raises(ValueError, match="numeric_value is missing"):
         occlude(measurements().rename({"numeric_value": "numerical_value"}), STANDARD[0])
-    with pytest.raises(ValueError, match=r"values/sum: run fit_normalization before this stage"):
+    with pytest.raises(ValueError, match=r"no values/sum. Run fit_normalization before this stage"):
         occlude(measurements(), STANDARD[0].drop("values/sum"))
 
 
@@ -158,5 +158,5 @@ def test_the_stage_with_parts_of_the_rows(tmp_path):
     data.write({}, metadata.drop("values/std"))
     result = data.script("occlude_outliers", "do_overwrite=True")
     assert result.returncode == 1
-    assert "run fit_normalization before this stage" in result.stderr
+    assert "Run fit_normalization before this stage" in result.stderr
     assert "Traceback" not in result.stderr

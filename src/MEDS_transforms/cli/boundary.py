@@ -100,7 +100,7 @@ def _what_is_refused(error: BaseException, config: Path) -> str | None:
     if not isinstance(error, HydraException):
         return None
     if launcher := launcher_not_found(str(error)):
-        return f"hydra/launcher={launcher}: {not_installed(launcher)}"
+        return not_installed(launcher).below(f"hydra/launcher={launcher}")
     with suppress(Exception):  # then Hydra's own words must do
         file = config_file(sys.argv[1:], config)
         if wrong := lists_for_blocks(file):

@@ -2,6 +2,8 @@
 
 import re
 
+from ..errors import Problem
+
 LAUNCHERS = {
     "joblib": ("hydra_plugins.hydra_joblib_launcher", "local-parallelism"),
     "submitit_local": ("hydra_plugins.hydra_submitit_launcher", "slurm-parallelism"),
@@ -12,9 +14,10 @@ LAUNCHERS = {
 _NOT_FOUND = re.compile(r"Could not find 'hydra/launcher/(\w+)'")
 
 
-def not_installed(launcher: str) -> str:
+def not_installed(launcher: str) -> Problem:
     """What is said of a launcher of an extra that is missing."""
-    return f"the launcher {launcher} is not installed: pip install 'MEDS_transforms[{LAUNCHERS[launcher][1]}]'"
+    remedy = f"Install it: pip install 'MEDS_transforms[{LAUNCHERS[launcher][1]}]'"
+    return Problem(f"the launcher {launcher} is not installed", remedy=remedy)
 
 
 def launcher_not_found(words: str) -> str | None:

@@ -17,7 +17,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from ..errors import InputError, nearest, not_set
+from ..errors import InputError, Problem, nearest, not_set
 from ..settings.checks import check_block, check_pipeline
 from ..settings.declarations import MATCH_REVISE
 from ..settings.folders import folder_problems
@@ -110,7 +110,7 @@ def run_stage(module: str, cfg: DictConfig, script: str, in_own_process: bool = 
     return cfg
 
 
-def checked_config(cfg: DictConfig, script: str, by_hydra: bool = True) -> tuple[DictConfig, list[str]]:
+def checked_config(cfg: DictConfig, script: str, by_hydra: bool = True) -> tuple[DictConfig, list[Problem]]:
     """The configuration of a stage with the defaults of its block, and warnings about its keys.
 
     `by_hydra`: where Hydra runs, it runs the stage; otherwise an application of the user's, which has other settings.
@@ -167,7 +167,7 @@ def log_warnings(warnings: Iterable[str]) -> None:
         logger.warning(warning)
 
 
-def _unknown_at_the_top(cfg: DictConfig, script: str, by_hydra: bool) -> list[str]:
+def _unknown_at_the_top(cfg: DictConfig, script: str, by_hydra: bool) -> list[Problem]:
     is_packaged_stage = script in packaged_stages()
     all_packaged = is_packaged_stage and {*(cfg.get("stages") or ())} <= packaged_stages().keys()
     hydra = HydraConfig.get() if by_hydra else None

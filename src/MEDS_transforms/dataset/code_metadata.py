@@ -170,19 +170,19 @@ def check_metadata(code_metadata: pl.DataFrame, columns: Iterable[str]) -> None:
     problems = Problems("The code metadata lacks columns that this stage needs")
     for column in columns:
         if column not in code_metadata.columns:
-            problems.add(f"{column}: {_remedy(column)}")
+            problems.add(f"there is no {column}", remedy=_remedy(column))
     problems.raise_if_any()
 
 
 def _remedy(column: str) -> str:
     if column == CODE:
-        return "this is not code metadata; correct metadata_input_dir"
+        return "This is not code metadata; correct metadata_input_dir"
     if column == VOCAB_INDEX:
-        return "run fit_vocabulary_indices before this stage"
+        return "Run fit_vocabulary_indices before this stage"
     if "/" not in column:
-        return "correct code_modifiers, or compute the metadata with them (aggregate_code_metadata) before this stage"
+        return "Correct code_modifiers, or compute the metadata with them (aggregate_code_metadata) before this stage"
     stage = "count_code_occurrences" if column.startswith(CODE_PREFIX) else "fit_normalization"
-    return f"run {stage} before this stage, or another stage with {column} among its aggregations"
+    return f"Run {stage} before this stage, or another stage with {column} among its aggregations"
 
 
 def check_unique(code_metadata: pl.DataFrame, key: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, Problem
 from ..settings.names import check_names
 from .schema import TRAIN_SPLIT
 
@@ -85,7 +85,8 @@ def check_fractions(split_fracs: Mapping[str, float | None] | None) -> dict[str,
             raise InputError(f"split_fracs.{split} must be a number from 0 to 1, or null, not {frac!r}.")
     total = math.fsum(fracs.values())
     if not math.isclose(total, 1):
-        raise InputError(f"split_fracs must sum to 1, not {total:g}: {fracs}, for subjects in no external split.")
+        what = f"must sum to 1, not {total:g}: {fracs}, for subjects in no external split."
+        raise InputError(Problem(what, "split_fracs", joint=" "))
     return fracs
 
 
@@ -100,8 +101,8 @@ def _draw_splits(ids: Ids, split_fracs: Mapping[str, float | None] | None, rng: 
         sizes[sizes.index(min(sizes))] += 1
     if min(sizes) <= 0:
         raise InputError(
-            f"Too few subjects ({len(ids)}) for the splits {fracs}: one would be empty. Drop a split by setting "
-            "its fraction to null."
+            f"Too few subjects ({len(ids):,}) for the splits {fracs}: one would be empty",
+            remedy="Drop a split by setting its fraction to null.",
         )
     return dict(zip(order, np.split(rng.permutation(ids), np.cumsum(sizes)[:-1]), strict=True))
 

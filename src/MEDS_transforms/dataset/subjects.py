@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from ..errors import InputError
+from ..errors import ONCE_CUT, InputError
 from .schema import SUBJECT_ID
 
 _ALWAYS_FIT = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
@@ -25,16 +25,17 @@ def subject_ids(ids: pl.Series, where: str) -> pl.Series:
     if dtype in _ALWAYS_FIT or dtype == pl.Null:
         return ids.cast(pl.Int64).alias(SUBJECT_ID)
     if not (dtype.is_numeric() or dtype in (pl.String, pl.Categorical, pl.Enum)):
-        raise InputError(f"{where}: subject ids must be integers, not {dtype}.")
+        raise InputError(f"subject ids must be integers, not {dtype}.", where)
     if dtype in (pl.Categorical, pl.Enum):
         ids = ids.cast(pl.String)
     numbers = _whole_numbers(ids)
     if (bad := numbers.is_null() & ids.is_not_null()).any():
         raise InputError(
-            f"{where}: subject ids must be whole numbers of at most 64 bits (53 bits where they are written as floats, "
-            f"which are rounded beyond); {bad.sum()} of {ids.len()} are not, such as {ids.filter(bad)[0]!r}. Correct "
-            "them, name another column as subject_id_col, or number ids that are text (subject_ids in the event "
-            "conversion file), and run shard_events again, with do_overwrite=True."
+            "subject ids must be whole numbers of at most 64 bits (53 bits where they are written as floats, which are "
+            f"rounded beyond); {bad.sum():,} of {ids.len():,} are not, such as {ids.filter(bad)[0]!r}",
+            where,
+            "Correct them, name another column as subject_id_col, or number ids that are text (subject_ids in the "
+            f"event conversion file). {ONCE_CUT}",
         )
     return numbers.alias(SUBJECT_ID)
 

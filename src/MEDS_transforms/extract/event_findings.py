@@ -60,9 +60,10 @@ def _about_times(where: str, counts: Mapping[str, Any]) -> Iterator[Finding]:
         given = counts[ROWS] - sum(dropped[cause] for cause in (NO_SUBJECT, IN_NO_SHARD, NOT_CHOSEN, TIME_NULL))
         words = (
             f"times that no time_format reads, so that their rows are dropped: {percent(bad, given)}"
-            f"{_examples(counts, TIME_NOT_PARSED)}. Add a format, or correct the table"
+            f"{_examples(counts, TIME_NOT_PARSED)}"
         )
-        yield Finding(limits.TIMES_NOT_PARSED, where, bad / given, words)
+        remedy = "Add a format, or correct the table"
+        yield Finding(limits.TIMES_NOT_PARSED, where, bad / given, words, remedy=remedy)
 
 
 def _about_values(where: str, counts: Mapping[str, Any]) -> Iterator[Finding]:
@@ -85,7 +86,7 @@ def _about_numbers(where: str, counts: Mapping[str, Any]) -> Iterator[Finding]:
         words = f"none of {given:,} values{of} is a number" if lost + kept == given else some
         what = NUMERIC_VALUE if lost else KEPT
         hint = number_hint(counts.get(EXAMPLES, {}).get(what, []))
-        yield Finding(limits.NO_NUMBERS, where, 1, f"{words}{_examples(counts, what)}. {hint}", NUMERIC_VALUE)
+        yield Finding(limits.NO_NUMBERS, where, 1, f"{words}{_examples(counts, what)}", NUMERIC_VALUE, hint)
 
 
 def _about_rows(where: str, counts: Mapping[str, Any]) -> Iterator[Finding]:
@@ -99,18 +100,15 @@ def _about_rows(where: str, counts: Mapping[str, Any]) -> Iterator[Finding]:
         words = f"rows that repeat others: {percent(repeats, rows)}"
         yield Finding(limits.DUPLICATES, where, repeats / rows, words)
     if not counts[MEASUREMENTS]:
-        words = f"none of {rows:,} rows gives a measurement. Check the columns of the event"
-        yield Finding(limits.NO_MEASUREMENTS, where, 1, words)
+        words = f"none of {rows:,} rows gives a measurement"
+        yield Finding(limits.NO_MEASUREMENTS, where, 1, words, remedy="Check the columns of the event")
 
 
 def _about_codes(where: str, counts: Mapping[str, Any]) -> Iterator[Finding]:
     codes = counts.get(SEEN, {}).get(CODES, [])
     if len(codes) == 1 and counts[MEASUREMENTS] > _FEW_ROWS:
-        words = (
-            f"the code has columns, but all {counts[MEASUREMENTS]:,} measurements have the same one, {codes[0]!r}. "
-            "Check the columns of the code"
-        )
-        yield Finding(limits.ONE_CODE, where, 1, words)
+        words = f"the code has columns, but all {counts[MEASUREMENTS]:,} measurements have the same one, {codes[0]!r}"
+        yield Finding(limits.ONE_CODE, where, 1, words, remedy="Check the columns of the code")
 
 
 def _about_days(where: str, counts: Mapping[str, Any]) -> Iterator[Finding]:
@@ -124,17 +122,17 @@ def _about_days(where: str, counts: Mapping[str, Any]) -> Iterator[Finding]:
     if number := seen.get(EITHER_WAY, 0):
         words = (
             f"day and month could be swapped in {number:,} times, which two of the formats read differently"
-            f"{_examples(counts, EITHER_WAY)}. The first format counts; keep one order"
+            f"{_examples(counts, EITHER_WAY)}. The first format counts"
         )
-        yield Finding(limits.DAY_MONTH, where, 1, words)
+        yield Finding(limits.DAY_MONTH, where, 1, words, remedy="Keep one order")
         return
     days = seen.get(DAYS, {})
     if LATE_DAY not in seen and len(days) >= _ENOUGH_DATES and len({day[3:] for day in days}) >= _ENOUGH_DAYS:
         words = (
             f"day and month could be swapped: none of {sum(days.values()):,} times is after the 12th of its month"
-            f"{_examples(counts, TIME_NOT_PARSED, 'those that no format reads look like')}. Check %d and %m"
+            f"{_examples(counts, TIME_NOT_PARSED, 'those that no format reads look like')}"
         )
-        yield Finding(limits.DAY_MONTH, where, 1, words)
+        yield Finding(limits.DAY_MONTH, where, 1, words, remedy="Check %d and %m")
 
 
 def _examples(counts: Mapping[str, Any], what: str, words: str = "such as") -> str:

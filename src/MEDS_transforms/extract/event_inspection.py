@@ -13,7 +13,6 @@ from ..mapreduce import limits
 from ..mapreduce.limits import Finding, is_beyond, limits_of, percent, shown_limit, warnings_of
 from ..precheck.memory import once
 from ..precheck.report import EventYield, Inspection, Values
-from ..precheck.wording import remark_at, remarks_of
 from ..remarks import Remark, Severity
 from ..settings.intermediates import MAKES_EVENTS
 from ..settings.keys import flag
@@ -73,7 +72,8 @@ class Converted:
 def inspect_events(cfg: Mapping[str, Any]) -> Inspection:
     """What the events of all tables will yield, and what is likely a mistake in them."""
     found, converted = Inspection(), converted_samples(cfg)
-    found.remarks += converted.problems
+    for table, error in converted.problems.items():
+        found.add_error(error, table, CANNOT_CONVERT)
     shifted = _are_shifted(converted.tables)
     for one in converted.tables:
         for event, counts in one.account["events"][one.sample.name].items():
@@ -89,7 +89,7 @@ class ConvertedSamples(NamedTuple):
     """The samples that can be converted, and why others cannot; of wrong subject ids is told elsewhere."""
 
     tables: list[Converted]
-    problems: list[Remark]
+    problems: dict[str, InputError]
 
 
 def converted_samples(cfg: Mapping[str, Any]) -> ConvertedSamples:
@@ -107,14 +107,14 @@ def codes_in_samples(cfg: Mapping[str, Any]) -> dict[str, pl.Series]:
 
 
 def _convert_all(samples: RawSamples, dedup_text: bool) -> ConvertedSamples:
-    found = ConvertedSamples([], [])
+    found = ConvertedSamples([], {})
     for name, sample in samples.tables.items():
         if not sample.frame.height or _has_wrong_ids(samples, sample):
             continue
         try:
             found.tables.append(_convert(samples, sample, dedup_text))
         except InputError as error:
-            found.problems.extend(remarks_of(str(error), name, CANNOT_CONVERT))
+            found.problems[name] = error
     return found
 
 
@@ -189,9 +189,8 @@ def _inspect_findings(one: Converted, limits_set: Mapping[str, float], found: In
     findings = find_in_events({"events": one.account["events"]})
     if one.unread_times:
         severity = Severity.ERROR if _is_certain(one) else Severity.WARNING
-        unread = [*remarks_of(str(one.unread_times), one.sample.name, limits.TIMES_NOT_PARSED, severity)]
-        found.remarks += unread
-        said = {remark.where.removesuffix(".time") for remark in unread}
+        found.add_error(one.unread_times, one.sample.name, limits.TIMES_NOT_PARSED, severity)
+        said = {problem.where.removesuffix(".time") for problem in one.unread_times.problems}
         findings = [finding for finding in findings if finding.where not in said]
     told = [finding for finding in findings if _is_sure(finding, one)]
     without_numbers = {finding.where for finding in told if finding.kind == limits.NO_NUMBERS}
@@ -215,7 +214,7 @@ def _severity(
 
 
 def _remark(finding: Finding, severity: Severity, limits_set: Mapping[str, float]) -> Remark:
-    remark = remark_at(finding.place, finding.words, finding.kind, severity)
+    remark = Remark.of(severity, finding.kind, finding.message, finding.place)
     if finding.kind == limits.VALUES_LOST:
         remark = replace(remark, remedy=_VALUES_REMEDY)
     if severity is Severity.ERROR:

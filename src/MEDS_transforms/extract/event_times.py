@@ -8,7 +8,7 @@ import polars as pl
 from ..dataset.columns import column, named
 from ..dataset.dtypes import TEXT_DTYPES
 from ..dataset.schema import TIME
-from ..errors import InputError, Problems
+from ..errors import ONCE_CUT, InputError, Problems
 from ..expressions.forms import as_written, number_as_text
 from ..expressions.times import has_zone, parsed
 from .event_file.model import Event, TableOptions
@@ -36,16 +36,19 @@ def time_expr(event: Event, schema: pl.Schema) -> pl.Expr:
         return _moments(times, dtype, event)
     if event.is_newer:
         text = event.formulas[TIME].text
-        raise InputError(f'{event.path}.time: {text} is {dtype}, which is no time; write ({text}) as "%Y-%m-%d"')
+        what = f"{text} is {dtype}, which is no time"
+        raise InputError(what, f"{event.path}.{TIME}", f'Write ({text}) as "%Y-%m-%d"')
     if dtype not in TEXT_DTYPES and not dtype.is_numeric():
         raise InputError(
-            f"{event.path}.time: {named(event.time)} has the dtype {dtype}, which is not a time. Name a column "
-            "of dates, times, text or numbers."
+            f"{named(event.time)} has the dtype {dtype}, which is not a time",
+            f"{event.path}.{TIME}",
+            "Name a column of dates, times, text or numbers.",
         )
     if not event.time_formats:
         raise InputError(
-            f"{event.path}.time: {named(event.time)} has the dtype {schema[event.time]}; give a time_format to "
-            'read it, such as "%Y-%m-%d %H:%M:%S".'
+            f"{named(event.time)} has the dtype {schema[event.time]}",
+            f"{event.path}.{TIME}",
+            'Give a time_format to read it, such as "%Y-%m-%d %H:%M:%S".',
         )
     if zoned := [text for text in event.time_formats if has_zone(text)]:
         _tell_of_zone(event, zoned[0])
@@ -100,9 +103,10 @@ def check_range(rows: pl.DataFrame, event: Event, first_row: int | None) -> None
         row = too_far.arg_true()[0]
         place = "" if first_row is None else f", row {first_row + row + 1}"
         raise InputError(
-            f"{event.path}.time: in the table {event.table}, {named(event.time)}{place}: there is a "
-            f"time beyond the years that MEDS can hold: {times[row]} {unit} since 1970. Correct the table, or remove "
-            "such rows, and run shard_events again, with do_overwrite=True."
+            f"in the table {event.table}, {named(event.time)}{place}: there is a time beyond the years that MEDS can "
+            f"hold: {times[row]} {unit} since 1970",
+            f"{event.path}.{TIME}",
+            f"Correct the table, or remove such rows. {ONCE_CUT}",
         )
 
 
@@ -137,7 +141,8 @@ class TimeCheck:
         for path, (event, examples) in self._examples.items():
             if path not in self._parsed:
                 problems.add(
-                    f"{path}.time: none of the times in {named(event.time or '')} fits the time_format "
-                    f"{' or '.join(map(repr, event.time_formats))}; they look like {', '.join(examples)}"
+                    f"none of the times in {named(event.time or '')} fits the time_format "
+                    f"{' or '.join(map(repr, event.time_formats))}; they look like {', '.join(examples)}",
+                    f"{path}.{TIME}",
                 )
         problems.raise_if_any()

@@ -38,8 +38,8 @@ def value_expr(event: Event, out: str, source: str, dtype: pl.DataType) -> pl.Ex
     if dtype.is_temporal() and event.is_newer:
         return value
     raise InputError(
-        f"{event.path}.{out}: {named(source)} has the dtype {dtype}; a value must be a number, text, "
-        "categorical or boolean."
+        f"{named(source)} has the dtype {dtype}; a value must be a number, text, categorical or boolean.",
+        f"{event.path}.{out}",
     )
 
 

@@ -10,7 +10,7 @@ from ..dataset.columns import INTERNAL, column, columns, internal
 from ..dataset.dtypes import TEXT_DTYPES, has_text
 from ..dataset.schema import CODE, MANDATORY_COLUMNS, NUMERIC_VALUE, SUBJECT_ID, TEXT_VALUE, TIME
 from ..dataset.subjects import subject_ids
-from ..errors import InputError, listed, nearest
+from ..errors import InputError, Problem, listed, nearest
 from ..expressions.forms import as_written, number_as_text, text_of
 from .event_file.model import CodePart, Event, Table
 from .event_times import time_expr
@@ -138,12 +138,13 @@ def _check_lengths(lists: pl.DataFrame, where: str) -> None:
             row = uneven.arg_true()[0]
             names = " and ".join(values.name.removeprefix(INTERNAL) for values in (first, other))
             raise InputError(
-                f"{where}: {names} have {first[row]} and {other[row]} values in one row: {lists.row(row)}. Give them "
-                "the same number."
+                f"{names} have {first[row]} and {other[row]} values in one row: {lists.row(row)}",
+                where,
+                "Give them the same number.",
             )
 
 
-def wrong_dtypes(table: Table, schema: pl.Schema) -> list[str]:
+def wrong_dtypes(table: Table, schema: pl.Schema) -> list[Problem]:
     """What is wrong with the dtypes of a table's columns for what its events make of them."""
 
     def attempts() -> Iterator[Callable[[], object]]:
@@ -154,23 +155,23 @@ def wrong_dtypes(table: Table, schema: pl.Schema) -> list[str]:
             try:
                 made = event_rows(pl.DataFrame(schema=schema), event).schema
             except InputError as error:
-                problems.append(str(error))
+                problems.extend(error.problems)
                 continue
             problems.extend(_no_texts(event, made))
             yield partial(time_expr, event, made)
             for out, source in event.values.items():
                 yield partial(value_expr, event, out, source, made[source])
 
-    problems: list[str] = []
+    problems: list[Problem] = []
     for attempt in attempts():
         try:
             attempt()
         except InputError as error:
-            problems.append(str(error))
+            problems.extend(error.problems)
     return problems
 
 
-def _no_texts(event: Event, schema: pl.Schema) -> Iterator[str]:
+def _no_texts(event: Event, schema: pl.Schema) -> Iterator[Problem]:
     """What is wrong with columns that are to be text in codes and expressions."""
     in_code = {part.text for part in event.code if part.is_column}
     of_lists = {name for several in event.each.values() for one in several for name in one.as_text}
@@ -178,9 +179,11 @@ def _no_texts(event: Event, schema: pl.Schema) -> Iterator[str]:
     elsewhere = event.columns_as_text - of_lists - {event.time, *event.values.values()}
     for name in sorted(in_code | elsewhere):
         if not has_text(schema[name]):
-            yield (
-                f"{event.path}: the column {name.removeprefix(INTERNAL)!r} has the dtype {schema[name]}, which is not "
-                "written as text. Name a column of text, numbers, booleans or times."
+            yield Problem(
+                f"the column {name.removeprefix(INTERNAL)!r} has the dtype {schema[name]}, which is not written as "
+                "text",
+                event.path,
+                "Name a column of text, numbers, booleans or times.",
             )
 
 
@@ -205,9 +208,9 @@ def _check_columns(rows: pl.DataFrame, event: Event) -> None:
         if name not in rows.columns:
             there = [c for c in rows.columns if not c.startswith(INTERNAL)]
             raise InputError(
-                f"{event.path}.{key}: there is no column {name!r}{nearest(name, there)}. The chunks have: "
-                f"{listed(there)}. After a change of the event conversion file run shard_events again, with "
-                "do_overwrite=True."
+                f"there is no column {name!r}{nearest(name, there)}. The chunks have: {listed(there)}",
+                f"{event.path}.{key}",
+                "After a change of the event conversion file run shard_events again, with do_overwrite=True.",
             )
 
 

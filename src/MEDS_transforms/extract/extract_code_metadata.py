@@ -25,7 +25,7 @@ from ..dataset.columns import column as as_column
 from ..dataset.dtypes import concat_with_common_dtypes, has_text
 from ..dataset.io import write_parquet
 from ..dataset.schema import CODE, DESCRIPTION, PARENT_CODES
-from ..errors import InputError, MissingInputError, Problems, listed, nearest
+from ..errors import InputError, MissingInputError, Problems, listed, nearest, warn_of
 from ..expressions.columns import expression, text
 from ..expressions.forms import Expression
 from ..mapreduce.passes import run_pass
@@ -63,7 +63,7 @@ def check(cfg: Mapping[str, Any]) -> None:
             try:
                 _check_columns(raw, event)
             except InputError as error:
-                problems.add(str(error))
+                problems.found += error.problems
     problems.raise_if_any()
 
 
@@ -131,9 +131,9 @@ def find_metadata_tables(event_file: EventFile, input_dir: Path) -> dict[str, Ra
             if raw := found_table(name, input_dir, event_file.options_of(name)):
                 tables[name] = raw
             else:
-                logger.warning("%s: there is no such metadata table, or it is empty; it is optional", name)
-        except FileNotFoundError as error:
-            missing.add(str(error))
+                warn_of(logger, "there is no such metadata table, or it is empty; it is optional", name)
+        except MissingInputError as error:
+            missing.found += error.problems
     missing.raise_if_any(MissingInputError)
     return tables
 
@@ -225,8 +225,9 @@ def _check_texts(df: pl.DataFrame, where: str, texts: set[str], described: Mappi
     for name, dtype in dtypes.items():
         if not has_text(dtype):
             raise InputError(
-                f"{where}: {name} has the dtype {dtype}, which is not written as text. Lists may be parent_codes; for "
-                "a description name a column of text."
+                f"{name} has the dtype {dtype}, which is not written as text",
+                where,
+                "Lists may be parent_codes; for a description name a column of text.",
             )
 
 
@@ -252,11 +253,12 @@ def _check_columns(raw: RawTable, event: Event) -> set[str]:
     """The columns of a metadata table that an event needs, after a check that they are there."""
     wanted = columns_described_by(raw, event) if event.described_by else _columns_wanted(raw, event)
     if missing := wanted - set(raw.columns):
-        mapped = f" A code part of another name is mapped by its name: `{min(missing)}: <column>`."
-        remedy = "" if event.described_by else mapped
+        mapped = f"Map a code part of another name by its name: `{min(missing)}: <column>`."
         raise InputError(
-            f"{event.path}.{METADATA_KEY}.{raw.name}: the metadata table has no column {listed(missing)}"
-            f"{nearest(min(missing), raw.columns)}. It has: {listed(raw.columns)}.{remedy}"
+            f"the metadata table has no column {listed(missing)}{nearest(min(missing), raw.columns)}. It has: "
+            f"{listed(raw.columns)}",
+            f"{event.path}.{METADATA_KEY}.{raw.name}",
+            "" if event.described_by else mapped,
         )
     return wanted
 

@@ -13,7 +13,6 @@ from ..dataset.splits import shard_subjects
 from ..errors import InputError, UserError, counted
 from ..precheck.memory import once
 from ..precheck.report import Inspection
-from ..precheck.wording import remarks_of
 from ..settings.keys import config_value
 from ..settings.plain import plain
 from .event_file.model import EventFile, Table
@@ -93,9 +92,9 @@ def inspect_tables(cfg: Mapping[str, Any]) -> Inspection:
     found, samples = Inspection(), raw_samples(cfg)
     for sample in samples.tables.values():
         if sample.error:
-            found.remarks += remarks_of(str(sample.error), sample.name, UNREADABLE)
+            found.add_error(sample.error, sample.name, UNREADABLE)
         elif sample.is_whole and not sample.n_rows and not sample.rows.table.options.optional:
-            found.remarks += remarks_of(empty_table(sample.name, sample.rows.raw.path), sample.name, EMPTY)
+            found.add_problems([empty_table(sample.name, sample.rows.raw.path)], sample.name, EMPTY)
         elif sample.frame.height:
             _inspect_ids(sample, samples.number_ids, found)
     _note_zeros(samples, found)
@@ -112,7 +111,7 @@ def _inspect_ids(sample: Sample, number_ids: Numbering, found: Inspection) -> No
     try:
         numbers = number_ids(_ids_of(sample), where)
     except InputError as error:
-        found.remarks += remarks_of(str(error), where, IDS)
+        found.add_error(error, where, IDS)
         return
     rows, nulls = numbers.len(), numbers.null_count()
     if nulls > _SOME_NULL * rows:
@@ -237,7 +236,7 @@ def _try_to_split(
     try:
         shard_subjects(ids.to_numpy(), per_shard, external, fracs, cfg.get("seed", 1))
     except InputError as error:
-        found.remarks += remarks_of(str(error), where, SPLITS)
+        found.add_error(error, where, SPLITS)
 
 
 def _inspect_external(

@@ -10,7 +10,6 @@ from ..dataset.schema import CODE
 from ..errors import UserError, counted
 from ..mapreduce.limits import NO_MATCH, is_beyond, limits_of
 from ..precheck.report import Inspection
-from ..precheck.wording import remarks_of
 from ..remarks import Remark, Severity
 from ..work.accounts import Account
 from .code_counts import find_in_metadata
@@ -69,7 +68,7 @@ def _inspect(
     try:
         described = describe(read(table, events), table.name, events, lambda: codes, counts)
     except UserError as error:
-        found.remarks += remarks_of(str(error), table.name, UNUSABLE_METADATA)
+        found.add_error(error, table.name, UNUSABLE_METADATA)
         return
     findings, limit = find_in_metadata({"metadata_tables": {table.name: counts}}), limits_of(cfg).get(NO_MATCH)
     samples = raw_samples(cfg)

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from ..dataset.schema import CATEGORICAL_VALUE, CODE, DESCRIPTION, SUBJECT_ID, TEXT_VALUE, TIME
-from ..errors import Problems, listed, nearest
+from ..errors import Problems, listed, nearest, problems_in
 from ..expressions import Expression
 from ..expressions.formulas import Formula, formula, key_column
 from ..settings.newer_signs import CODE_TEMPLATE, DEFAULTS, METADATA, OLDER_KEYS, OTHER_PROGRAMS, TABLE
@@ -77,7 +77,7 @@ def _formula(value: Any, where: str, problems: Problems) -> Formula:
     try:
         return formula(value, where)
     except ValueError as error:
-        problems.add(str(error))
+        problems.found += problems_in(error)
         return formula(None, where)
 
 

@@ -18,13 +18,14 @@ from ..cli.script import stage_script
 from ..dataset.columns import INTERNAL
 from ..dataset.io import is_complete_parquet_file
 from ..dataset.schema import NUMERIC_VALUE
-from ..errors import InputError, MissingInputError, Problems, listed, nearest
+from ..errors import InputError, MissingInputError, Problem, Problems, listed, nearest, warn_of
 from ..mapreduce.interim import folder_of_maker
 from ..mapreduce.passes import PlannedStage
 from ..mapreduce.plans import Plan
 from ..mapreduce.shards import shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
 from ..precheck.report import Inspection
+from ..settings.folders import key_of
 from ..settings.keys import config_value
 from ..work.claims import Staged, Unit
 from ..work.outputs import StageOutputs
@@ -95,7 +96,7 @@ def open_tables(event_file: EventFile, cfg: Mapping[str, Any]) -> dict[str, Tabl
     for name, table in event_file.tables.items():
         try:
             if (raw := found_table(name, input_dir, table.options)) is None:
-                logger.warning("%s: there is no such table, or it is empty; it is optional", name)
+                warn_of(logger, "there is no such table, or it is empty; it is optional", name)
             elif not (wrong := _wrong_columns(table, raw) + _unknown_dtypes(raw, event_file)):
                 rights = [_right(join.table, input_dir, event_file) for join in table.joins]
                 found[name] = open_rows(table, raw, rights, infer_rows)
@@ -104,13 +105,12 @@ def open_tables(event_file: EventFile, cfg: Mapping[str, Any]) -> dict[str, Tabl
             else:
                 problems.found += wrong
         except MissingInputError as error:
-            missing.add(str(error))
-        except InputError as error:
-            if str(error) not in problems.found:  # of a table that others join
-                problems.add(str(error))
+            missing.found += error.problems
+        except InputError as error:  # which may be of a table that others join
+            problems.found += [one for one in error.problems if one not in problems.found]
     if not found and not problems.found and not any(tables_below(input_dir, [Path(cfg["cohort_dir"])])):
         missing.found = []
-        missing.add(f"there are no tables below {input_dir}. Check input_dir")
+        missing.add(f"there are no tables below {input_dir}", remedy=f"Check {key_of(cfg, 'data_input_dir')}")
     missing.raise_if_any(MissingInputError)
     problems.raise_if_any()
     _check_dtypes(found.values())
@@ -130,7 +130,7 @@ def _right(name: str, input_dir: Path, event_file: EventFile) -> RawTable:
     """A table to join; one without rows if it is optional and not there."""
     raw = found_table(name, input_dir, event_file.options_of(name))
     if raw is None:
-        logger.warning("%s: there is no such table to join, or it is empty; it is optional", name)
+        warn_of(logger, "there is no such table to join, or it is empty; it is optional", name)
     return raw or RawTable(name, [])
 
 
@@ -143,16 +143,18 @@ def _unused(
     return ((n, path) for n, path in tables_below(input_dir, [cohort_dir]) if n not in named and path not in read)
 
 
-def _wrong_columns(table: Table, raw: RawTable) -> list[str]:
+def _wrong_columns(table: Table, raw: RawTable) -> list[Problem]:
     """What is wrong with the columns that a table has, for what its events need."""
-    there, problems = [*raw.columns, *table.joined_columns, *table.made_columns], []
+    there, problems = [*raw.columns, *table.joined_columns, *table.made_columns], list[Problem]()
     for name in table.file_columns:
         if f"{name}_duplicated_0" in raw.columns:
-            logger.warning("%s: the header of %s has %r several times; the first is read", table.name, raw.path, name)
+            warn_of(logger, f"the header of {raw.path} has {name!r} several times; the first is read", table.name)
     for event in table.events:
         _warn_of_literals(event, {*there, *event.each})
         problems += [
-            f"{event.path}.each.{name}: the table {raw.path} has a column of that name; give this one another"
+            Problem(
+                f"the table {raw.path} has a column of that name", f"{event.path}.each.{name}", "Give this one another"
+            )
             for name in event.each
             if name in there
         ]
@@ -160,30 +162,31 @@ def _wrong_columns(table: Table, raw: RawTable) -> list[str]:
     made = [(f"{table.name}: {table.made_by[m]}", name) for m, e in table.made_columns.items() for name in e.columns]
     for key, name in [(f"{table.name}.subject_id_col", table.subject_id_col), *wanted, *made]:
         if name.startswith(INTERNAL) and name not in table.made_columns:
-            problems.append(f"{key}: the column {name!r} starts with U+E000, which this package reserves; rename it")
+            what = f"the column {name!r} starts with U+E000, which this package reserves"
+            problems.append(Problem(what, key, "Rename it"))
         if name not in there:
-            problems.append(
-                f"{key}: the table {raw.path} has no column {name!r}{nearest(name, there)}. It has: {listed(there)}"
-                + separator_hint(raw.columns)
-                + _template_hint(name)
-            )
+            what = f"the table {raw.path} has no column {name!r}{nearest(name, there)}. It has: {listed(there)}"
+            problems.append(Problem(what, key, _template_hint(name) or separator_hint(raw.columns)))
     return problems
 
 
-def _unknown_dtypes(raw: RawTable, event_file: EventFile) -> list[str]:
+def _unknown_dtypes(raw: RawTable, event_file: EventFile) -> list[Problem]:
     """What is wrong with the columns that the block of a table gives dtypes; those at the top are of any tables."""
     given = event_file.options_of(raw.name).dtypes
     unknown = [name for name in given if name not in raw.columns] if given != event_file.default.dtypes else []
     return [
-        f"{raw.name}.dtypes: the table {raw.path} has no column {name!r}{nearest(str(name), raw.columns)}. It has: "
-        f"{listed(raw.columns)}"
+        Problem(
+            f"the table {raw.path} has no column {name!r}{nearest(str(name), raw.columns)}. It has: "
+            f"{listed(raw.columns)}",
+            f"{raw.name}.dtypes",
+        )
         for name in unknown
     ]
 
 
 def _template_hint(name: str) -> str:
     """What to write where text with columns in it has been taken for the name of a column."""
-    return f'. For text with the values of columns in it write {{str: "{name}"}}' if "{" in name else ""
+    return f'For text with the values of columns in it write {{str: "{name}"}}' if "{" in name else ""
 
 
 def _warn_of_literals(event: Event, columns: Collection[str]) -> None:
@@ -194,11 +197,10 @@ def _warn_of_literals(event: Event, columns: Collection[str]) -> None:
     meant = {part.text for part in event.code if part.is_column} | {event.values.get(NUMERIC_VALUE)}
     for part in event.code:
         if not part.is_column and part.text in columns and part.text not in meant:
-            logger.warning(
-                "%s.code: %s is taken as literal text, but the rows of %s also have a column of that name. Write "
-                "col(%s) if its values are meant",
-                *(event.path, part.text, event.table, part.text),
+            what = (
+                f"{part.text} is taken as literal text, but the rows of {event.table} also have a column of that name"
             )
+            warn_of(logger, what, f"{event.path}.code", f"If you mean its values, write col({part.text})")
 
 
 def _table_unit(rows: TableRows, outputs: StageOutputs, folder: Path, row_chunksize: int) -> Unit:

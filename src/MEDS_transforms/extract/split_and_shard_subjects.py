@@ -178,7 +178,7 @@ def read_external_splits(path: str | None, kind: type) -> dict[str, list[Any]] |
     if path is None:
         return None
     if not Path(path).is_file():
-        raise MissingInputError(f"There is no file {path} (external_splits_json_fp). Check the path.")
+        raise MissingInputError(f"There is no file {path} (external_splits_json_fp)", remedy="Check the path.")
     must = f"The external splits {path} must be a JSON object of lists of {_ADJECTIVES[kind]} subject ids"
     try:
         splits = read_json(Path(path))

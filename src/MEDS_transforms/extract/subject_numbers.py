@@ -82,7 +82,7 @@ def ids_as_text(ids: pl.Series, where: str) -> pl.Series:
         ValueError: they are neither text nor numbers.
     """
     if not (ids.dtype in TEXT_DTYPES or ids.dtype.is_integer() or ids.dtype.is_float() or ids.dtype == pl.Null):
-        raise InputError(f"{where}: subject ids must be text or numbers, not {ids.dtype}. {_REMEDY}")
+        raise InputError(f"subject ids must be text or numbers, not {ids.dtype}", where, _REMEDY)
     name = internal("id")
     text = number_as_text(column(name), ids.dtype)
     return ids.alias(name).to_frame().select(pl.when(text != "").then(text).alias(TEXT_ID)).to_series()

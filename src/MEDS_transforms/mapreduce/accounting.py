@@ -99,7 +99,7 @@ class Accounting:
         head = {"stage": self.stage, "version": ended.maker.version, OUTPUTS: digest_of(_made(ended))}
         by_unit = self.count_out is None or ended.account
         uncounted = {"uncounted_files": ended.uncounted} if ended.uncounted and by_unit else {}
-        found = [{"kind": f.kind, "where": f.where, "figure": f.figure, "message": f.words} for f in warnings]
+        found = [{"kind": f.kind, "where": f.where, "figure": f.figure, "message": f.text} for f in warnings]
         data = {key: dict(in_order(account[key])) for key in (IN, OUT) if key in account}
         return (
             head

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from ..dataset.schema import CODE, MANDATORY_TYPES
-from ..errors import UserError, listed
+from ..errors import Problem, UserError, listed
 from ..settings.keys import code_modifiers
 from ..settings.layout import CODES_FILE
 from ..work.sources import Source
@@ -50,7 +50,7 @@ class Flow:
     forms: dict[Path, Form | None] = field(default_factory=dict)
     codes: dict[Path, Codes | None] = field(default_factory=dict)
 
-    def pass_by(self, module: Any, cfg: Mapping[str, Any]) -> list[str]:
+    def pass_by(self, module: Any, cfg: Mapping[str, Any]) -> list[Problem]:
         """Takes a stage for run; what it will not find that it needs.
 
         The module of a stage may say more of it:
@@ -82,7 +82,7 @@ class Flow:
             self.codes[folder] = dict(pl.read_parquet_schema(path)) if path.is_file() else {}
         return self.codes[folder]
 
-    def _wrong_form(self, module: Any, cfg: Mapping[str, Any], read: Path, written: Path) -> list[str]:
+    def _wrong_form(self, module: Any, cfg: Mapping[str, Any], read: Path, written: Path) -> list[Problem]:
         found = self.forms[read] if read in self.forms else form_in(read)
         forms: Mapping[Form, Form] = getattr(module, "FORMS", {Form.MEASUREMENTS: Form.MEASUREMENTS})
         if not cfg["stage_cfg"]["is_metadata"]:
@@ -91,7 +91,7 @@ class Flow:
         if found is None or found in forms or not is_strict:
             return []
         wanted = listed(form.value for form in forms)
-        return [f"it reads {wanted}, but will get {found.value}. {_BEFORE[next(iter(forms))]}"]
+        return [Problem(f"it reads {wanted}, but will get {found.value}", remedy=_BEFORE[next(iter(forms))])]
 
 
 def form_in(folder: Path) -> Form | None:
@@ -111,21 +111,19 @@ def form_in(folder: Path) -> Form | None:
     return Form.NUMBERED if schema[CODE].is_integer() else Form.MEASUREMENTS
 
 
-def _wrong_codes(module: Any, cfg: Mapping[str, Any], codes: Codes | None) -> list[str]:
+def _wrong_codes(module: Any, cfg: Mapping[str, Any], codes: Codes | None) -> list[Problem]:
     """What the stage will say against the columns of the code metadata."""
     if codes is None:
         return []
     if needs := getattr(module, "NEEDS_CODES", None):
-        return [] if codes else [needs]
+        return [] if codes else [Problem.of(needs)]
     compute_fn = _compute_fn(getattr(module, "run", None))
     if not wants(compute_fn, CODE_METADATA):
         return []
     if not codes:
         folder = cfg["stage_cfg"]["metadata_input_dir"]
-        return [
-            f"there will be no code metadata in {folder}, which it needs. Run a stage before it that makes it: "
-            "aggregate_code_metadata, say"
-        ]
+        what = f"there will be no code metadata in {folder}, which it needs"
+        return [Problem(what, remedy="Run a stage before it that makes it: aggregate_code_metadata, say")]
     modifiers = code_modifiers(cfg) or []
     metadata = pl.DataFrame(schema={**dict.fromkeys(modifiers, pl.String()), **codes})
     data = pl.LazyFrame(schema={**MANDATORY_TYPES, **{name: metadata.schema[name] for name in modifiers}})
@@ -137,7 +135,8 @@ def _wrong_codes(module: Any, cfg: Mapping[str, Any], codes: Codes | None) -> li
     try:
         check_revisions(cfg, attempt)
     except UserError as error:
-        return [str(error)]
+        common = f"{error.headline}: " if error.headline else ""
+        return [Problem(f"{common}{one.what}", one.where, one.remedy) for one in error.problems]
     return []
 
 

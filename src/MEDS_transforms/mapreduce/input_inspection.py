@@ -10,7 +10,6 @@ from ..dataset.measurements import checked
 from ..dataset.schema import CODE, NUMERIC_VALUE, SPLIT, SUBJECT_ID, TIME
 from ..errors import UserError, counted, listed
 from ..precheck.report import Inspection
-from ..precheck.wording import remarks_of
 from ..settings.layout import METADATA_DIR, SPLITS_FILE
 from ..work.files import is_complete_parquet_file
 from .flow import Form, form_in
@@ -28,13 +27,13 @@ def inspect_input(cfg: Mapping[str, Any]) -> Inspection:
     try:
         paths = sorted(path for path, _ in shard_iterator(cfg)[0])
     except UserError as error:
-        found.remarks += remarks_of(str(error), str(folder))
+        found.add_error(error, str(folder))
         return found
     found.bytes_made = sum(path.stat().st_size for path in paths)
     try:
         Shards(cfg)
     except UserError as error:
-        found.remarks += remarks_of(str(error), str(folder), SPLITS)
+        found.add_error(error, str(folder), SPLITS)
     if damaged := [path for path in paths if not is_complete_parquet_file(path)]:
         what = f"{counted(len(damaged), 'shard')} cannot be read, such as {damaged[0].name}: damaged or truncated"
         found.error(DAMAGED, str(damaged[0]), what, "Get a new copy")
@@ -58,7 +57,7 @@ def _inspect_shards(paths: Sequence[Path], found: Inspection) -> None:
         try:
             checked(pl.LazyFrame(schema=schema), SUBJECT_ID, TIME, CODE, NUMERIC_VALUE)
         except UserError as error:
-            found.remarks += remarks_of(str(error), str(path), NO_MEDS)
+            found.add_error(error, str(path), NO_MEDS)
             return
         rows = pl.scan_parquet(path, glob=False).select(SUBJECT_ID, TIME, CODE).head(_MOST_ROWS // len(paths)).collect()
         empty += [] if rows.height else [path]

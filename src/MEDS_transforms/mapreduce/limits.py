@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import InputError, Problems
+from ..errors import InputError, Problem, Problems
 from ..settings.plain import plain
 
 LIMITS = "limits"
@@ -27,7 +27,7 @@ _WARN_ABOVE = {TIMES_NOT_PARSED: 0.01, NO_MEASUREMENTS: 0, NO_MATCH: 0, ONE_CODE
 class Finding:
     """Something that may be a mistake: what kind, where, how much (of what is counted: 1), and words with examples.
 
-    `key`: the key of the event that it is about, where it is about one.
+    `key`: the key of the event that it is about, where it is about one. `remedy`: what to do, if the words do not say.
     """
 
     kind: str
@@ -35,6 +35,7 @@ class Finding:
     figure: float
     words: str
     key: str = ""
+    remedy: str = ""
 
     @property
     def place(self) -> str:
@@ -42,9 +43,14 @@ class Finding:
         return f"{self.where}.{self.key}" if self.key else self.where
 
     @property
-    def message(self) -> str:
-        """The words with the place."""
-        return f"{self.place}: {self.words}"
+    def text(self) -> Problem:
+        """The words, and what to do."""
+        return Problem(self.words, remedy=self.remedy)
+
+    @property
+    def message(self) -> Problem:
+        """The words with the place, and what to do."""
+        return Problem(self.words, self.place, self.remedy)
 
 
 def is_beyond(finding: Finding, among: Sequence[Finding], limit: float | None) -> bool:

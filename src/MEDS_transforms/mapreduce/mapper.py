@@ -203,8 +203,8 @@ def _splits_fp(input_dir: Path) -> Path:
     path = input_dir / METADATA_DIR / SPLITS_FILE
     if not path.is_file():
         raise MissingInputError(
-            f"There is no {path}: the stage looks at the train split only, and no shard is named after it. Put "
-            "the splits there, or set train_only: false in the stage's block."
+            f"There is no {path}: the stage looks at the train split only, and no shard is named after it",
+            remedy="Put the splits there, or set train_only: false in the stage's block.",
         )
     return path
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..dataset.schema import TRAIN_SPLIT
 from ..errors import InputError, MissingInputError, listed
+from ..settings.folders import key_of
 from ..settings.keys import flag
 from ..settings.names import check_names
 from ..work.files import read_json
@@ -61,8 +62,8 @@ def shard_iterator(
     if not shards:
         check_not_freed(source)
         raise MissingInputError(
-            f"There are no parquet files below {in_dir}. {_whats_there(root)} Run the stage that writes them "
-            "first, or correct data_input_dir."
+            f"There are no parquet files below {in_dir}. {_whats_there(root)}",
+            remedy=f"Run the stage that writes them first, or correct {key_of(cfg, 'data_input_dir')}.",
         )
     names, includes_only_train = only_train(shards, cfg)
     pairs = [(in_dir / f"{n}.parquet", out_dir / f"{n}{out_suffix}") for n in shuffle_shards(names, cfg)]
@@ -104,5 +105,5 @@ def read_shard_map(cfg: Mapping[str, Any]) -> dict[str, list[int]]:
 
 def _whats_there(folder: Path) -> str:
     if not folder.is_dir():
-        return f"The folder {folder} does not exist."
-    return f"{folder} holds: {listed(path.name for path in folder.iterdir())}."
+        return f"The folder {folder} does not exist"
+    return f"{folder} holds: {listed(path.name for path in folder.iterdir())}"

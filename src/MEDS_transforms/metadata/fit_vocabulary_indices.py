@@ -18,7 +18,7 @@ from ..cli.script import stage_script
 from ..dataset.code_metadata import check_unique, code_key, read_codes, to_smallest_unsigned
 from ..dataset.columns import columns
 from ..dataset.schema import VOCAB_INDEX
-from ..errors import MissingColumnError, MissingInputError, listed, nearest
+from ..errors import MissingColumnError, MissingInputError, Problem, listed, nearest
 from ..mapreduce.accounting import IN, OUT
 from ..mapreduce.figures import count_codes
 from ..mapreduce.passes import PlannedStage
@@ -29,8 +29,9 @@ from ..settings.keys import code_modifiers
 from ..settings.layout import CODES_FILE
 from ..work.sources import Source
 
-NEEDS_CODES = (
-    "there will be no code metadata whose codes it could number. Run a stage before it that makes it: fit_normalization"
+NEEDS_CODES = Problem(
+    "there will be no code metadata whose codes it could number",
+    remedy="Run a stage before it that makes it: fit_normalization",
 )
 
 

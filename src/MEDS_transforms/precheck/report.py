@@ -1,10 +1,14 @@
 """What a look before a run finds: remarks, what each event will yield, and what will be done stage by stage."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..errors import problems_in
 from ..remarks import Remark, Severity, errors_in
+
+CONFIGURATION, MISSING, UNUSABLE = "configuration", "missing", "unusable"
+"""Kinds of remarks that are made of messages: by the settings, of files that are not there, of others."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,25 @@ class Inspection:
         """Notes what is good to know."""
         self.remarks.append(Remark(Severity.NOTE, kind, where, what, remedy))
 
+    def add_problems(self, problems: Iterable[str], where: str, kind: str, severity: Severity = Severity.ERROR) -> None:
+        """Notes problems, each once; `where` is the place of those that name none themselves."""
+        new = (Remark.of(severity, kind, problem, where) for problem in problems)
+        self.remarks += [remark for remark in dict.fromkeys(new) if remark not in self.remarks]
+
+    def add_error(self, error: Exception, where: str, kind: str = "", severity: Severity = Severity.ERROR) -> None:
+        """Notes what an exception lists; its kind by default is that of a missing file, or of what cannot be used."""
+        self.add_problems(problems_in(error), where, kind or kind_of(error), severity)
+
     def add(self, other: "Inspection") -> None:
         """Takes in what another inspection has found, each remark once."""
         self.remarks += [remark for remark in dict.fromkeys(other.remarks) if remark not in self.remarks]
         self.events += other.events
         self.bytes_made = max(self.bytes_made, other.bytes_made)
+
+
+def kind_of(error: Exception) -> str:
+    """The kind of what an exception is about: a file that is not there, or something else that cannot be used."""
+    return MISSING if isinstance(error, FileNotFoundError) else UNUSABLE
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,10 @@ from hydra import compose, initialize_config_dir
 
 from ..cli.command_line import mistake, understood, unreadable
 from ..cli.overrides import FLAGS_WITH_VALUE, override_key, quoted, split_overrides
-from ..errors import InputError, explain, is_explained
+from ..errors import InputError, is_explained, logged_problem
 from ..precheck.folders import inspect_folders, inspect_space
-from ..precheck.report import Inspection, Report, StagePlan
+from ..precheck.report import CONFIGURATION, Inspection, Report, StagePlan
 from ..precheck.shown import print_report
-from ..precheck.wording import CONFIGURATION, remarks_of
 from ..remarks import Remark, Severity
 from ..settings.intermediates import intermediates
 from ..settings.keys import names_taken
@@ -27,12 +26,14 @@ from .done import Overwriting
 from .freed import needed_again
 from .outlooks import Outlook, outlooks
 from .pipeline import Pipeline, load_pipeline
-from .plan import KEYS_PER_STAGE, StageRun, planned, serial_workers, unknown_keys, unsaid
+from .plan import KEYS_PER_STAGE, StageRun, plan, serial_workers, unknown_keys
 from .run import RUNNER_LOCK, forget_pipelines, pipeline_of
 from .segments import segment_from
 from .stage_runners import StageRunners, read_stage_runners
 
 LOGGED, LOCK, STALE = "logged", "runner_lock", "stale_outputs"
+PIPELINE = "pipeline"
+"""The place of what concerns all of a pipeline, or no part of it alone."""
 RUN, SKIP, REFUSE = "run", "skip", "refuse"
 
 
@@ -128,7 +129,7 @@ def look_over(compose_all: Callable[[], Checked]) -> Report:
     except Exception as error:
         if not is_explained(error):
             raise
-        found.remarks += remarks_of(explain(error), "pipeline", CONFIGURATION)
+        found.add_error(error, PIPELINE, CONFIGURATION)
         return Report(found.remarks)
     with _logged(found):
         return _look_over(checked, found)
@@ -136,11 +137,11 @@ def look_over(compose_all: Callable[[], Checked]) -> Report:
 
 def _look_over(checked: Checked, found: Inspection) -> Report:
     pipeline, look = checked.pipeline, Look(inspects=True, reports=False)
-    runs, problems = planned(pipeline, checked.stage_runners, checked.log_dir, checked.do_profile)
-    for problem in problems:
-        found.remarks += remarks_of(problem, "pipeline", CONFIGURATION)
-    for problem in unsaid(look(pipeline, runs), problems):
-        found.remarks += remarks_of(problem, "pipeline")
+    planned = plan(pipeline, checked.stage_runners, checked.log_dir, checked.do_profile)
+    runs = planned.runs
+    found.add_problems(planned.problems, PIPELINE, CONFIGURATION)
+    for one in look(pipeline, runs):
+        found.add_problems(one.without(planned.problems).found, one.stage, one.kind)
     _warn_of_settings(checked, runs, found)
     inspect_folders(pipeline.value("input_dir"), pipeline.value("cohort_dir"), found)
     _look_for_other_runner(checked.log_dir, found)
@@ -148,15 +149,10 @@ def _look_over(checked: Checked, found: Inspection) -> Report:
     found.remarks += [remark for remark in look.inspection.remarks if _words(remark) not in said]
     states = outlooks(pipeline, runs)
     for name, state in states.items():
-        found.remarks += [_stale(name, state.refusal)] if state.refusal else []
+        if state.refusal:
+            found.add_problems([state.refusal], name, STALE)
     _look_for_space(pipeline, runs, look.inspection, found)
     return Report(found.remarks, look.inspection.events, [*_stages(pipeline, runs, states)])
-
-
-def _stale(stage: str, refusal: str) -> Remark:
-    """A refusal, whose last line says what to do, as a remark."""
-    *what, remedy = [line.strip() for line in refusal.splitlines()]
-    return Remark(Severity.ERROR, STALE, stage, " ".join(what) or remedy, remedy if what else "")
 
 
 def _words(remark: Remark) -> str:
@@ -168,9 +164,8 @@ def _warn_of_settings(checked: Checked, runs: Sequence[StageRun], found: Inspect
     said = {remark.what for remark in found.remarks}
     messages = unknown_keys(pipeline) + checked.stage_runners.unknown_keys(pipeline.stage_names)
     messages += serial_workers(pipeline, runs) + names_taken(pipeline.stage_names)
-    for message in messages:
-        remarks = remarks_of(message, "pipeline", CONFIGURATION, Severity.WARNING)
-        found.remarks += [remark for remark in remarks if remark.what not in said]
+    remarks = [Remark.of(Severity.WARNING, CONFIGURATION, message, PIPELINE) for message in messages]
+    found.remarks += [remark for remark in remarks if remark.what not in said]
 
 
 def _look_for_other_runner(log_dir: Path, found: Inspection) -> None:
@@ -214,7 +209,8 @@ def _stages(pipeline: Pipeline, runs: Sequence[StageRun], states: dict[str, Outl
         state, keeps = states.get(run.name, Outlook()), kept.get(run.name)
         workers = max(run.parallel.n_workers, 1)
         if state.refusal:
-            yield StagePlan(run.name, REFUSE, state.refusal.splitlines()[0].rstrip(":"), workers, keeps=keeps)
+            why = state.refusal.what.splitlines()[0].rstrip(":")
+            yield StagePlan(run.name, REFUSE, why, workers, keeps=keeps)
         elif run.name not in process:
             yield StagePlan(run.name, SKIP, "done before, with the same settings and inputs", workers, keeps=keeps)
         else:
@@ -230,8 +226,7 @@ class _Collects(logging.Handler):
         self.found = found
 
     def emit(self, record: logging.LogRecord) -> None:
-        new = [*remarks_of(record.getMessage(), "pipeline", LOGGED, Severity.WARNING)]
-        self.found.remarks += [remark for remark in new if remark not in self.found.remarks]
+        self.found.add_problems([logged_problem(record)], PIPELINE, LOGGED, Severity.WARNING)
 
 
 @contextmanager

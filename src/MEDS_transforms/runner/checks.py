@@ -2,7 +2,6 @@
 
 import logging
 import multiprocessing
-import re
 import sys
 import threading
 from collections.abc import Sequence
@@ -16,17 +15,17 @@ from queue import SimpleQueue
 from typing import Any
 
 from ..cli.script import stage_module
-from ..errors import ITEM, explain, is_explained
+from ..errors import Problem, explain, is_explained
 from ..interrupts import held_back, let_through
 from ..precheck.memory import remembering
 from ..precheck.report import Inspection
-from ..precheck.wording import as_messages
 from ..remarks import errors_in
 from ..settings.checks import check_block, check_pipeline
 from ..settings.declarations import script_stage
 from ..stages import PACKAGE, Stage, find_stage
 from .pipeline import Pipeline
 from .plan import StageRun
+from .stage_problems import StageProblems, top_keys
 
 logger = logging.getLogger(__name__)
 
@@ -44,17 +43,19 @@ class Look:
     reports: bool = True
     inspection: Inspection = field(default_factory=Inspection)
 
-    def __call__(self, pipeline: Pipeline, runs: Sequence[StageRun]) -> list[str]:
+    def __call__(self, pipeline: Pipeline, runs: Sequence[StageRun]) -> list[StageProblems]:
         """What is wrong with the stages."""
         problems = stage_problems_apart(pipeline, runs, self.inspection if self.inspects else None)
-        said = "\n".join(problems)
-        errors = [remark for remark in errors_in(self.inspection.remarks) if remark.what not in said]
-        return [*problems, *(as_messages(errors) if self.reports else ())]
+        if not self.reports:
+            return problems
+        said = "\n".join(one.message for one in problems)
+        errors = [remark.problem for remark in errors_in(self.inspection.remarks) if remark.what not in said]
+        return [*problems, *(StageProblems("", [error]) for error in errors)]
 
 
 def stage_problems_apart(
     pipeline: Pipeline, runs: Sequence[StageRun], inspection: Inspection | None = None
-) -> list[str]:
+) -> list[StageProblems]:
     """As `stage_problems`, in a process of its own: what the stages import is 0.1 GB, which ends with it.
 
     Not where that is in memory already, nor where to fork is not safe: in macOS, and beside other threads.
@@ -95,7 +96,9 @@ def _send_problems(
         connection.send((found, inspection, [logged.get() for _ in range(logged.qsize())]))
 
 
-def stage_problems(pipeline: Pipeline, runs: Sequence[StageRun], inspection: Inspection | None = None) -> list[str]:
+def stage_problems(
+    pipeline: Pipeline, runs: Sequence[StageRun], inspection: Inspection | None = None
+) -> list[StageProblems]:
     """What the modules of stages find wrong with the configurations that their stages will get.
 
     A stage's module may have a function `check(cfg)`, which raises what it finds wrong. It computes nothing and reads
@@ -105,20 +108,23 @@ def stage_problems(pipeline: Pipeline, runs: Sequence[StageRun], inspection: Ins
     are not allowed, and what is said of such a key of the whole pipeline: these are reported already.
     """
     with remembering():
-        messages = _messages(pipeline, stages_to_do(pipeline, runs))
+        problems = _problems(pipeline, stages_to_do(pipeline, runs))
         if inspection is not None:
             from .inspections import inspect_stages  # which imports polars
 
             inspection.add(inspect_stages(pipeline, runs))
-    return messages
+    return problems
 
 
-def _messages(pipeline: Pipeline, to_do: Sequence[StageRun]) -> list[str]:
-    messages, reported = [], {_key(message) for message in check_pipeline(pipeline.cfg)}
+def _problems(pipeline: Pipeline, to_do: Sequence[StageRun]) -> list[StageProblems]:
+    """What is wrong with stages, each problem once: several stages read the event conversion file."""
+    found, said = [], set[str]()
+    keys = {key for problem in check_pipeline(pipeline.cfg) for key in top_keys(problem)}
     for run in to_do:
-        if message := _unreported(_problem(pipeline, run) or "", reported):
-            messages.append(f"{run.name}: {message}".replace("\n", "\n    "))
-    return messages
+        if (one := _problem(pipeline, run)) and (left := one.without(said, keys)).found:
+            found.append(left)
+            said.update(left.found)
+    return found
 
 
 def stages_to_do(pipeline: Pipeline, runs: Sequence[StageRun]) -> list[StageRun]:
@@ -127,34 +133,19 @@ def stages_to_do(pipeline: Pipeline, runs: Sequence[StageRun]) -> list[StageRun]
     return [run for run in runs if again or not run.done.is_set()]
 
 
-def _unreported(message: str, reported: set[str]) -> str:
-    """A message without the items that are reported already, and which are noted; empty if none is left.
-
-    Several stages read the event conversion file.
-    """
-    headline, *items = message.split(ITEM)
-    new = [item for item in items or [headline] if not {item, _key(item)} & reported]
-    reported.update(new)
-    return ITEM.join([headline, *new] if items else new) if new else ""
-
-
-def _key(message: str) -> str:
-    """The key that a message about a value begins with."""
-    return re.split(r"[ .\[]", message, maxsplit=1)[0]
-
-
-def _problem(pipeline: Pipeline, run: StageRun) -> str | None:
+def _problem(pipeline: Pipeline, run: StageRun) -> StageProblems | None:
     try:
         module = module_of(pipeline, run)
     except Exception as error:  # whatever the module of another package raises
         stage = stage_of(run.program)
-        return f"its module {stage and stage.module} cannot be used: {explain(error)}"
+        what = f"its module {stage and stage.module} cannot be used: {explain(error)}"
+        return StageProblems(run.name, [Problem(what)])
     try:
         if check := getattr(module, "check", None):
             check(pipeline.stage_config(run.name))
     except Exception as error:  # the stage itself fails on it as well, with a better message
         if is_explained(error):  # of a user's mistake, or what the system refuses, such as permission
-            return explain(error)
+            return StageProblems.of(run.name, error)
         logger.debug("The check of the stage %s failed: %s", run.name, error)
     return None
 

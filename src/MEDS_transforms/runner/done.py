@@ -178,9 +178,10 @@ class Overwriting:
             return pipeline
         if settings != settings_digest(pipeline, self.log_dir):
             raise OutputsExistError(
-                f"{self.log_dir}: A run with do_overwrite=True was interrupted, and the settings have changed since. "
+                "A run with do_overwrite=True was interrupted, and the settings have changed since",
+                str(self.log_dir),
                 "Use do_overwrite=True to rebuild all outputs, or keep_existing=True to keep what is there and build "
-                "only what is missing."
+                "only what is missing.",
             )
         return pipeline.overwriting()
 

@@ -1,7 +1,7 @@
 """What the runner says at its end: where the result is, how much it holds, and what stages have warned of."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,15 @@ from ..settings.layout import DATA_DIR, accounting_path
 from .pipeline import Pipeline
 
 
-def last_words(pipeline: Pipeline) -> tuple[list[str], list[str]]:
-    """Lines about the result of a pipeline that is done, and the warnings in the accounts of its stages, each once."""
+def last_words(pipeline: Pipeline, before: Sequence[str] = ()) -> tuple[list[str], list[str]]:
+    """Lines about the result of a pipeline that is done, and the warnings to repeat, each once.
+
+    These are what was said `before` the stages ran, and what is in their accounts.
+    """
     cohort_dir = Path(pipeline.value("cohort_dir") or ".")
     accounts = [account for stage in pipeline.stage_names if (account := account_of(cohort_dir, stage))]
-    warnings = [*dict.fromkeys(f"{found['where']}: {found['message']}" for one in accounts for found in _warnings(one))]
+    of_stages = (f"{found['where']}: {found['message']}" for one in accounts for found in _warnings(one))
+    warnings = [*dict.fromkeys([*of_stages, *before])]
     lines = []
     if (cohort_dir / DATA_DIR).is_dir():
         made = [one["out"] for one in accounts if isinstance(one.get("out"), Mapping)]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import explain
 from ..precheck.report import Inspection
-from ..precheck.wording import remark_at
 from ..stages import EXTRACT, packaged_stages
 from .checks import module_of, stage_of, stages_to_do
 from .pipeline import Pipeline
@@ -78,8 +77,8 @@ def _follow(
 
             found.add(inspect_input(cfg))
     problems = flow.pass_by(module, cfg)
-    for problem in problems if tell else ():
-        found.remarks.append(remark_at(run.name, " ".join(problem.split()), FLOW))
+    if tell:
+        found.add_problems(problems, run.name, FLOW)
 
 
 def _written_by(pipeline: Pipeline) -> set[Path]:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UserError, explain
+from ..errors import Problem, UserError, explain, problems_in
 from ..stages import packaged_stages
 from ..work.provenance import recorded_stages
 from .checks import module_of, stage_of
@@ -21,7 +21,7 @@ class Outlook:
     """What a stage would find: all done, or why it would refuse to run; neither where it would work."""
 
     is_finished: bool = False
-    refusal: str = ""
+    refusal: Problem | None = None
 
 
 def outlooks(pipeline: Pipeline, runs: Sequence[StageRun]) -> dict[str, Outlook]:
@@ -59,7 +59,7 @@ def _outlook(pipeline: Pipeline, run: StageRun) -> Outlook:
         try:
             return Outlook(bool(is_finished(module.run, cfg)))
         except FileExistsError as error:
-            return Outlook(refusal=explain(error))
+            return Outlook(refusal=problems_in(error)[0])
         except UserError as error:
             logger.debug("%s: %s", run.name, explain(error))
     return Outlook()

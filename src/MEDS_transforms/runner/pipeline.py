@@ -96,9 +96,8 @@ def load_pipeline(pipeline_config_fp: str | None, overrides: Sequence[str] = (),
     if not pipeline_config_fp:
         hints = {o: nearest(override_key(o), ["pipeline_config_fp"]) for o in overrides}
         misspelt = "".join(f" {override}: there is no such setting{hint}." for override, hint in hints.items() if hint)
-        raise InputError(
-            f"No pipeline is given. Name its file: pipeline_config_fp=FILE.yaml.{misspelt}".removesuffix(".")
-        )
+        remedy = f"Name its file: pipeline_config_fp=FILE.yaml.{misspelt}".removesuffix(".")
+        raise InputError("No pipeline is given", remedy=remedy)
     config_fp = Path(pipeline_config_fp).absolute()
     if not is_packaged:
         _check_file(config_fp)
@@ -137,16 +136,18 @@ def _check_file(config_fp: Path) -> None:
     if not config_fp.is_file():
         named = config_fp.with_name(f"{config_fp.name}.yaml")
         if named.is_file():
-            raise MissingInputError(f"There is no pipeline file {config_fp}. Write pipeline_config_fp={named}")
+            raise MissingInputError(
+                f"There is no pipeline file {config_fp}", remedy=f"Write pipeline_config_fp={named}"
+            )
         near = nearest(config_fp.name, (path.name for path in config_fp.parent.glob("*.yaml")))
-        raise MissingInputError(f"There is no pipeline file {config_fp}{near}. Check pipeline_config_fp.")
+        raise MissingInputError(f"There is no pipeline file {config_fp}{near}", remedy="Check pipeline_config_fp.")
     if _is_event_file(config_fp):
-        raise InputError(f"{config_fp} is an event conversion file, not a pipeline. Name the pipeline file.")
+        raise InputError(f"{config_fp} is an event conversion file, not a pipeline", remedy="Name the pipeline file.")
     if config_fp.stem in RESERVED_CONFIG_NAMES:
         reserved = listed(RESERVED_CONFIG_NAMES)
-        raise InputError(f"{config_fp}: the names of packaged configs ({reserved}) are reserved. Rename the file.")
+        raise InputError(f"the names of packaged configs ({reserved}) are reserved", str(config_fp), "Rename the file.")
     if config_fp.suffix != ".yaml":
-        raise InputError(f"{config_fp}: Hydra reads only files that end in .yaml. Rename the file.")
+        raise InputError("Hydra reads only files that end in .yaml", str(config_fp), "Rename the file.")
 
 
 def _is_event_file(config_fp: Path) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..cli.launchers import LAUNCHERS, not_installed
 from ..cli.overrides import hydra_value, override_key
-from ..errors import Problems, explain, listed, nearest
+from ..errors import Problem, Problems, explain, listed, nearest, problems_in
 from ..settings.checks import check_block, check_pipeline
 from ..settings.declarations import script_stage
 from ..settings.folders import folder_problems
@@ -24,6 +24,7 @@ from ..settings.names import wrong_names
 from ..stages import EXTRACT, PACKAGE, TRANSFORM, find_stage, packaged_blocks, registered_stages
 from .done import DoneMark, done_mark
 from .pipeline import Pipeline, check_launcher, searchpath_override
+from .stage_problems import StageProblems, messages
 from .stage_runners import PROCESSES, Parallel, StageRunners
 
 SCRIPT_PREFIXES = (f"{EXTRACT}-", f"{TRANSFORM}-")
@@ -65,34 +66,34 @@ class Surroundings:
     launcher_error: Callable[[Pipeline, Sequence[str]], str | None]
 
 
+@dataclass(frozen=True)
+class RunPlan:
+    """How every stage of a pipeline is run, in order, and all that is wrong with it, each problem with its key path."""
+
+    config_fp: Path
+    runs: Sequence[StageRun]
+    problems: Sequence[str]
+
+    def checked(self) -> Sequence[StageRun]:
+        """The stages, if nothing is wrong.
+
+        Raises:
+            ValueError: with all that is wrong.
+        """
+        problems = Problems(f"The pipeline {self.config_fp} cannot be run")
+        problems.found += self.problems
+        problems.raise_if_any()
+        return self.runs
+
+
 def plan(
     pipeline: Pipeline,
     stage_runners: StageRunners,
     log_dir: Path,
     do_profile: bool = False,
     surroundings: Surroundings | None = None,
-    look: Callable[[Pipeline, Sequence[StageRun]], list[str]] | None = None,
-) -> list[StageRun]:
-    """As `planned`, but problems are an error.
-
-    Raises:
-        ValueError: with all that is wrong, each with its key path.
-    """
-    runs, found = planned(pipeline, stage_runners, log_dir, do_profile, surroundings, look)
-    problems = Problems(f"The pipeline {pipeline.config_fp} cannot be run")
-    problems.found += found
-    problems.raise_if_any()
-    return runs
-
-
-def planned(
-    pipeline: Pipeline,
-    stage_runners: StageRunners,
-    log_dir: Path,
-    do_profile: bool = False,
-    surroundings: Surroundings | None = None,
-    look: Callable[[Pipeline, Sequence[StageRun]], list[str]] | None = None,
-) -> tuple[list[StageRun], list[str]]:
+    look: Callable[[Pipeline, Sequence[StageRun]], Sequence[StageProblems]] | None = None,
+) -> RunPlan:
     """How every stage is run, in order, and all that is wrong with it.
 
     Args:
@@ -105,7 +106,7 @@ def planned(
     """
     here = surroundings or Surroundings(program_path, module_exists, launcher_error)
     stages = pipeline.stage_names
-    problems = Problems(f"The pipeline {pipeline.config_fp} cannot be run")
+    problems = Problems("")
     problems.found += pipeline_problems(pipeline)
     problems.found += stage_runners.problems(stages)
     problems.found += value_problems(pipeline, stage_runners)
@@ -114,18 +115,13 @@ def planned(
         problems.found += unknown_keys(pipeline, strict=True) + stage_runners.unknown_keys(stages)
     added = [*([f"++hydra.callbacks.profiler._target_={PROFILER}"] if do_profile else []), *pipeline.overrides]
     if do_profile and not here.is_installed("hydra_profiler"):
-        problems.add("do_profile: the package hydra-profiler is not installed: pip install hydra-profiler")
+        what, remedy = "the package hydra-profiler is not installed", "Install it: pip install hydra-profiler"
+        problems.add(what, "do_profile", remedy)
     runs = [_stage_run(pipeline, stage_runners, stage, log_dir, added, here, problems) for stage in stages]
     problems.found += _launcher_problems(pipeline, runs, stage_runners.name, here)
     if look is not None:
-        problems.found += unsaid(look(pipeline, runs), problems.found)
-    return runs, problems.found
-
-
-def unsaid(messages: Sequence[str], problems: Sequence[str]) -> list[str]:
-    """The messages of stages that are not among the problems of the pipeline."""
-    said = {problem.removesuffix(".") for problem in problems}
-    return [message for message in messages if message.partition(": ")[2].removesuffix(".") not in said]
+        problems.found += messages(one.without(problems.found) for one in look(pipeline, runs))
+    return RunPlan(pipeline.config_fp, runs, problems.found)
 
 
 def _stage_run(
@@ -150,43 +146,48 @@ def _flag(pipeline: Pipeline, key: str, problems: Problems) -> bool:
     try:
         return pipeline.flag(key)
     except ValueError as error:
-        if (problem := str(error).removesuffix(".")) not in problems.found:
+        [problem] = problems_in(error)
+        if problem.removesuffix(".") not in problems.found:
             problems.add(problem)
         return False
 
 
-def serial_workers(pipeline: Pipeline, runs: Sequence[StageRun]) -> list[str]:
-    """A message about stages with several workers and nothing to start them side by side, where there are any."""
+def serial_workers(pipeline: Pipeline, runs: Sequence[StageRun]) -> list[Problem]:
+    """A problem with stages with several workers and nothing to start them side by side, where there are any."""
     serial = [run.name for run in runs if run.parallel.n_workers > 1 and not run.parallel.launcher]
     if not serial or pipeline.launcher != "basic":
         return []
     return [
-        f"stage-runner file: n_workers without a launcher: the workers of {listed(serial)} run one after the other; "
-        f"add `launcher: {PROCESSES}` (or another)"
+        Problem(
+            f"n_workers without a launcher: the workers of {listed(serial)} run one after the other",
+            "stage-runner file",
+            f"Add `launcher: {PROCESSES}` (or another)",
+        )
     ]
 
 
-def pipeline_problems(pipeline: Pipeline) -> list[str]:
+def pipeline_problems(pipeline: Pipeline) -> list[Problem]:
     """What is wrong with the list of stages, their blocks and the overrides."""
     stages = pipeline.stages
     if not isinstance(stages, list) or not stages:
-        return [f"stages: must be a list of at least one stage, such as [filter_subjects], not {stages!r}"]
-    problems = [f"stages: {message}" for message in wrong_names(stages, "stage")]
+        what = f"must be a list of at least one stage, such as [filter_subjects], not {stages!r}"
+        return [Problem(what, "stages")]
+    problems = [wrong.below("stages") for wrong in wrong_names(stages, "stage")]
     if repeated := {str(stage) for stage in stages if stages.count(stage) > 1}:
-        problems.append(f"stages: names must be unique; repeated: {listed(repeated)}")
+        problems.append(Problem(f"names must be unique; repeated: {listed(repeated)}", "stages", "Remove one of each"))
     with suppress(Exception):  # of a folder that is not set, which is said elsewhere
         problems += folder_problems(pipeline.cfg)
     for name in dict.fromkeys(map(str, stages)):
         if not isinstance(block := pipeline.block(name), dict):
-            problems.append(f"stage_configs.{name}: must be a block of keys, not {block!r}")
+            problems.append(Problem(f"must be a block of keys, not {block!r}", f"stage_configs.{name}"))
     for override in pipeline.overrides:
         if (key := override_key(override)) in KEYS_PER_STAGE:
-            problems.append(f"{override}: the runner itself sets `{key}` for every stage; leave it out")
+            problems.append(Problem(f"the runner itself sets `{key}` for every stage", override, "Leave it out"))
     return problems
 
 
-def unknown_keys(pipeline: Pipeline, strict: bool = False) -> list[str]:
-    """A message for every block of no stage, and every key that is not known, in a stage's block or at the top.
+def unknown_keys(pipeline: Pipeline, strict: bool = False) -> list[Problem]:
+    """A problem for every block of no stage, and every key that is not known, in a stage's block or at the top.
 
     `strict`: also for those at the top that resemble no known key, unless stages of the user's own may read them.
     """
@@ -206,8 +207,8 @@ def _is_known(pipeline: Pipeline, stage: str) -> bool:
     return stage in packaged_blocks() or script_stage(pipeline.block(stage).get("_script")) in packaged_blocks()
 
 
-def value_problems(pipeline: Pipeline, stage_runners: StageRunners) -> list[str]:
-    """A message for every value that its key does not allow, but for stages that a script of the user's own runs."""
+def value_problems(pipeline: Pipeline, stage_runners: StageRunners) -> list[Problem]:
+    """A problem for every value that its key does not allow, but for stages that a script of the user's own runs."""
     messages = check_pipeline(pipeline.cfg)
     for stage in pipeline.stage_names:
         block = pipeline.block(stage)
@@ -221,21 +222,21 @@ def value_problems(pipeline: Pipeline, stage_runners: StageRunners) -> list[str]
 
 def _launcher_problems(
     pipeline: Pipeline, runs: Sequence[StageRun], stage_runners: str, here: Surroundings
-) -> list[str]:
-    """A message for each launcher that is not installed or not set up as it can be, with its stages."""
+) -> list[Problem]:
+    """A problem for each launcher that is not installed or not set up as it can be, with its stages."""
     by_overrides: dict[tuple[str, ...], list[StageRun]] = {}
     for run in runs:
         if run.parallel.launcher_overrides:
             by_overrides.setdefault(tuple(run.parallel.launcher_overrides), []).append(run)
-    problems = []
+    problems = list[Problem]()
     for overrides, using in by_overrides.items():
         launcher = str(using[0].parallel.launcher)
         module, _ = LAUNCHERS.get(launcher, ("", ""))
-        where = f"{stage_runners}: {listed(run.name for run in using)}"
+        stages = listed(run.name for run in using)
         if module and not here.is_installed(module):
-            problems.append(f"{where}: {not_installed(launcher)}")
+            problems.append(not_installed(launcher).below(stages).below(stage_runners))
         elif error := here.launcher_error(pipeline, overrides):
-            problems.append(f"{where}: the launcher {launcher} cannot be set up: {error}")
+            problems.append(Problem(f"{stages}: the launcher {launcher} cannot be set up: {error}", stage_runners))
     return problems
 
 
@@ -247,7 +248,7 @@ def _script_words(
         script = stage_runners.script(stage) or pipeline.script(stage)
         words = [os.path.expandvars(word) for word in shlex.split(script or "")]
     except Exception as error:  # quotes that do not match, no text, an environment variable that is not set
-        problems.add(f"{stage}: its script cannot be read as a command: {explain(error)}")
+        problems.add(f"its script cannot be read as a command: {explain(error)}", stage)
         return []
     if not words:
         candidates = [f"{prefix}{stage}" for prefix in SCRIPT_PREFIXES]
@@ -256,13 +257,14 @@ def _script_words(
             return [sys.executable, "-m", f"{PACKAGE}.cli", stage]
         if not found:
             problems.add(
-                f"{stage}: no script: there is no {' or '.join(candidates)}{nearest(stage, console_stages())}"
-                f"; name one in stage_configs.{stage}._script, or as `script` in the stage-runner file"
+                f"no script: there is no {' or '.join(candidates)}{nearest(stage, console_stages())}",
+                stage,
+                f"Name one in stage_configs.{stage}._script, or as `script` in the stage-runner file",
             )
         return found[:1]
     program = here.find_program(words[0])
     if not program:
-        problems.add(f"{stage}: {words[0]!r} of its script {script!r} is not found, or not executable")
+        problems.add(f"{words[0]!r} of its script {script!r} is not found, or not executable", stage)
     return [program or words[0], *words[1:]]
 
 

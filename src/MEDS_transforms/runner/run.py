@@ -18,7 +18,6 @@ from ..cli.overrides import override_key, quoted, split_overrides, with_override
 from ..cli.process import begun
 from ..cli.repeats import without_repeats
 from ..errors import InputError, StageError
-from ..precheck.wording import as_message
 from ..remarks import Remark, Severity
 from ..settings.keys import flag, names_taken
 from ..settings.layout import METADATA_DIR
@@ -113,12 +112,13 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
     stage_runners = read_stage_runners(cfg)
     with without_repeats() as warned:
         look = Look(inspects=flag(cfg, "check", default=True) and not flag(cfg, "clean"))
-        runs = plan(pipeline, stage_runners, log_dir, flag(cfg, "do_profile"), look=look)
+        runs = plan(pipeline, stage_runners, log_dir, flag(cfg, "do_profile"), look=look).checked()
+        logged = [record.getMessage() for record in warned.values()]
         _tell(look.inspection.remarks)
-    warnings = (
+    of_settings = (
         unknown_keys(pipeline) + stage_runners.unknown_keys(pipeline.stage_names) + serial_workers(pipeline, runs)
     ) + names_taken(pipeline.stage_names)
-    _warn(warnings)
+    _warn(of_settings)
     if flag(cfg, "clean"):
         clean(pipeline, runs)
         return
@@ -130,7 +130,7 @@ def _run(cfg: DictConfig, log_fp: Path, log: Sink) -> None:
     publish(log_dir / ALL_DONE, Path.touch)
     overwriting.end()
     logger.info("The stage is done." if len(runs) == 1 else f"All {len(runs)} stages are done.")
-    _say_last_words(pipeline, warnings)
+    _say_last_words(pipeline, [*logged, *of_settings])
 
 
 def _run_stages(
@@ -171,14 +171,14 @@ def _bring_along(pipeline: Pipeline, runs: Sequence[StageRun], log_dir: Path) ->
 def _tell(remarks: Sequence[Remark]) -> None:
     """Logs what a look at the data has found; nothing of it is an error."""
     for remark in remarks:
-        logger.log(LEVELS[remark.severity], as_message(remark))
+        logger.log(LEVELS[remark.severity], "%s", remark.problem)
 
 
 def _say_last_words(pipeline: Pipeline, warnings: Sequence[str]) -> None:
-    lines, of_stages = last_words(pipeline)
+    lines, to_repeat = last_words(pipeline, warnings)
     for line in lines:
         logger.info(line)
-    _warn([*of_stages, *warnings])
+    _warn(to_repeat)
 
 
 def _warn(messages: Sequence[str]) -> None:

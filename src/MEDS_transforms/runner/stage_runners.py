@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from ..cli.overrides import hydra_value
-from ..errors import InputError, Problems, explain, listed, nearest
+from ..errors import InputError, Problem, Problems, explain, listed, nearest
 from ..settings.declarations import known_keys
 from ..settings.plain import plain
 from .secrets import with_params_as_written
@@ -79,24 +79,23 @@ class StageRunners:
         block = self.parallelize_block(stage, problems)
         launcher, params = block.get("launcher"), block.get("launcher_params") or {}
         if launcher is not None and not isinstance(launcher, str):
-            problems.add(f"{self.name}: {stage}: launcher must be a name, not {launcher!r}")
+            problems.add(f"{stage}: launcher must be a name, not {launcher!r}", self.name)
             return Parallel()
         if not isinstance(params, Mapping):
-            problems.add(f"{self.name}: {stage}: launcher_params must be a block of keys, not {params!r}")
+            problems.add(f"{stage}: launcher_params must be a block of keys, not {params!r}", self.name)
             return Parallel()
         if params and not launcher:
-            problems.add(
-                f"{self.name}: {stage}: launcher_params without a launcher; add `launcher: joblib`, for example"
-            )
+            what = f"{stage}: launcher_params without a launcher"
+            problems.add(what, self.name, "Add `launcher: joblib`, for example")
         if params and launcher == PROCESSES:
-            problems.add(f"{self.name}: {stage}: the launcher {PROCESSES} takes no launcher_params; leave them out")
+            problems.add(f"{stage}: the launcher {PROCESSES} takes no launcher_params", self.name, "Leave them out")
 
         def whole_number(key: str, least: int, default: int) -> int:
             value = block.get(key)
             if value is None:
                 return default
             if not re.fullmatch("[0-9]+", str(value)) or int(value) < least:
-                problems.add(f"{self.name}: {stage}: {key} must be a whole number, at least {least}, not {value!r}")
+                problems.add(f"{stage}: {key} must be a whole number, at least {least}, not {value!r}", self.name)
                 return default
             return int(value)
 
@@ -113,7 +112,7 @@ class StageRunners:
         own = self._block(stage).get(PARALLELIZE, {})
         for path, value in ((PARALLELIZE, default), (f"{stage}.{PARALLELIZE}", own)):
             if value is not None and not isinstance(value, Mapping):
-                problems.add(f"{self.name}: {path}: must be a block ({listed(PARALLELIZE_KEYS)}), not {value!r}")
+                problems.add(f"{path}: must be a block ({listed(PARALLELIZE_KEYS)}), not {value!r}", self.name)
                 return {}
         if own is None:
             return {}
@@ -122,24 +121,24 @@ class StageRunners:
             default.pop("launcher_params", None)  # they belong to the default's launcher
         return {**default, **own}
 
-    def problems(self, stages: Iterable[str]) -> list[str]:
-        """Messages for entries of these stages that are not blocks of keys."""
+    def problems(self, stages: Iterable[str]) -> list[Problem]:
+        """Problems with entries of these stages that are not blocks of keys."""
         return [
-            f"{self.name}: {stage}: must be a block ({listed(STAGE_KEYS)}), not {entry!r}"
+            Problem(f"{stage}: must be a block ({listed(STAGE_KEYS)}), not {entry!r}", self.name)
             for stage in stages
             if not isinstance(entry := self.entries.get(stage) or {}, Mapping)
         ]
 
-    def unknown_keys(self, stages: Sequence[str]) -> list[str]:
-        """Messages for entries of unknown stages, and for unknown keys.
+    def unknown_keys(self, stages: Sequence[str]) -> list[Problem]:
+        """Problems with entries of unknown stages, and for unknown keys.
 
         The stages of the pipeline and the packaged ones are known, so that one file can serve several pipelines.
         Top-level entries whose names begin with `_` are ignored.
         """
 
-        def unknown(where: str, block: Iterable[Any], known: Sequence[str], what: str = "key") -> list[str]:
+        def unknown(where: str, block: Iterable[Any], known: Sequence[str], what: str = "key") -> list[Problem]:
             return [
-                f"{self.name}: {where}{key}: no such {what}{nearest(str(key), known)}; it has no effect"
+                Problem(f"{where}{key}: no such {what}{nearest(str(key), known)}; it has no effect", self.name)
                 for key in block
                 if key not in known
             ]

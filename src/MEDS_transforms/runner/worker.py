@@ -26,6 +26,7 @@ from ..cli.script import (
     prepare_for_polars,
     stage_module,
 )
+from ..errors import Problem
 from ..settings.declarations import MATCH_REVISE
 from ..settings.intermediates import intermediates
 from ..settings.packaged import PREPROCESS_CONFIG_YAML, with_packaged_blocks
@@ -99,7 +100,7 @@ class StageAtWork:
         Script.running = Script(self.name, self.module)
         self.logs.open(self.cfg)
         if not self.has_begun:
-            warnings: list[str] = []
+            warnings = list[Problem]()
             if self.module:
                 self.cfg, warnings = checked_config(self.cfg, self.script)
             log_warnings(warnings)

@@ -1,4 +1,4 @@
-"""Values of a configuration against what is declared of their keys; every mistake is a message.
+"""Values of a configuration against what is declared of their keys; every mistake is a problem.
 
 What is not given yet (`???`), or refers to what cannot be known yet (`${…}`), is passed over. Values that may come from
 the environment are in no message.
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, WrongTypeError, listed, nearest, not_set
+from ..errors import InputError, Problem, WrongTypeError, listed, nearest, not_set
 from .declarations import (
     MATCH_REVISE,
     Key,
@@ -31,8 +31,8 @@ Path = tuple[str | int, ...]
 
 def check_block(
     stage: str, block: Mapping[str, Any] | None, script: str | None = None, cfg: Mapping[str, Any] | None = None
-) -> list[str]:
-    """A message for every value of a stage's block that its key does not allow, also in match & revise entries.
+) -> list[Problem]:
+    """A problem for every value of a stage's block that its key does not allow, also in match & revise entries.
 
     Args:
         stage: the stage's name in the pipeline, for the messages.
@@ -50,8 +50,9 @@ def check_block(
     entries = values.get(MATCH_REVISE)
     if entries is not None and schema["properties"][MATCH_REVISE]["type"] == "null":
         del values[MATCH_REVISE]
-        refused = [f"{_shown_path((*where, MATCH_REVISE))}: {declared_by} cannot match and revise; remove the key"]
-        return refused + _mistakes(schema, values, where, cfg)
+        what = f"{declared_by} cannot match and revise"
+        refused = Problem(what, _shown_path((*where, MATCH_REVISE)), "Remove the key")
+        return [refused, *_mistakes(schema, values, where, cfg)]
     problems = _mistakes(schema, values, where, cfg)
     if isinstance(entries, list) and not is_free_form(declared_by):
         for number, entry in enumerate(entries):
@@ -70,46 +71,51 @@ def checked_value(stage: str, block: Mapping[str, Any], key: str) -> Any:
     value = block.get(key)
     for error in _validator()(block_schema(stage)["properties"][key]).iter_errors(value):
         kind = WrongTypeError if error.validator == "type" else InputError
-        raise kind(f"{key} must be {allowed(error.schema)}, not {_shown(error.instance)}.")
+        what = f"must be {allowed(error.schema)}, not {_shown(error.instance)}."
+        raise kind(Problem(what, key, joint=" "))
     return value
 
 
-def check_pipeline(cfg: Mapping[str, Any]) -> list[str]:
-    """A message for every value of a pipeline's own keys (`seed`, `do_overwrite`, …) that its key does not allow."""
+def check_pipeline(cfg: Mapping[str, Any]) -> list[Problem]:
+    """A problem for every value of a pipeline's own keys (`seed`, `do_overwrite`, …) that its key does not allow."""
     keys = pipeline_keys()
     values = {name: item_where_known(cfg, name) for name in cfg if name in keys}
     unset = [name for name, value in values.items() if value in (None, "") and keys[name].default == "???"]
     given = {name: value for name, value in values.items() if name not in unset}
-    problems = [not_set(*unset).removesuffix(".")] if unset else []
+    problems = [not_set(*unset)] if unset else []
     return problems + _mistakes({"properties": {name: key.schema for name, key in keys.items()}}, given, (), cfg)
 
 
-def wrong_values(keys: Mapping[str, Key], values: Mapping[str, Any], where: str) -> list[str]:
-    """A message for every value that its key does not allow; `where` is the block of the keys, "" if they have none."""
+def wrong_values(keys: Mapping[str, Key], values: Mapping[str, Any], where: str) -> list[Problem]:
+    """A problem for every value that its key does not allow; `where` is the block of the keys, "" if they have none."""
     schema = {"properties": {name: key.schema for name, key in keys.items()}}
     return _mistakes(schema, values, (where,) if where else (), {where: values} if where else values)
 
 
-def _mistakes(schema: Schema, values: Mapping[str, Any], where: Path, cfg: Mapping[str, Any]) -> list[str]:
+def _mistakes(schema: Schema, values: Mapping[str, Any], where: Path, cfg: Mapping[str, Any]) -> list[Problem]:
     errors = sorted(_validator()(schema).iter_errors(values), key=lambda error: list(map(str, error.absolute_path)))
-    return [_message((*where, *error.absolute_path), error, cfg) for error in errors if not _is_open(error.instance)]
+    return [_problem((*where, *error.absolute_path), error, cfg) for error in errors if not _is_open(error.instance)]
 
 
-def _message(path: Path, error: Any, cfg: Mapping[str, Any]) -> str:
+def _problem(path: Path, error: Any, cfg: Mapping[str, Any]) -> Problem:
     if error.validator == "additionalProperties":
         known = error.schema["properties"]
         unknown = next(key for key in error.instance if key not in known)
-        where, near = _shown_path((*path, unknown)), nearest(unknown, known)
-        return f"{where}: there is no such key{near}; known are {listed(known)}"
-    must_be = f"{_shown_path(path)} must be {allowed(error.schema)}, not"
+        what = f"there is no such key{nearest(unknown, known)}; known are {listed(known)}"
+        return Problem(what, _shown_path((*path, unknown)))
+    what = f"must be {allowed(error.schema)}, not {_found(path, error, cfg)}"
+    return Problem(what, _shown_path(path), joint=" ")
+
+
+def _found(path: Path, error: Any, cfg: Mapping[str, Any]) -> str:
     written = as_written(cfg, path)
     if "${" not in str(written):
         known = [value for value in error.schema.get("enum", []) if isinstance(value, str)]
-        return f"{must_be} {_shown(error.instance)}{nearest(str(error.instance), known)}"
+        return f"{_shown(error.instance)}{nearest(str(error.instance), known)}"
     if not may_be_secret(written, cfg):
-        return f"{must_be} {_shown(error.instance)} (from {written})"
+        return f"{_shown(error.instance)} (from {written})"
     hint = "; of text, ${oc.decode:…} around it makes a number or a list" if isinstance(error.instance, str) else ""
-    return f"{must_be} what {written} is (from the environment){hint}"
+    return f"what {written} is (from the environment){hint}"
 
 
 def _shown_path(path: Path) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ..errors import InputError, WrongTypeError, listed, nearest, not_set
+from ..errors import InputError, Problem, WrongTypeError, listed, nearest, not_set
 from ..work.raw_tables import find_parts
 from .layout import DATA_DIR, METADATA_DIR
 from .plain import plain
@@ -111,7 +111,7 @@ def _given(input_dir: Any, cohort_dir: Any, stages: Any, stage_configs: Any) -> 
     return list(stages)
 
 
-def overlap(input_dir: str | Path | None, cohort_dir: str | Path | None) -> str | None:
+def overlap(input_dir: str | Path | None, cohort_dir: str | Path | None) -> Problem | None:
     """Why a cohort cannot be written to one folder from the other; None if it can.
 
     What a stage reads from `input_dir`, or other stages from the cohort, must not change under their hands: the two
@@ -122,15 +122,17 @@ def overlap(input_dir: str | Path | None, cohort_dir: str | Path | None) -> str 
         return None
     source, target = _resolved(input_dir), _resolved(cohort_dir)
     if source == target:
-        return f"input_dir and cohort_dir are the same folder, {source}. Give the cohort a folder of its own."
+        what = f"input_dir and cohort_dir are the same folder, {source}"
+        return Problem(what, remedy="Give the cohort a folder of its own.")
     for outer, inner, what in ((source, target, "cohort_dir"), (target, source, "input_dir")):
         for part in (DATA_DIR, METADATA_DIR):
             if (outer / part) in (inner, *inner.parents):
-                return f"{what} ({inner}) lies in {outer / part}, which the pipeline reads or writes. Move one of them."
+                found = f"{what} ({inner}) lies in {outer / part}, which the pipeline reads or writes"
+                return Problem(found, remedy="Move one of them.")
     return None
 
 
-def folder_problems(cfg: DictConfig) -> list[str]:
+def folder_problems(cfg: DictConfig) -> list[Problem]:
     """What is wrong with the folders that a pipeline reads and writes.
 
     NOTE: a folder that cannot be resolved, since a key or an environment variable is not set, is for its stage to say.
@@ -145,7 +147,7 @@ def folder_problems(cfg: DictConfig) -> list[str]:
     return []
 
 
-def output_problems(folders: Mapping[str, Block], raw_tables: Iterable[Path] | None = None) -> list[str]:
+def output_problems(folders: Mapping[str, Block], raw_tables: Iterable[Path] | None = None) -> list[Problem]:
     """Which stages would write to what the pipeline reads, or to the folder of another stage. Links are followed.
 
     Args:
@@ -154,16 +156,18 @@ def output_problems(folders: Mapping[str, Block], raw_tables: Iterable[Path] | N
             MEDS dataset, whose folders no stage may touch.
     """
     read = {_resolved(path) for path in (_first_read(folders) if raw_tables is None else raw_tables)}
-    problems, writers = [], dict[tuple[str, Path], str]()
+    problems, writers = list[Problem](), dict[tuple[str, Path], str]()
     for stage, key, folder in _written(folders):
         remedy = f"Choose another cohort_dir, or another stage_configs.{stage}.{key}."
         if touched := [path for path in read if folder in (path, *path.parents) or path in folder.parents]:
-            problems.append(
+            what = (
                 f"the stage {stage} would write to {folder}, and the pipeline reads {listed(touched, 3)}, which "
-                f"could be replaced, or mixed with outputs. {remedy}"
+                "could be replaced, or mixed with outputs"
             )
+            problems.append(Problem(what, remedy=remedy))
         if (other := writers.setdefault((key, folder), stage)) != stage:
-            problems.append(f"the stages {other} and {stage} would both write to {folder} ({key}). {remedy}")
+            what = f"the stages {other} and {stage} would both write to {folder} ({key})"
+            problems.append(Problem(what, remedy=remedy))
     return problems
 
 
@@ -254,6 +258,16 @@ def _fill(
         inferred["reducer_output_dir"] = f"{cohort_dir}/metadata" if is_last else own_dir
         inferred["train_only"] = True
     return inferred | {key: block[key] for key in inferred if _sets(block, key)}
+
+
+def key_of(cfg: Mapping[str, Any], key: str) -> str:
+    """The key that the user has set, or would set, to name a folder that a stage reads: its own, or `input_dir`."""
+    stage, own = cfg.get("stage"), (cfg.get("stage_cfg") or {}).get(key)
+    block = (cfg.get("stage_configs") or {}).get(stage) or {}
+    if isinstance(block, Mapping) and _sets(block, key) and str(block[key]) != str(cfg.get("input_dir")):
+        return f"stage_configs.{stage}.{key}"
+    inputs = [str(cfg.get("input_dir")), *(f"{cfg.get('input_dir')}/{part}" for part in (DATA_DIR, METADATA_DIR))]
+    return "input_dir" if str(own) in inputs else f"stage_configs.{stage}.{key}"
 
 
 def _sets(block: Mapping[str, Any], key: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from ..errors import InputError, listed, nearest, not_set
+from ..errors import InputError, Problem, listed, nearest, not_set
 from ..stages import ENTRY_POINT_GROUP, names_taken_twice
 from .declarations import MATCH_REVISE, common_keys, declaring_stage, is_free_form, known_keys, top_keys
 from .plain import plain
@@ -32,7 +32,7 @@ def flag(cfg: Mapping[str, Any], key: str, default: bool = False) -> bool:
     """
     value = cfg.get(key, default)
     if not is_flag(value):
-        raise InputError(f"{key} must be true or false, not {value!r}.")
+        raise InputError(Problem(f"must be true or false, not {value!r}.", key, joint=" "))
     return str(value).lower() in _YES
 
 
@@ -41,8 +41,8 @@ def is_flag(value: Any) -> bool:
     return value is None or str(value).lower() in _YES | _NO
 
 
-def unknown_stage_keys(stage_name: str, block: Mapping[str, Any] | None, script: str | None = None) -> list[str]:
-    """A message for every key of a packaged stage's block that the stage does not know.
+def unknown_stage_keys(stage_name: str, block: Mapping[str, Any] | None, script: str | None = None) -> list[Problem]:
+    """A problem for every key of a packaged stage's block that the stage does not know.
 
     A stage under a name of the user's own may run by a packaged `script`, named after its stage. Entries of match &
     revise have the keys of the stage. Free-form stages, stages of the user's own and keys that begin with `_` are
@@ -59,8 +59,11 @@ def unknown_stage_keys(stage_name: str, block: Mapping[str, Any] | None, script:
         parts |= {f"{MATCH_REVISE}[{i}].": entry for i, entry in enumerate(entries) if isinstance(entry, Mapping)}
     unknown = [(where, str(key)) for where, part in parts.items() for key in part if key not in known]
     return [
-        f"stage_configs.{stage_name}.{where}{key}: {packaged} has no such key{nearest(key, known)}; it has no effect. "
-        f"Known keys: {listed(known - set(common_keys()))}"
+        Problem(
+            f"{packaged} has no such key{nearest(key, known)}; it has no effect. "
+            f"Known keys: {listed(known - set(common_keys()))}",
+            f"stage_configs.{stage_name}.{where}{key}",
+        )
         for where, key in unknown
         if not key.startswith("_")
     ]
@@ -71,8 +74,8 @@ def own_keys(block: Mapping[str, Any]) -> dict[str, Any]:
     return {str(k): block[k] for k in block if k not in common_keys() and not str(k).startswith("_")}
 
 
-def unknown_stage_blocks(stages: Sequence[str], stage_configs: Mapping[str, Any] | None) -> list[str]:
-    """A message for every block of `stage_configs` that belongs to no stage, neither of `stages` nor a packaged one.
+def unknown_stage_blocks(stages: Sequence[str], stage_configs: Mapping[str, Any] | None) -> list[Problem]:
+    """A problem for every block of `stage_configs` that belongs to no stage, neither of `stages` nor a packaged one.
 
     Names that begin with `_` are passed over.
     """
@@ -82,7 +85,7 @@ def unknown_stage_blocks(stages: Sequence[str], stage_configs: Mapping[str, Any]
         if name not in stages and known_keys(name) is None and not name.startswith("_")
     ]
     return [
-        f"stage_configs.{name}: there is no such stage in `stages`{nearest(name, stages)}; it has no effect"
+        Problem(f"there is no such stage in `stages`{nearest(name, stages)}; it has no effect", f"stage_configs.{name}")
         for name in unknown
     ]
 
@@ -95,16 +98,19 @@ def keys_of_stages(name: str, cfg: Mapping[str, Any]) -> str:
     return f" Did you mean {listed(found, 3)}?" if found else ""
 
 
-def unknown_additions(overrides: Sequence[str], cfg: Mapping[str, Any]) -> list[str]:
-    """A message for every key that an override adds with `+` to the top of a pipeline, and nothing refers to.
+def unknown_additions(overrides: Sequence[str], cfg: Mapping[str, Any]) -> list[Problem]:
+    """A problem for every key that an override adds with `+` to the top of a pipeline, and nothing refers to.
 
     Names that begin with `_` are passed over.
     """
     written, known = str(plain(cfg, resolve=False)), _known_at_the_top()
     added = {override: key for override in overrides if (key := _added_key(override))}
     return [
-        f"{override}: no packaged stage knows a setting {key!r}{nearest(key, known)}; it has no effect."
-        f"{keys_of_stages(key, cfg)}".removesuffix(".")
+        Problem(
+            f"no packaged stage knows a setting {key!r}{nearest(key, known)}; it has no effect."
+            f"{keys_of_stages(key, cfg)}".removesuffix("."),
+            override,
+        )
         for override, key in added.items()
         if re.fullmatch(r"[^\W_]\w*", key) and key not in known and not re.search(rf"\$\{{\s*{key}[.}}]", written)
     ]
@@ -112,8 +118,8 @@ def unknown_additions(overrides: Sequence[str], cfg: Mapping[str, Any]) -> list[
 
 def unknown_top_keys(
     cfg: Mapping[str, Any], overrides: Sequence[str], outside: object = "", all_unknown: bool = False
-) -> list[str]:
-    """A message for every key at the top of a pipeline that is much like a known one, and that nothing refers to.
+) -> list[Problem]:
+    """A problem for every key at the top of a pipeline that is much like a known one, and that nothing refers to.
 
     Keys that resemble none may be read by stages or programs of the user's own. Those that overrides add, which
     `unknown_additions` is about, and names that begin with `_` are passed over.
@@ -129,7 +135,7 @@ def unknown_top_keys(
     unknown = [key for key in map(str, cfg) if key not in {*known, *added} and not key.startswith("_")]
     near = {key: nearest(key, known, _MUCH_ALIKE) for key in unknown if not _is_referred_to(key, written)}
     return [
-        f"{key}: no packaged stage knows a setting {key!r}{hint}; it has no effect"
+        Problem(f"no packaged stage knows a setting {key!r}{hint}; it has no effect", key)
         for key, hint in near.items()
         if hint or all_unknown
     ]
@@ -149,11 +155,14 @@ def _is_referred_to(key: str, written: str) -> bool:
     return re.search(rf"\$\{{[^{{}}]*(?<!\w){re.escape(key)}(?!\w)", written) is not None
 
 
-def names_taken(stages: Sequence[object]) -> list[str]:
-    """A message for every one of these stages that another package registers, although it is packaged here."""
+def names_taken(stages: Sequence[object]) -> list[Problem]:
+    """A problem for every one of these stages that another package registers, although it is packaged here."""
     return [
-        f"{name}: the packaged stage of this name runs, not {module}, which another package has registered; give that "
-        f"entry point of {ENTRY_POINT_GROUP} another name"
+        Problem(
+            f"the packaged stage of this name runs, not {module}, which another package has registered",
+            name,
+            f"Give that entry point of {ENTRY_POINT_GROUP} another name",
+        )
         for name, module in names_taken_twice().items()
         if name in stages
     ]
@@ -172,7 +181,8 @@ def code_modifiers(cfg: Mapping[str, Any]) -> list[str] | None:
             logger.warning(message)
             modifiers = cfg[former]
     if isinstance(modifiers, str):
-        raise InputError(f"code_modifiers must be null or a list of column names, not {modifiers!r}.")
+        what = f"must be null or a list of column names, not {modifiers!r}."
+        raise InputError(Problem(what, "code_modifiers", joint=" "))
     return None if modifiers is None else [str(m) for m in modifiers]
 
 

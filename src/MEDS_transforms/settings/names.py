@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ..errors import Problems
+from ..errors import Problem, Problems
 
 _FORBIDDEN = ("\\", "\0")
 
@@ -34,13 +34,14 @@ def wrong_with_name(name: object) -> str | None:
     return None
 
 
-def wrong_names(names: Iterable[object], what: str) -> list[str]:
-    """A message for every name that cannot be a path; `what` says what they name, such as "split"."""
-    messages = []
+def wrong_names(names: Iterable[object], what: str) -> list[Problem]:
+    """A problem for every name that cannot be a path; `what` says what they name, such as "split"."""
+    problems = []
     for name in names:
         if wrong := wrong_with_name(name):
-            messages.append(f"the name {name!r} of a {what} cannot be a path below the cohort: {wrong}; rename it")
-    return messages
+            found = f"the name {name!r} of a {what} cannot be a path below the cohort: {wrong}"
+            problems.append(Problem(found, remedy="Rename it"))
+    return problems
 
 
 def check_names(names: Iterable[object], what: str, where: str) -> None:

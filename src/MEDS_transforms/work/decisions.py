@@ -72,8 +72,8 @@ def decide(asked: Asked, found: Found) -> Generation:
         return Generation(asked.maker, False, found.unknown | kept, origins, accounts, running.number + 1)
     raise OutputsExistError(
         "An interrupted run left outputs here that were made with other settings or inputs:\n"
-        f"{_lines(running.made_by, asked.maker)}\n"
-        f"{_WAYS_ON}"
+        f"{_lines(running.made_by, asked.maker)}",
+        remedy=_WAYS_ON,
     )
 
 
@@ -87,13 +87,13 @@ def _first_generation(asked: Asked, found: Found) -> Generation:
         return Generation(asked.maker, kept=kept, origins=origins, accounts=record.accounts)
     if record:
         raise OutputsExistError(
-            "The existing outputs were made with other settings or inputs:\n"
-            f"{_lines(record.made_by, asked.maker)}\n{_WAYS_ON}"
+            f"The existing outputs were made with other settings or inputs:\n{_lines(record.made_by, asked.maker)}",
+            remedy=_WAYS_ON,
         )
     if found.unknown and not asked.keep:
         names = [name for files in found.unknown.values() for name in files]
         raise OutputsExistError(
-            f"There are already outputs here with no record of what made them: {listed(names, 5)}.\n{_WAYS_ON}"
+            f"There are already outputs here with no record of what made them: {listed(names, 5)}", remedy=_WAYS_ON
         )
     return Generation(asked.maker, kept=found.unknown, origins=_origins(asked.maker, (), (found.unknown, None)))
 

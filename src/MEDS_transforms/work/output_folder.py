@@ -102,7 +102,8 @@ class OutputFolder:
         if surplus:
             raise OutputsExistError(
                 f"{self.own} holds {counted(len(surplus), 'file')} that the stage {self.stage} does not make: "
-                f"{listed(surplus, 5)}. Later stages would read them too. Move them to another folder."
+                f"{listed(surplus, 5)}. Later stages would read them too",
+                remedy="Move them to another folder.",
             )
 
     def remove(self, names: Iterable[str]) -> None:

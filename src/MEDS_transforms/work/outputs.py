@@ -279,8 +279,9 @@ class StageOutputs:
         found = Found(record, generation, self.run.others_at_work, unknown, made)
         try:
             generation = decide(self.asked, found)
-        except FileExistsError as error:
-            raise OutputsExistError(f"{self.stage}, {self.folder}: {error}") from None
+        except OutputsExistError as error:
+            [problem] = error.problems
+            raise OutputsExistError(problem.what, f"{self.stage}, {self.folder}", problem.remedy) from None
         if found.generation is not generation:
             if not self.run.begin(generation):
                 return False

@@ -29,13 +29,13 @@ class Owner(NamedTuple):
         there = f"{self.folder} has what the stage {self.stage} made ({listed(self.files & found, 3)})"
         if self.writes_elsewhere(folders):
             return OutputsExistError(
-                f"{there} before the pipeline was changed; now {other} writes there. Either rerun with "
-                "do_overwrite=True, which replaces it, or set another cohort_dir, or "
-                f"stage_configs.{other}.output_dir, which leaves it as it is."
+                f"{there} before the pipeline was changed; now {other} writes there",
+                remedy="Either rerun with do_overwrite=True, which replaces it, or set another cohort_dir, or "
+                f"stage_configs.{other}.output_dir, which leaves it as it is.",
             )
         return OutputsExistError(
-            f"{there}, and {other} would write there too. Is {other} the last of its kind in `stages`? List all "
-            f"stages of the pipeline, or set stage_configs.{other}.output_dir to a folder of its own."
+            f"{there}, and {other} would write there too. Is {other} the last of its kind in `stages`?",
+            remedy=f"List all stages of the pipeline, or set stage_configs.{other}.output_dir to a folder of its own.",
         )
 
     def forget(self) -> None:

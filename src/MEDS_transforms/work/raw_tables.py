@@ -90,7 +90,8 @@ def find_parts(root: Path, name: str, apart_from: Collection[Path] = ()) -> list
     hint = f" {listed(unread)} has a suffix that is not read." if unread else ""
     raise MissingInputError(
         f"There is no table {name} below {root}{nearest(name, there)}.{hint} A table is a file or a folder of files "
-        f"({', '.join(_PLAIN)}; text also {', '.join(COMPRESSIONS)}). Tables there: {listed(there)}."
+        f"({', '.join(_PLAIN)}; text also {', '.join(COMPRESSIONS)}). Tables there: {listed(there)}",
+        remedy="Name one of these in the event conversion file, or check the folder.",
     )
 
 

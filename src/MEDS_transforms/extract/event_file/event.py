@@ -19,7 +19,7 @@ from ...dataset.schema import (
     TEXT_VALUE,
     TIME,
 )
-from ...errors import InputError, Problems, nearest
+from ...errors import InputError, Problems, nearest, warn_of
 from ...expressions import calculations as calculations  # which adds its kinds
 from ...expressions.columns import expression, text, texts
 from ...expressions.forms import Expression
@@ -59,15 +59,15 @@ class _Block:
     problems: Problems
     computed: dict[str, Expression] = field(default_factory=dict)
 
-    def add(self, key: str, problem: str) -> None:
-        self.problems.add(f"{self.where}.{key}: {problem}")
+    def add(self, key: str, what: str, remedy: str = "") -> None:
+        self.problems.add(what, f"{self.where}.{key}", remedy)
 
     def compute(self, key: str, cfg: Any, kind: Any) -> str:
         """Notes an expression; returns the name of the column that it makes."""
         try:
             found = kind(cfg, f"{self.where}.{key}")
         except InputError as error:
-            self.problems.add(str(error))
+            self.problems.found += error.problems
             found = Expression(pl.lit(None))
         name = internal(f"{self.where}.{key}")
         self.computed[name] = found
@@ -79,12 +79,12 @@ def read_event(table: str, name: str, content: Any, options: TableOptions, probl
     where = f"{table}.{name}"
     if not isinstance(content, dict):
         near = nearest(name, [*options.reading, JOIN_KEY])
-        problems.add(f"{where}: must be a mapping with the keys `code` and `time`, not {content!r}{near}")
+        problems.add(f"must be a mapping with the keys `code` and `time`, not {content!r}{near}", where)
         return Event(table, name, (), None, (), {}, {})
     for key in (CODE, TIME):
         if key not in content:
             hint = _misspelt(key, content) or (" (null makes a static event)" if key == TIME else "")
-            problems.add(f"{where}.{key}: is missing{hint}")
+            problems.add(f"is missing{hint}", f"{where}.{key}")
     block = _Block(where, content, problems)
     return Event(
         table=table,
@@ -117,7 +117,8 @@ def _code(block: _Block) -> tuple[CodePart, ...]:
         block.add(
             CODE,
             f"{newer[0]!r} uses the event syntax of later releases (`$column`, f-strings), which a file must use in "
-            "all of its events. Write the parts as a list, columns as col(name): [GENDER, col(gender)]",
+            "all of its events",
+            "Write the parts as a list, columns as col(name): [GENDER, col(gender)]",
         )
         return ()
     return tuple(_code_part(block, number, part) for number, part in enumerate(parts))
@@ -171,7 +172,7 @@ def _values(block: _Block) -> dict[str, str]:
         if key == SUBJECT_ID:
             block.add(key, f"an event cannot set it; it comes from the table's {SUBJECT_ID_KEY}")
         elif key.startswith(INTERNAL):
-            block.add(key, "a column's name must not begin with U+E000, which this package reserves; rename it")
+            block.add(key, "a column's name must not begin with U+E000, which this package reserves", "Rename it")
         elif isinstance(value, dict | list) and value:
             as_text = key in (TEXT_VALUE, CATEGORICAL_VALUE)
             values[key] = block.compute(key, value, text if as_text else expression)
@@ -194,7 +195,7 @@ def _where(block: _Block) -> Expression | None:
     try:
         return matcher(cfg, f"{block.where}.{WHERE_KEY}")
     except InputError as error:
-        block.problems.add(str(error))
+        block.problems.found += error.problems
         return None
 
 
@@ -213,7 +214,7 @@ def _each(block: _Block) -> dict[str, tuple[Expression, ...]]:
             for name, kind in ((name, texts if _is_text(name, block.content) else expression) for name in names)
         }
     except InputError as error:
-        block.problems.add(str(error))
+        block.problems.found += error.problems
         return {}
 
 
@@ -230,7 +231,7 @@ def _names_that_are_text(content: Mapping[Any, Any], where: str, problems: Probl
     """A block without the keys that YAML has read as something else, which are noted."""
     for key in content:
         if not isinstance(key, str):
-            problems.add(f"{where}: the name {key!r} is not text as it stands in the file; put it in quotes")
+            problems.add(f"the name {key!r} is not text as it stands in the file", where, "Put it in quotes")
     return {key: value for key, value in content.items() if isinstance(key, str)}
 
 
@@ -243,14 +244,15 @@ def _warn_of_near_keys(block: _Block) -> None:
         if near[0] == TIME_FORMAT_KEY and "%" in str(value):
             block.add(key, f"there is no such key; did you mean {near[0]!r}?")
         else:
-            logger.warning("%s.%s becomes a column of that name; did you mean %r?", block.where, key, near[0])
+            what = f"becomes a column of that name; did you mean {near[0]!r}?"
+            warn_of(logger, what, f"{block.where}.{key}")
 
 
 def column_name(value: str, where: str) -> str:
     """The name of a column; written as `col(name)` it is taken, with a warning."""
     if not is_col_field(value):
         return value
-    logger.warning("%s: %s is read as the column %s; write just that", where, value, parse_col_field(value))
+    warn_of(logger, f"{value} is read as the column {parse_col_field(value)}", where, "Write just that")
     return parse_col_field(value)
 
 
@@ -263,11 +265,11 @@ def _metadata(block: _Block) -> dict[str, dict[str, Any]]:
             METADATA_KEY, f"must be a mapping from tables to mappings from columns to expressions, not {content!r}"
         )
         return {}
-    block.problems.found += [f"{where}: {wrong}" for wrong in wrong_names(content, "metadata table")]
+    block.problems.found += [wrong.below(where) for wrong in wrong_names(content, "metadata table")]
     for table, columns in content.items():
         if table == "codes":
             block.add(
-                f"{METADATA_KEY}.codes", "a metadata table of that name collides with the result; rename the file"
+                f"{METADATA_KEY}.codes", "a metadata table of that name collides with the result", "Rename the file"
             )
         for column, cfg in _names_that_are_text(columns, f"{where}.{table}", block.problems).items():
             _check_described(column, cfg, f"{where}.{table}.{column}", block.problems)
@@ -276,11 +278,9 @@ def _metadata(block: _Block) -> dict[str, dict[str, Any]]:
 
 def _check_described(column: str, cfg: Any, where: str, problems: Problems) -> None:
     if column == CODE:
-        problems.add(
-            f"{where}: the column of that name is the code itself, which the event's code parts make; give this one "
-            "another name"
-        )
+        what = "the column of that name is the code itself, which the event's code parts make"
+        problems.add(what, where, "Give this one another name")
     try:
         cfg_to_expr(cfg)
     except ValueError as error:
-        problems.add(f"{where}: {error}")
+        problems.add(str(error), where)

@@ -1,7 +1,7 @@
 """The keys of an event conversion file that say how tables are read, at its top or in the block of a table."""
 
 import codecs
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from functools import cache
 from typing import Any
@@ -57,30 +57,30 @@ def read_options(block: Mapping[Any, Any], where: str, default: TableOptions, pr
         return default
     wrong = wrong_values(declared_options(), given, where)
     if "subject_ids" in given and where:
-        problems.add(f"{where}.subject_ids: must be the same for all tables; write it at the top of the file")
+        problems.add("must be the same for all tables", f"{where}.subject_ids", "Write it at the top of the file")
     problems.found += wrong
     if wrong:
         return default
     flags = {key: flag(given, key) for key in ("infer_code_dtypes", "optional") if key in given}
     given = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()} | flags
     options = replace(default, **given)
-    problems.found += [f"{where}.{text}".removeprefix(".") for text in _contradictions(options, given)]
+    for key, what, remedy in _contradictions(options, given):
+        problems.add(what, f"{where}.{key}".removeprefix("."), remedy)
     return options
 
 
-def _contradictions(options: TableOptions, given: Mapping[str, Any]) -> list[str]:
-    found = []
+def _contradictions(options: TableOptions, given: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Keys, what is wrong with their values, and what to do."""
     if "encoding" in given and not _is_known(codecs.lookup, options.encoding):
-        found.append(f"encoding: there is no encoding {options.encoding!r}; known are utf-8, cp1252, utf-16, …")
+        yield "encoding", f"there is no encoding {options.encoding!r}; known are utf-8, cp1252, utf-16, …", ""
     if "time_zone" in given and options.time_zone and not _is_known(_NO_TIMES.replace_time_zone, options.time_zone):
-        found.append(f"time_zone: there is no time zone {options.time_zone!r}; write it as in America/New_York")
+        yield "time_zone", f"there is no time zone {options.time_zone!r}", "Write it as in America/New_York"
     if "dataset_times" in given and options.dataset_times == "local" and not options.time_zone:
-        found.append("dataset_times: local times are those of a time_zone; set it, too")
+        yield "dataset_times", "local times are those of a time_zone, which is not set", "Set time_zone, too"
     if options.separator and options.separator == options.quote:
-        found.append(f"separator: must not be the quote, {options.quote}")
+        yield "separator", f"must not be the quote, {options.quote}", ""
     if options.separator == options.decimal:
-        found.append(f"separator: must not be the decimal, {options.decimal}")
-    return found
+        yield "separator", f"must not be the decimal, {options.decimal}", ""
 
 
 def _is_known(look_up: Any, name: str) -> bool:

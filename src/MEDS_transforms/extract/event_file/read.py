@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...dataset.schema import SUBJECT_ID
-from ...errors import InputError, MissingInputError, Problems, nearest
+from ...errors import InputError, MissingInputError, Problem, Problems, nearest
 from ...settings.names import wrong_names
 from ...settings.newer_signs import is_newer
 from ...settings.yaml_file import read_yaml
@@ -28,13 +28,15 @@ def read_event_file(path: str | Path) -> EventFile:
     path = Path(path)
     if not path.is_file():
         raise MissingInputError(
-            f"There is no event conversion file {path}. Set event_conversion_config_fp to the YAML file that says "
-            "which rows become which events."
+            f"There is no event conversion file {path}",
+            "event_conversion_config_fp",
+            "Set event_conversion_config_fp to the YAML file that says which rows become which events.",
         )
     try:
         raw = read_yaml(path)
     except ValueError as error:
-        raise InputError(f"The event conversion file cannot be read: {error}") from None
+        what = f"The event conversion file cannot be read: {error}"
+        raise InputError(what, "event_conversion_config_fp") from None
     problems = Problems(f"The event conversion file {path} cannot be used")
     event_file = _event_file(raw, problems)
     problems.raise_if_any()
@@ -49,7 +51,7 @@ def event_file_content(path: str | Path) -> Any:
 def _event_file(raw: Any, problems: Problems) -> EventFile:
     raw = {} if raw is None else raw
     if not isinstance(raw, dict):
-        problems.add(f"it must be a mapping from tables to events, not {raw!r}")
+        problems.add(f"it must be a mapping from tables to events, not {raw!r}", "event_conversion_config_fp")
         return EventFile({})
     if is_newer(raw):
         from .newer import newer_event_file  # its library takes a while
@@ -71,10 +73,10 @@ def _event_file(raw: Any, problems: Problems) -> EventFile:
         default,
     )
     if not blocks:
-        problems.add("it names no table")
+        problems.add("it names no table", "event_conversion_config_fp")
     named = {*event_file.metadata_tables, *event_file.joined_tables}
     problems.found += [
-        f"{table.name}: has no events" for table in tables if not table.events and table.name not in named
+        Problem("has no events", table.name) for table in tables if not table.events and table.name not in named
     ]
     return event_file
 
@@ -82,7 +84,7 @@ def _event_file(raw: Any, problems: Problems) -> EventFile:
 def _table(name: str, block: Any, default: Table, problems: Problems) -> Table:
     if not isinstance(block, dict):
         near = nearest(name, [*OPTIONS, SUBJECT_ID_KEY])
-        problems.add(f"{name}: must be a mapping from events to their settings, not {block!r}{near}")
+        problems.add(f"must be a mapping from events to their settings, not {block!r}{near}", name)
         return default
     subject_id_col = _subject_id_col(block, f"{name}.", problems) or default.subject_id_col
     options = read_options(block, name, default.options, problems)
@@ -99,10 +101,10 @@ def _table(name: str, block: Any, default: Table, problems: Problems) -> Table:
 def _subject_id_col(block: Mapping[Any, Any], where: str, problems: Problems) -> str | None:
     given = [(key, value) for key, value in block.items() if is_subject_key(key, value)]
     if len(given) > 1:
-        problems.add(f"{where}{SUBJECT_ID_KEY}: also given as {SUBJECT_ID}; keep one of the two")
+        problems.add(f"also given as {SUBJECT_ID}", f"{where}{SUBJECT_ID_KEY}", "Keep one of the two")
     for key, value in given:
         if not isinstance(value, str) or not value:
-            problems.add(f"{where}{key}: must be the name of a column, not {value!r}")
+            problems.add(f"must be the name of a column, not {value!r}", f"{where}{key}")
             return None
         return column_name(value, f"{where}{key}")
     return None

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from ...errors import Problem
 from .dialect import Dialect
 
 LINE_END, RETURN = 10, 13
@@ -32,7 +33,7 @@ class Fault:
     """
 
     row: int
-    what: str
+    what: Problem
     column: str | None = None
 
 
@@ -59,7 +60,7 @@ class Cut:
 
     rows: bytes
     rest: bytes
-    fault: str = ""
+    fault: Problem | None = None
 
 
 def blocks_of_rows(
@@ -79,7 +80,8 @@ def blocks_of_rows(
             start = end
         rest = cut.rest
         if not cut.fault and len(rest) > longest_row:
-            cut = Cut(b"", rest, f"it is longer than {longest_row >> 20} MiB: is a quote not closed? {_REMEDY}")
+            what = f"it is longer than {longest_row >> 20} MiB: is a quote not closed?"
+            cut = Cut(b"", rest, Problem(what, remedy=_REMEDY))
         if cut.fault:
             yield Fault(0, cut.fault)
             return
@@ -88,8 +90,8 @@ def blocks_of_rows(
         if cut.rows:
             yield Block(cut.rows, start, read, len(cut.rows) == read - start)
         if cut.rest:
-            what = cut.fault or f"a quote is opened and not closed before the end of the file: {shown(rest)}. {_REMEDY}"
-            yield Fault(0, what)
+            what = f"a quote is opened and not closed before the end of the file: {shown(rest)}"
+            yield Fault(0, cut.fault or Problem(what, remedy=_REMEDY))
 
 
 def shown(text: bytes) -> str:
@@ -146,7 +148,7 @@ class Quotes:
         """As `cut`, for any quotes: looks at one after the other."""
         at = end = 0
         fields: list[tuple[int, int]] = []
-        fault, stop = "", len(text)
+        fault, stop = None, len(text)
         while (quote := text.find(self.quote, at)) >= 0:
             end = text.rfind(b"\n", at, quote) + 1 or end
             if text[quote - 1 : quote] not in (b"", b"\n", self.separator):
@@ -171,13 +173,13 @@ class Quotes:
         q = re.escape(self.quote)
         return b"[^" + q + b"]*+(?:" + q + q + b"[^" + q + b"]*+)*+"
 
-    def _what_is_wrong(self, text: bytes, start: int) -> str:
-        """What follows a closing quote that should not; empty where the text may just not be long enough."""
+    def _what_is_wrong(self, text: bytes, start: int) -> Problem | None:
+        """What follows a closing quote that should not; None where the text may just not be long enough."""
         match = re.compile(self._content).match(text, start + 1)
         after = text[match.end() + 1 :] if match else b""
         if after in (b"", b"\r"):
-            return ""
-        return f"text follows the closing quote of a field: {shown(text[start:])}. {_REMEDY}"
+            return None
+        return Problem(f"text follows the closing quote of a field: {shown(text[start:])}", remedy=_REMEDY)
 
     def _field_around(self, text: bytes, at: int) -> tuple[int, int]:
         start = max(text.rfind(self.separator, 0, at), text.rfind(b"\n", 0, at)) + 1

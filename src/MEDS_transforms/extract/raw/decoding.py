@@ -69,8 +69,8 @@ def _without_other_mark(path: Path, encoding: str, pieces: Iterator[bytes]) -> I
     found = next((name for mark, name in _MARKS.items() if first.startswith(mark)), given)
     if not given.startswith(found):
         raise InputError(
-            f"{path} begins with the mark of {found.upper()}, but is to be read as {encoding}. "
-            f"Set encoding: {found} in the table's block."
+            f"{path} begins with the mark of {found.upper()}, but is to be read as {encoding}",
+            remedy=f"Set encoding: {found} in the table's block.",
         )
     yield first
     yield from pieces
@@ -101,6 +101,6 @@ def _decoded(path: Path, encoding: str, pieces: Iterable[bytes]) -> Iterator[byt
     except UnicodeError as error:
         what, at = getattr(error, "reason", str(error)), read + getattr(error, "start", 0)
         raise InputError(
-            f"{path} is not {encoding}: {what}, near byte {at}. Name its encoding in the table's block, or get a new "
-            "copy if it is damaged."
+            f"{path} is not {encoding}: {what}, near byte {at}",
+            remedy="Name its encoding in the table's block, or get a new copy if it is damaged.",
         ) from None

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from ...dataset.dtypes import WIDE_INTEGERS
-from ...errors import InputError
+from ...errors import InputError, Problem
 from .blocks import Block, Fault, blocks_of_rows, first_end
 from .compression import is_compressed, pieces_of
 from .decoding import as_utf8, is_utf8, length_of_mark
@@ -142,7 +142,8 @@ class DelimitedFile:
         """What was found after so many rows; an error if that is a fault."""
         if isinstance(found, Fault):
             where = "" if found.column is None else f", column {found.column!r}"
-            raise InputError(f"{self.path}{where}, row {rows + found.row + 1} after the header: {found.what}")
+            what = f"{self.path}{where}, row {rows + found.row + 1:,} after the header: {found.what.what}"
+            raise InputError(what, remedy=found.what.remedy)
         return found
 
     def _place(self, block: Block, height: int, row: int) -> Place:
@@ -167,7 +168,7 @@ class DelimitedFile:
         items = blocks_of_rows(pieces, self.dialect, start=mark)
         for first in items:
             if isinstance(first, Fault):
-                raise InputError(f"{self.path}, in the header: {first.what}")
+                raise InputError(f"{self.path}, in the header: {first.what.what}", remedy=first.what.remedy)
             if text := first.rows.lstrip(b"\r\n"):
                 end = first_end(text, (self.dialect.quote or "").encode())
                 start = first.start + len(first.rows) - len(text) + end if first.exact else 0
@@ -222,7 +223,7 @@ class DelimitedFile:
             if fault := self._not_utf8(block):
                 return fault
             texts, parsed = read(infer_schema=False), read(schema=dtypes, ignore_errors=True)
-            return self._first_misfit(texts, parsed, wanted) or Fault(0, str(error).split("\n")[0])
+            return self._first_misfit(texts, parsed, wanted) or Fault(0, Problem(str(error).split("\n")[0]))
         if any(_is_infinite(values) for values in frame):
             finite = [pl.when(values.is_finite()).then(values) if _is_infinite(values) else values for values in frame]
             fault = self._first_misfit(read(infer_schema=False), frame.select(finite), wanted)
@@ -249,7 +250,7 @@ class DelimitedFile:
         except UnicodeDecodeError as error:
             row = int(np.searchsorted(row_ends(block, self.dialect), error.start))
             found = block[max(error.start - 20, 0) : error.end + 20].decode(errors="backslashreplace")
-            return Fault(row, f"it is not UTF-8: {found!r}. {OTHER_ENCODING}")
+            return Fault(row, Problem(f"it is not UTF-8: {found!r}", remedy=OTHER_ENCODING))
         return None
 
     def _first_misfit(self, texts: pl.DataFrame, parsed: pl.DataFrame, names: Mapping[str, str]) -> Fault | None:
@@ -258,17 +259,19 @@ class DelimitedFile:
         for number, name in names.items():
             bad = (texts[number].is_not_null() & parsed[number].is_null()).arg_true()
             if bad.len():
-                what = f"{texts[number][bad[0]]!r} does not fit {parsed[number].dtype}, {self._remedy(name)}"
-                faults.append(Fault(bad[0], what, name))
+                faults.append(Fault(bad[0], self._misfit(texts[number][bad[0]], parsed[number].dtype, name), name))
         return min(faults, key=lambda fault: fault.row, default=None)
 
-    def _remedy(self, name: str) -> str:
+    def _misfit(self, text: str, dtype: pl.DataType, name: str) -> Problem:
+        what = f"{text!r} does not fit {dtype}, the dtype "
         if name in self.given:
-            return "the dtype that the table's block gives (dtypes). Give another one there, or correct the value."
-        return (
-            "the dtype inferred from the preceding rows. Raise stage_configs.shard_events.infer_schema_length above "
-            "that row (null: all rows), give the column's dtype in the table's block (dtypes), or correct the value."
+            remedy = "Give another one there, or correct the value."
+            return Problem(f"{what}that the table's block gives (dtypes)", remedy=remedy)
+        remedy = (
+            "Raise stage_configs.shard_events.infer_schema_length above that row (null: all rows), give the column's "
+            "dtype in the table's block (dtypes), or correct the value."
         )
+        return Problem(f"{what}inferred from the preceding rows", remedy=remedy)
 
 
 def _dtype_of(values: pl.Series) -> pl.DataType:

@@ -66,11 +66,11 @@ def separator_hint(columns: Sequence[str]) -> str:
     """What to do where a table lacks a column since its header was not separated; empty where it was.
 
     >>> separator_hint(["subject_id;code"])
-    ". Its rows look as if ';' separated them: set separator: ';' in the table's block"
+    "Set separator: ';' in the table's block, as its rows look as if that separated them"
     >>> separator_hint(["subject_id", "code;unit"]), separator_hint(["subject_id"])
     ('', '')
     """
     if len(columns) != 1 or not (found := [sign for sign in _OTHER_SEPARATORS if sign in columns[0]]):
         return ""
     spelled = _OTHER_SEPARATORS[max(found, key=columns[0].count)]
-    return f". Its rows look as if {spelled} separated them: set separator: {spelled} in the table's block"
+    return f"Set separator: {spelled} in the table's block, as its rows look as if that separated them"

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ...errors import counted
+from ...errors import Problem, counted
 from .blocks import LINE_END, RETURN, Fault, shown
 from .dialect import Dialect
 
@@ -92,4 +92,5 @@ def _first_wrong(block: bytes, dialect: Dialect, n_fields: int) -> Fault | None:
     row = int(wrong[0])
     text = block[int(starts[row]) : int(stops[row])].removesuffix(b"\r")
     n_found = counted(int(found[row]), "field")
-    return Fault(row, f"it has {n_found} where the header has {n_fields}: {shown(text)}. {_REMEDY}")
+    what = f"it has {n_found} where the header has {n_fields}: {shown(text)}"
+    return Fault(row, Problem(what, remedy=_REMEDY))

@@ -33,13 +33,14 @@ def read_join(cfg: Any, where: str, problems: Problems) -> list[Join]:
     found = [join for join in joins if join is not None]
     for first, second in combinations(found, 2):
         for name in first.columns.keys() & second.columns.keys():
-            problems.add(f"{second.where}.columns.{name}: {first.where} has a column of that name; rename one of them")
+            what, where = f"{first.where} has a column of that name", f"{second.where}.columns.{name}"
+            problems.add(what, where, "Rename one of them")
     return found
 
 
 def _read(block: Any, where: str, problems: Problems) -> Join | None:
     if not isinstance(block, dict):
-        problems.add(f"{where}: must be a mapping with the keys {', '.join(_KEYS)}, or a list of these, not {block!r}")
+        problems.add(f"must be a mapping with the keys {', '.join(_KEYS)}, or a list of these, not {block!r}", where)
         return None
     # NOTE: in YAML 1.1, which is what is read, `on` without quotes is true.
     block = {"on" if key is True else key: value for key, value in block.items()}
@@ -53,22 +54,23 @@ def _read(block: Any, where: str, problems: Problems) -> Join | None:
     taken = _columns(block.get("columns"), f"{where}.columns", how, problems)
     for name in taken:
         if name in left_on:
-            problems.add(f"{where}.columns.{name}: is the key, which is there already; leave it out or rename it")
+            what = "is the key, which is there already"
+            problems.add(what, f"{where}.columns.{name}", "Leave it out, or rename it")
     return Join(_table(block.get("table"), f"{where}.table", problems), left_on, right_on, how, taken, where)
 
 
 def _table(name: Any, where: str, problems: Problems) -> str:
     if name is None:
-        problems.add(f"{where}: is missing: the table to join")
+        problems.add("is missing: the table to join", where)
         return ""
-    problems.found += [f"{where}: {wrong}" for wrong in wrong_names([name], "table")]
+    problems.found += [wrong.below(where) for wrong in wrong_names([name], "table")]
     return str(name)
 
 
 def _how(how: Any, where: str, problems: Problems) -> str:
     if how in HOW:
         return str(how)
-    problems.add(f"{where}: must be {' or '.join(HOW)}, not {how!r}{nearest(str(how), HOW)}")
+    problems.add(f"must be {' or '.join(HOW)}, not {how!r}{nearest(str(how), HOW)}", where)
     return LEFT
 
 
@@ -76,9 +78,9 @@ def _on(on: Any, where: str, problems: Problems) -> tuple[tuple[str, ...], tuple
     pairs = on if isinstance(on, dict) else {name: name for name in _hashable(on)}
     repeated = isinstance(on, list) and len(pairs) < len(on)
     if on is None:
-        problems.add(f"{where}: is missing: the column, or columns, by which rows belong together")
+        problems.add("is missing: the column, or columns, by which rows belong together", where)
     elif not pairs or repeated or not all(isinstance(name, str) and name for pair in pairs.items() for name in pair):
-        problems.add(f"{where}: must be a column, a list of columns, each once, or {{left: right, …}}, not {on!r}")
+        problems.add(f"must be a column, a list of columns, each once, or {{left: right, …}}, not {on!r}", where)
     else:
         return tuple(pairs), tuple(pairs.values())
     return (), ()
@@ -94,13 +96,13 @@ def _columns(cfg: Any, where: str, how: str, problems: Problems) -> dict[str, Co
         return {}
     if cfg is None or not isinstance(cfg, list | dict) or not cfg:
         found = "is missing" if cfg is None else f"cannot be {cfg!r}"
-        problems.add(f"{where}: {found}: a list of the columns to take, or a mapping {{name: column, …}}")
+        problems.add(f"{found}: a list of the columns to take, or a mapping {{name: column, …}}", where)
         return {}
     if isinstance(cfg, list):
         return _listed_columns(cfg, where, problems)
     for name in cfg:
         if not isinstance(name, str):
-            problems.add(f"{where}: the name {name!r} {_QUOTES}")
+            problems.add(f"the name {name!r} {_QUOTES}", where)
     taken = {name: _column(value, f"{where}.{name}", problems) for name, value in cfg.items() if isinstance(name, str)}
     return {name: column for name, column in taken.items() if column is not None}
 
@@ -112,7 +114,7 @@ def _listed_columns(names: list[Any], where: str, problems: Problems) -> dict[st
                 f"{where}[{i}]: must be the name of a column, not {name!r}; to rename or aggregate, {_MAPPING}"
             )
         elif name in names[:i]:
-            problems.add(f"{where}[{i}]: {name} is there twice")
+            problems.add(f"{name} is there twice", f"{where}[{i}]")
     return {name: Column(name) for name in names if isinstance(name, str)}
 
 
@@ -123,14 +125,14 @@ def _column(cfg: Any, where: str, problems: Problems) -> Column | None:
     if isinstance(cfg, str) and cfg:
         return Column(cfg)
     if not isinstance(cfg, Mapping) or len(cfg) != 1:
-        problems.add(f"{where}: must be a column, or {{aggregation: column}}, not {cfg!r}")
+        problems.add(f"must be a column, or {{aggregation: column}}, not {cfg!r}", where)
         return None
     [(aggregation, source)] = cfg.items()
     if aggregation not in AGGREGATIONS:
         near = nearest(str(aggregation), AGGREGATIONS)
-        problems.add(f"{where}: there is no aggregation {aggregation!r}{near}; there are: {listed(AGGREGATIONS)}")
+        problems.add(f"there is no aggregation {aggregation!r}{near}; there are: {listed(AGGREGATIONS)}", where)
     elif not isinstance(source, str) or not source:
-        problems.add(f"{where}.{aggregation}: must be the name of a column, not {source!r}")
+        problems.add(f"must be the name of a column, not {source!r}", f"{where}.{aggregation}")
     else:
         return Column(source, aggregation)
     return None

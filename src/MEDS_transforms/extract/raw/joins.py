@@ -101,8 +101,9 @@ def columns_after(join: Join, left: Collection[str]) -> list[str]:
     """
     if missing := [name for name in join.left_on if name not in left]:
         raise InputError(
-            f"{join.where}: there is no column {missing[0]!r} to join the table {join.table} on"
-            f"{nearest(missing[0], left)}. There are: {listed(left)}."
+            f"there is no column {missing[0]!r} to join the table {join.table} on{nearest(missing[0], left)}. "
+            f"There are: {listed(left)}.",
+            join.where,
         )
     if join.replaces:
         left = [name for name in left if name not in join.columns]

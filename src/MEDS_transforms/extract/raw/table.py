@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from ...dataset.columns import columns
 from ...dataset.dtypes import WIDE_INTEGERS, common_dtype
-from ...errors import InputError, UserError, listed, nearest
+from ...errors import InputError, Problem, UserError, listed, nearest, warn_of
 from ...work.raw_tables import Format, Part
 from .casts import cast_part
 from .decoding import wrongly_decoded
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 _BATCH_ROWS = 250_000
 _GROUPS_IN_CHUNK = 4
 """How many row groups of a parquet file a chunk must have, since those at its ends are decoded for two chunks."""
-_DAMAGED = "The file is damaged, truncated or in another format: get a new copy."
+_DAMAGED = ". The file is damaged, truncated or in another format", "Get a new copy."
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,11 +85,9 @@ class RawTable:
             with self._reading(part):
                 words = wrongly_decoded(part.path, encoding)
             if words:
-                logger.warning(
-                    "%s.encoding: %s is valid UTF-8, but read as %s, so that %r becomes %r. Set encoding: utf-8 in the "
-                    "table's block",
-                    *(self.name, part.path, encoding, *words),
-                )
+                former, read = words
+                what = f"{part.path} is valid UTF-8, but read as {encoding}, so that {former!r} becomes {read!r}"
+                warn_of(logger, what, f"{self.name}.encoding", "Set encoding: utf-8 in the table's block")
 
     def schema(
         self,
@@ -187,7 +185,8 @@ class RawTable:
         if missing := [name for name in wanted if name not in there]:
             raise InputError(
                 f"The table {self.name} ({part.path}) has no column {missing[0]!r}{nearest(missing[0], there)}. "
-                f"It has: {listed(there)}{separator_hint(there) if part.format is Format.TEXT else ''}."
+                f"It has: {listed(there)}",
+                remedy=separator_hint(there) if part.format is Format.TEXT else "",
             )
         partition = dict.fromkeys(part.partition, pl.String())
         with self._reading(part):
@@ -204,7 +203,8 @@ class RawTable:
         if common is None:
             raise InputError(
                 f"The table {self.name}: the column {name!r} has dtypes in its files that have nothing in common: "
-                f"{listed(dtypes)}. Give it the same dtype in all files."
+                f"{listed(dtypes)}",
+                remedy="Give it the same dtype in all files.",
             )
         return common
 
@@ -268,25 +268,23 @@ class RawTable:
                 raise
             raise InputError(self._unreadable(part, error)) from None
 
-    def _empty(self, part: Part) -> str:
+    def _empty(self, part: Part) -> Problem:
         return empty_table(self.name, part.path)
 
-    def _unreadable(self, part: Part, error: Exception) -> str:
+    def _unreadable(self, part: Part, error: Exception) -> Problem:
         if part.path.stat().st_size == 0:
             return self._empty(part)
         first_line = (str(error) or type(error).__name__).split("\n")[0].rstrip(".")
-        remedy = _DAMAGED
+        why, remedy = _DAMAGED
         if "utf-8" in first_line.lower():
-            remedy = OTHER_ENCODING
-        return f"The table {self.name} ({part.path}) cannot be read: {first_line}. {remedy}"
+            why, remedy = "", OTHER_ENCODING
+        return Problem(f"The table {self.name} ({part.path}) cannot be read: {first_line}{why}", remedy=remedy)
 
 
-def empty_table(name: str, path: Path | str) -> str:
+def empty_table(name: str, path: Path | str) -> Problem:
     """The message for a table without rows, header or bytes."""
-    return (
-        f"The table {name} ({path}) is empty. If that is intended, remove it from the event conversion file, or set "
-        "optional: true in its block."
-    )
+    remedy = "If that is intended, remove it from the event conversion file, or set optional: true in its block."
+    return Problem(f"The table {name} ({path}) is empty", remedy=remedy)
 
 
 def _rows_in_group(part: Part) -> int:
