@@ -287,4 +287,4 @@ def test_a_launcher_that_is_not_installed_is_said_with_its_extra(tmp_path, launc
         [sys.executable, "-c", program, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert f"{launcher} is not installed: pip install 'MEDS_transforms[{extra}]'" in done.stderr
+    assert f"{launcher} is not installed. Install it: pip install 'MEDS_transforms[{extra}]'" in done.stderr

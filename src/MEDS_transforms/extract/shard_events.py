@@ -197,9 +197,7 @@ def _warn_of_literals(event: Event, columns: Collection[str]) -> None:
     meant = {part.text for part in event.code if part.is_column} | {event.values.get(NUMERIC_VALUE)}
     for part in event.code:
         if not part.is_column and part.text in columns and part.text not in meant:
-            what = (
-                f"{part.text} is taken as literal text, but the rows of {event.table} also have a column of that name"
-            )
+            what = f"{part.text} is taken as literal text, but rows of {event.table} also have a column of that name"
             warn_of(logger, what, f"{event.path}.code", f"If you mean its values, write col({part.text})")
 
 
