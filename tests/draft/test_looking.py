@@ -307,6 +307,8 @@ def test_columns_of_dtypes_without_text_are_left_out(tmp_path):
         (["10:00", "9:30"], "%H:%M"),
         (["10:00", "09:30:05"], ["%H:%M", "%H:%M:%S"]),
         ([time(10), time(9, 30, 5)], "%H:%M:%S"),
+        (["08:25 PM", "9:30 am"], "%I:%M %p"),
+        (["08:25PM", "9:30:05 AM"], ["%I:%M%p", "%I:%M:%S %p"]),
     ],
 )
 def test_a_day_and_the_times_of_day_beside_it(clocks, formats, tmp_path):
@@ -317,6 +319,22 @@ def test_a_day_and_the_times_of_day_beside_it(clocks, formats, tmp_path):
     every = [f"%Y-%m-%d {f}" for f in ([formats] if isinstance(formats, str) else formats)]
     time_of_rows = {"from": {"str": "{day} {clock}"}, "format": every[0] if len(every) == 1 else every}
     assert values(found, "labs")["time"] == {"time": time_of_rows}
+
+
+def test_two_numbers_in_a_field_are_no_code(tmp_path):
+    days = [date(2024, 1, 5 + k % 9) for k in range(20)]
+    vitals = pl.DataFrame({"patient": range(20), "day": days, "HR": range(60, 80), "BP": ["120/80", "130/85"] * 10})
+    found = drafts(tmp_path, {"vitals.parquet": vitals})["vitals"]
+    assert [event.name for event in found.events] == ["hr", "bp"]
+
+
+def test_a_line_with_a_total_below_a_table_does_not_hide_the_visits(tmp_path):
+    visits = [f"V-{k}" for k in range(100)]
+    admitted = [date(2024, 1, 1 + k % 28) for k in range(100)]
+    admissions = pl.DataFrame({"patient": [k // 2 for k in range(100)], "Encounter ID": visits, "admitted": admitted})
+    diagnoses = pl.DataFrame({"enc_id": [*visits, "Total rows:"], "dx": ["I10", "E11"] * 50 + ["100"]})
+    found = drafts(tmp_path, {"admissions.parquet": admissions, "diagnoses.parquet": diagnoses})["diagnoses"]
+    assert values(found)["join"]["on"] == {"enc_id": "Encounter ID"}
 
 
 def test_times_of_day_are_no_codes(tmp_path):

@@ -967,8 +967,9 @@ def test_text_in_a_code_beside_the_column_of_that_name_is_meant(tmp_path):
 
 def test_text_in_a_code_with_the_name_of_what_is_measured_is_meant(tmp_path):
     x = Raw.in_folder(tmp_path)
-    x.events_with(code=["LAB", "value"], _metadata=None)
-    assert not [remark for remark in x.report().remarks if "literal text" in remark.what]
+    for event in ({}, {"numeric_value": "n", "each": [{"n": {"extract": {"from": "value", "regex": "(.*)"}}}]}):
+        x.events_with(code=["LAB", "value"], _metadata=None, **event)
+        assert not [remark for remark in x.report().remarks if "literal text" in remark.what]
 
 
 def test_text_in_a_code_with_the_name_of_a_column_that_the_event_makes_is_warned_of(tmp_path):

@@ -215,7 +215,7 @@ def _keys_in_common(left: Profile, right: Profile, left_id: str | None, right_id
         subjects = says(a.name, Word.SUBJECT) and says(b.name, Word.SUBJECT)
         if (
             not (same or visits or subjects)
-            or not a.is_token
+            or not a.is_nearly_token
             or not b.is_token
             or a.name == left_id
             or b.name == right_id
@@ -228,10 +228,10 @@ def _keys_in_common(left: Profile, right: Profile, left_id: str | None, right_id
 
 def _visit_columns(profile: Profile) -> Sequence[str]:
     """The columns of a table that name visits."""
-    return [c.name for c in profile.columns.values() if c.is_token and is_visit(c)]
+    return [c.name for c in profile.columns.values() if is_visit(c)]
 
 
 def is_visit(column: Column) -> bool:
     """Whether a column holds the ids of visits, by its name."""
     name = column.name
-    return says(name, Word.VISIT) and not says(name, Word.KIND, Word.TRAIT, Word.FLAG) and column.is_token
+    return says(name, Word.VISIT) and not says(name, Word.KIND, Word.TRAIT, Word.FLAG) and column.is_nearly_token

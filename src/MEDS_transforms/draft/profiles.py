@@ -22,7 +22,7 @@ _FRACTION = {".": r"^[+-]?\d*\.\d+$", ",": r"^[+-]?\d*,\d+$"}
 _WITH_UNIT = {sign: rf"^\s*([\d{sign}]+)\s*([\p{{L}}%]\S*)\s*$" for sign in ".,"}
 _LENIENT = r"^\s*(?:[<>≤≥=~]|<=|>=)?\s*[+-]?(?:\d+[.,]?\d*|[.,]\d+)\s*$"
 _TOKEN = r"^[\w.:/+-]{1,64}$"
-_CLOCK = r"^\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?$"
+_CLOCK = r"^\d{1,2}:\d{2}(:\d{2}(\.\d+)?|(:\d{2})? ?[AaPp][Mm])?$"
 _NEARLY_ALL, _HALF = 0.95, 0.5
 _FEW_CATEGORIES, _SHARE_OF_CATEGORIES, _LONGEST_CATEGORY = 30, 0.05, 60
 _LONG_TEXT, _FEW_ROWS = 40, 20
@@ -121,7 +121,13 @@ class Column:
     @cached_property
     def is_token(self) -> bool:
         """Whether the values may be ids or codes: short and without spaces, or whole numbers."""
-        return not self.is_time and not self.is_empty and (self._share(_TOKEN) == 1) and not self._has_fractions
+        return self.is_nearly_token and self._share(_TOKEN) == 1
+
+    @cached_property
+    def is_nearly_token(self) -> bool:
+        """Whether nearly all values may be ids or codes: not the word for a total below a table, for example."""
+        may_be = not (self.is_time or self.is_empty or self._has_fractions)
+        return may_be and self._share(_TOKEN) >= _NEARLY_ALL
 
     @cached_property
     def is_category(self) -> bool:

@@ -14,7 +14,16 @@ BIRTH, DEATH = "birth", "death"
 
 _NEARLY_ALL, _HALF = 0.98, 0.5
 _EPOCH_START = {"date": {"year": 1970, "month": 1, "day": 1}}
-_CLOCKS = {"%H:%M": r"^\d+:\d+$", "%H:%M:%S": r"^\d+:\d+:\d+$", "%H:%M:%S%.f": r"\."}
+_CLOCKS = {
+    "%H:%M": r"^\d+:\d+$",
+    "%H:%M:%S": r"^\d+:\d+:\d+$",
+    "%H:%M:%S%.f": r"\.",
+    "%I:%M %p": r"^\d+:\d+ [AaPp]",
+    "%I:%M%p": r"^\d+:\d+[AaPp]",
+    "%I:%M:%S %p": r"^\d+:\d+:\d+ [AaPp]",
+    "%I:%M:%S%p": r"^\d+:\d+:\d+[AaPp]",
+}
+"""Times of day, each with what tells it from the others."""
 _DAY_AS_TEXT = "%Y-%m-%d"
 """How a day is written that the file has as such."""
 _TO_ITS_END = {"hours": 23, "minutes": 59, "seconds": 59}

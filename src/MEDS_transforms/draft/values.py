@@ -33,6 +33,7 @@ CODE_RULES: tuple[Rule, ...] = (
     (-6, "nearly every row has another", lambda c: c.rows > _FEW and c.distinct > 0.9 * c.rows),
     (-9, "long texts", lambda c: c.is_prose),
     (-9, "times of day", lambda c: c.is_clock),
+    (-9, "two numbers with a slash", lambda c: is_ratio(c)),
 )
 """What makes a column the code of a table's events; `CODE_POINTS` are enough."""
 

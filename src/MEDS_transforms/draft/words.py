@@ -45,7 +45,8 @@ WORDS: dict[Word, str] = {
     Word.SUBJECT: "subject patient person participant pat mrn pid patid patnr pnr member beneficiary paciente "
     "pseudonym",
     Word.IDENTIFIER: "id ids nr no num number key identifier uuid guid hash pseudonym nummer kennung index *id",
-    Word.VISIT: "visit encounter hadm admission stay case episode fall fallnr aufenthalt csn hospitalization sejour",
+    Word.VISIT: "visit encounter enc hadm admission stay case episode fall fallnr aufenthalt csn hospitalization "
+    "sejour",
     Word.BIRTH: "birth born dob bday geburt geburtsdatum geboren gebdat naissance nacimiento",
     Word.DEATH: "death died dead dod deceased sterbe gestorben todesdatum tod verstorben deces fallecimiento",
     Word.START: "start begin began admit admitted admission in from reg arrival arrived entry onset open aufnahme von "

@@ -192,9 +192,11 @@ def _template_hint(name: str) -> str:
 def _warn_of_literals(event: Event, columns: Collection[str]) -> None:
     """Warns of texts in a code that were likely meant as columns.
 
-    Beside the column itself, or as the name of the column with the numbers, a text is meant as such.
+    Beside the column itself, or as the name of the column that the numbers are read from, a text is meant as such.
     """
-    meant = {part.text for part in event.code if part.is_column} | {event.values.get(NUMERIC_VALUE)}
+    of_code = {part.text for part in event.code if part.is_column}
+    of_each = {column for several in event.each.values() for expression in several for column in expression.columns}
+    meant = {*of_code, *of_each, event.values.get(NUMERIC_VALUE)}
     for part in event.code:
         if not part.is_column and part.text in columns and part.text not in meant:
             what = f"{part.text} is taken as literal text, but rows of {event.table} also have a column of that name"
