@@ -13,7 +13,15 @@ ANY_VERSIONS = (
     "cli",
     "commands",
     "containers",
+    "draft/test_init.py",
     "faults",
+    "integration/test_checks.py",
+    "integration/test_done.py",
+    "integration/test_launchers.py",
+    "integration/test_lost_workers.py",
+    "integration/test_overwrite.py",
+    "integration/test_progress.py",
+    "integration/test_usage.py",
     "runner",
     "settings",
     "slurm",
@@ -21,11 +29,17 @@ ANY_VERSIONS = (
     "report/test_browser.py",
     "test_add_a_stage.py",
     "test_benchmarks.py",
+    "test_docs.py",
+    "test_interrupts.py",
+    "test_layers.py",
+    "test_notebook.py",
     "test_own_package.py",
     "test_packaging.py",
     "test_site.py",
+    "test_stage_examples.py",
+    "test_troubleshooting.py",
 )
-"""Tests of processes, files, settings and pages, which give the same with any versions of polars and meds."""
+"""Tests of processes, files, settings, pages and examples, which give the same with any versions of polars and meds."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
