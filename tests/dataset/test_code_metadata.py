@@ -126,8 +126,8 @@ def test_lookup_keeps_the_order_of_a_million_rows(tmp_path, modifiers, engine):
     ("metadata", "modifiers", "message"),
     [
         (codes(code=["A"]), None, r"no code/n_subjects\. Run count_code_occurrences before this stage"),
-        (codes(**{"code/n_subjects": [1]}), None, r"code: this is not code metadata"),
-        (codes(**{"code": ["A"], "code/n_subjects": [1]}), ["unit"], r"unit: correct code_modifiers"),
+        (codes(**{"code/n_subjects": [1]}), None, r"there is no code\. This is not code metadata"),
+        (codes(**{"code": ["A"], "code/n_subjects": [1]}), ["unit"], r"there is no unit\. Correct code_modifiers"),
         (
             codes(**{"code": ["A", "A", "B"], "unit": ["x"] * 3, "code/n_subjects": [1, 2, 3]}),
             ["unit"],

@@ -294,8 +294,8 @@ def test_a_metadata_table_with_nothing_but_a_header_describes_nothing(describe):
     [
         ("d.csv", b"", "is empty"),
         ("d.parquet", b"", "is empty"),
-        ("d.parquet", b"no parquet", "cannot be read.*get a new copy"),
-        ("d.csv.gz", gzip.compress(b"c,label\n" + b"0,zero\n" * 999, mtime=0)[:-9], "cannot be read.*get a new copy"),
+        ("d.parquet", b"no parquet", "cannot be read.*Get a new copy"),
+        ("d.csv.gz", gzip.compress(b"c,label\n" + b"0,zero\n" * 999, mtime=0)[:-9], "cannot be read.*Get a new copy"),
         ("d.csv", "c,label\n0,caf\xe9\n".encode("latin-1"), r"row 1 after.*UTF-8"),
         ("d.csv", b"c,label\n0,zero,more\n", r"row 1 after.*3 fields.*Quote fields"),
     ],

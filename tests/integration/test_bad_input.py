@@ -160,11 +160,11 @@ AT_SHARD_EVENTS = {
     ),
     "a gzip is truncated": (
         lambda h: h.table("hosp/patients.csv.gz", GZIPPED[: len(GZIPPED) // 2]),
-        ["hosp/patients", "patients.csv.gz", "cannot be read", "get a new copy"],
+        ["hosp/patients", "patients.csv.gz", "cannot be read", "Get a new copy"],
     ),
     "a file is no parquet": (
         lambda h: h.table("labs.parquet", labs().write_csv().encode()),
-        ["labs", "labs.parquet", "cannot be read", "get a new copy"],
+        ["labs", "labs.parquet", "cannot be read", "Get a new copy"],
     ),
     "a later row does not fit": (
         lambda h: h.table("hosp/patients.csv.gz", PATIENTS + PATIENT * 100 + "x7,1950,F\n"),
@@ -222,7 +222,7 @@ def test_subject_ids_that_are_no_integers(hospital, undisturbed, ids, example):
     hospital.run("shard_events")
     hospital.fails(
         "split_and_shard_subjects",
-        *("Table labs", "column subject_id", "whole numbers", example, "subject_id_col", "shard_events again"),
+        *("Table labs", "column subject_id", "whole numbers", example, "subject_id_col", "run it again"),
     )
     assert not (hospital.cohort / "metadata" / ".shards.json").exists()
     hospital.make_good()

@@ -165,7 +165,7 @@ def test_a_compressed_file_that_is_cut_off_is_an_error(field, suffix, kept):
     field.refused(
         {"meds": {"e": CODE}},
         r"meds\.csv\S* cannot be read: .*[Tt]runcated|ended before",
-        "get a new copy",
+        "Get a new copy",
         by_runner=(suffix, kept) == (".gz", 0.5),
     )
 

@@ -976,7 +976,7 @@ def test_text_in_a_code_with_the_name_of_a_column_that_the_event_makes_is_warned
     x = Raw.in_folder(tmp_path)
     x.events_with(code=["LAB", "part"], each=[{"part": {"literal": "A"}}], _metadata=None)
     [remark] = [remark for remark in x.report().remarks if "literal text" in remark.what]
-    assert remark.remedy == "If you mean its values, write col(part)"
+    assert remark.remedy == "Write col(part) if its values are meant"
 
 
 @pytest.mark.parametrize("stage", ["shard_events", SPLIT])

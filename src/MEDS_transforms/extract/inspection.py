@@ -120,7 +120,7 @@ def _inspect_ids(sample: Sample, number_ids: Numbering, found: Inspection) -> No
     if sample.rows.table.has_text_ids:
         return
     if (negative := numbers.filter(numbers < 0)).len():
-        what = f"{counted(negative.len(), 'subject id')} of {rows:,} are negative, such as {negative[0]}"
+        what = f"it has {counted(negative.len(), 'negative subject id')} in {rows:,} rows, such as {negative[0]}"
         found.warning(NEGATIVE_IDS, where, what, "If they stand for unknown subjects, remove their rows")
     if _ids_of(sample).dtype.is_float():
         what = "the subject ids are written as floats, which hold 53 bits"
@@ -245,7 +245,7 @@ def _inspect_external(
     where = f"{where}.external_splits_json_fp"
     given = [subject for split in external.values() for subject in split]
     if twice := sorted(subject for subject, n in Counter(given).items() if n > 1):
-        what = f"{counted(len(twice), 'subject')} of the external splits are there twice, such as {twice[0]!r}"
+        what = f"the external splits have {counted(len(twice), 'subject')} twice, such as {twice[0]!r}"
         found.warning("splits_twice", where, what, "Keep each subject in one split: in several, its data are repeated")
     if empty := [split for split, subjects in external.items() if not subjects]:
         found.warning(
@@ -255,5 +255,5 @@ def _inspect_external(
         return
     unknown = sorted({*given} - {*ids.to_list()})
     if unknown:
-        what = f"{counted(len(unknown), 'subject')} of the external splits are in no table, such as {unknown[0]!r}"
+        what = f"the external splits have {counted(len(unknown), 'subject')} of no table, such as {unknown[0]!r}"
         found.warning("splits_unknown", where, what, "Check that the splits are of these data")

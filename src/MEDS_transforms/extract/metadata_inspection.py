@@ -83,6 +83,6 @@ def _inspect(
         found.remarks.append(Remark(severity, NO_MATCH, where, what, remedy))
     several = described.filter(pl.col(CODE).is_duplicated())[CODE].unique().sort()
     if several.len():
-        what = f"{counted(several.len(), 'code')} have several rows there, such as {several[0]!r}"
+        what = f"it has several rows for {counted(several.len(), 'code')}, such as {several[0]!r}"
         remedy = "Descriptions are joined; other columns become lists for all codes. Remove rows if that is not meant"
         found.note(REPEATED_CODES, f"{METADATA_KEY}.{table.name}", what, remedy)

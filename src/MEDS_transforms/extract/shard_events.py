@@ -200,7 +200,7 @@ def _warn_of_literals(event: Event, columns: Collection[str]) -> None:
     for part in event.code:
         if not part.is_column and part.text in columns and part.text not in meant:
             what = f"{part.text} is taken as literal text, but rows of {event.table} also have a column of that name"
-            warn_of(logger, what, f"{event.path}.code", f"If you mean its values, write col({part.text})")
+            warn_of(logger, what, f"{event.path}.code", f"Write col({part.text}) if its values are meant")
 
 
 def _table_unit(rows: TableRows, outputs: StageOutputs, folder: Path, row_chunksize: int) -> Unit:

@@ -106,5 +106,5 @@ def _inspect_splits(path: Path, shard: Path, found: Inspection) -> None:
     subjects = pl.scan_parquet(shard, glob=False).select(SUBJECT_ID).head(_MOST_ROWS).unique().collect().to_series()
     unknown = subjects.filter(~subjects.is_in(splits[SUBJECT_ID].implode()))
     if unknown.len():
-        what = f"{counted(unknown.len(), 'subject')} of {shard.name} are in no split, such as {unknown[0]}"
+        what = f"{shard.name} has {counted(unknown.len(), 'subject')} of no split, such as {unknown[0]}"
         found.warning(SPLITS, str(path), what, "Check that the splits are of this dataset")
