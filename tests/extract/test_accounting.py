@@ -217,3 +217,15 @@ def test_an_event_without_numbers_is_warned_of(tmp_path, values, text_value, war
     found = [one for one in account(x, "convert_to_sharded_events")["warnings"] if one["kind"] == "no_numbers"]
     assert [one["where"] for one in found] == (["labs.lab"] if warned else [])
     assert all(warned in one["message"] for one in found)
+
+
+def test_rows_without_a_match_in_a_joined_table_are_warned_of_and_may_be_limited(x):
+    x.table("labs.parquet", LABS.drop("subject_id").with_columns(stay=pl.int_range(9)))
+    x.table("stays.csv", "stay,subject_id\n" + "".join(f"{n},1\n" for n in range(7)))
+    x.events({"labs": {"join": {"table": "stays", "on": "stay", "columns": ["subject_id"]}, "lab": LAB}})
+    x.run("shard_events")
+    [warning] = account(x, "shard_events")["warnings"]
+    assert (warning["kind"], warning["where"]) == ("rows_unmatched", "labs.join")
+    assert warning["message"] == "rows that have no match in stays: 2 of 9 (22 %), such as 7, 8"
+    with pytest.raises(ValueError, match=r"labs\.join: rows that have no match.*\[limits\.rows_unmatched: 0\.2\]"):
+        x.run("shard_events", "limits.rows_unmatched=0.2", "do_overwrite=True")

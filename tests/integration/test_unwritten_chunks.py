@@ -101,7 +101,7 @@ def test_results_and_accounts_are_the_same_and_nothing_stays(kept, tmp_path, lau
     assert results(x) == results(kept)
     assert accounts(x) == accounts(kept)
     assert set(accounts(x)["shard_events"]["tables"]) == {*IN_PLACE, *WRITTEN, *EMPTY}
-    assert "joined: 5 of 90 rows have no match in visits" in (
+    assert "joined.join: rows that have no match in visits: 5 of 90 (5.6 %)" in (
         "".join(path.read_text() for path in (x.cohort / "shard_events/.logs").rglob("*.log"))
     )
     assert files_below(x.cohort / "shard_events") == []

@@ -3,8 +3,11 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError, listed
+from ..mapreduce.accounting import EXAMPLES
+from ..mapreduce.limits import ROWS_UNMATCHED, Finding, percent
 from ..work.accounts import Account
 from .chunk_writer import write_chunks
 from .chunks import find_chunks
@@ -13,6 +16,8 @@ from .raw.table import empty_table
 from .table_rows import TableRows
 
 logger = logging.getLogger(__name__)
+
+_MATCHED, _UNMATCHED = "rows_matched", "rows_unmatched"
 
 
 def cut(rows: TableRows, row_chunksize: int, folder: Path) -> Account:
@@ -38,19 +43,29 @@ def account_of(rows: TableRows, count: int, n_chunks: int, joins: Mapping[str, M
         raise InputError(empty_table(name, rows.raw.path))
     log = logger.info if count else logger.warning
     log("%s: %d rows", name, count)
-    for joined, found in joins.items():
-        _tell_of_join(name, joined, found)
     of_joins = {"joins": {joined: count_join(found) for joined, found in joins.items()}} if joins else {}
     return {"tables": {name: {"rows": count, "chunks": n_chunks, **of_joins}}}
 
 
-def _tell_of_join(table: str, joined: str, found: Matches) -> None:
-    missing = f", such as {listed(found.examples)}" if found.examples else ""
-    log = logger.warning if found.unmatched else logger.info
-    log("%s: %d of %d rows have no match in %s%s", table, found.unmatched, found.rows, joined, missing)
-
-
 def count_join(found: Matches) -> Account:
     """The rows that have a match in a joined table, and those that have none."""
-    counts: Account = {"rows_matched": found.rows - found.unmatched, "rows_unmatched": found.unmatched}
-    return counts | ({"examples": {"rows_unmatched": found.examples}} if found.examples else {})
+    counts: Account = {_MATCHED: found.rows - found.unmatched, _UNMATCHED: found.unmatched}
+    return counts | ({EXAMPLES: {_UNMATCHED: found.examples}} if found.examples else {})
+
+
+def find_in_joins(account: Account) -> list[Finding]:
+    """The joins, in the account of all tables, that have left rows without a match."""
+    joins = {
+        (table, joined): counts
+        for table, of_table in account.get("tables", {}).items()
+        for joined, counts in of_table.get("joins", {}).items()
+    }
+    return [_unmatched(*tables, counts) for tables, counts in joins.items() if counts[_UNMATCHED]]
+
+
+def _unmatched(table: str, joined: str, counts: Mapping[str, Any]) -> Finding:
+    unmatched, rows = counts[_UNMATCHED], counts[_MATCHED] + counts[_UNMATCHED]
+    examples = counts.get(EXAMPLES, {}).get(_UNMATCHED, ())
+    such_as = f", such as {listed(examples)}" if examples else ""
+    words = f"rows that have no match in {joined}: {percent(unmatched, rows)}{such_as}"
+    return Finding(ROWS_UNMATCHED, f"{table}.join", unmatched / rows, words)

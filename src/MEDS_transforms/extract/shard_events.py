@@ -32,7 +32,7 @@ from ..work.outputs import StageOutputs
 from ..work.raw_tables import tables_below
 from ..work.sources import Source
 from .chunks import find_chunks
-from .cutting import cut
+from .cutting import cut, find_in_joins
 from .event_file.model import META_KEYS, Event, EventFile, Table
 from .event_file.read import read_event_file
 from .events import wrong_dtypes
@@ -67,7 +67,8 @@ def plan(cfg: Mapping[str, Any]) -> Plan:
     rows = open_tables(event_file, cfg)
     sources = {"tables": Source.of_files(*(path for table in rows.values() for path in table.files))}
     settings = {"tables": {name: table.settings for name, table in rows.items()}}
-    outputs = stage_outputs(cfg, sources, own_folder=output_dir, settings=settings, watched=[event_config_fp])
+    watched, judge = [event_config_fp], find_in_joins
+    outputs = stage_outputs(cfg, sources, own_folder=output_dir, settings=settings, watched=watched, judge=judge)
     units = {name: _table_unit(table, outputs, output_dir / name, row_chunksize) for name, table in rows.items()}
     hidden = folder_of_maker(output_dir, outputs.stage, outputs.rows_by(()))
     unwritten = {

@@ -14,13 +14,22 @@ TIMES_NOT_PARSED, VALUES_LOST, ROWS_DROPPED, DUPLICATES = (
     "rows_dropped",
     "duplicates",
 )
+ROWS_UNMATCHED = "rows_unmatched"
 NO_MEASUREMENTS, NO_MATCH = "events_without_measurements", "metadata_without_match"
 ONE_CODE, DAY_MONTH, NO_NUMBERS = "one_code", "day_month", "no_numbers"
 
-FRACTIONS = (TIMES_NOT_PARSED, VALUES_LOST, ROWS_DROPPED, DUPLICATES)
-"""Limits that are a fraction of the rows of one event, or one stage; the others are a number of findings."""
+FRACTIONS = (TIMES_NOT_PARSED, VALUES_LOST, ROWS_DROPPED, DUPLICATES, ROWS_UNMATCHED)
+"""Limits that are a fraction of the rows of one event, table, or stage; the others are a number of findings."""
 
-_WARN_ABOVE = {TIMES_NOT_PARSED: 0.01, NO_MEASUREMENTS: 0, NO_MATCH: 0, ONE_CODE: 0, DAY_MONTH: 0, NO_NUMBERS: 0}
+_WARN_ABOVE = {
+    TIMES_NOT_PARSED: 0.01,
+    ROWS_UNMATCHED: 0,
+    NO_MEASUREMENTS: 0,
+    NO_MATCH: 0,
+    ONE_CODE: 0,
+    DAY_MONTH: 0,
+    NO_NUMBERS: 0,
+}
 
 
 @dataclass(frozen=True)
