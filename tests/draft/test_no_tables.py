@@ -51,6 +51,13 @@ def test_datasets_and_outputs_are_no_tables_and_are_named(files, skipped, tmp_pa
     assert draft.passed_over[0] in event_file_text(draft, "raw").replace("\n# ", " ")
 
 
+def test_a_dataset_in_place_of_raw_tables_is_named_as_such(tmp_path):
+    write_table(tmp_path / "metadata/codes.parquet", pl.DataFrame({"code": ["A"]}))
+    write_table(tmp_path / "metadata/subject_splits.parquet", pl.DataFrame({"subject_id": [1], "split": ["train"]}))
+    with pytest.raises(InputError, match="this is a dataset, and no folder of raw tables"):
+        drafted(tmp_path, {"data/train/0.parquet": SHARD})
+
+
 @pytest.mark.parametrize("folder", ["data", "metadata"])
 def test_a_folder_of_tables_may_be_called_like_one_of_a_dataset(folder, tmp_path):
     shard_like = SHARD.with_columns(subject_id=pl.lit(1, pl.Int32))

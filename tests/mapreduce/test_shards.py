@@ -94,6 +94,9 @@ def test_train_only(tmp_path, cfg, train_only, names, expected, includes_only_tr
 def test_no_input_is_an_error_that_lists_what_is_there(tmp_path, cfg):
     with pytest.raises(FileNotFoundError, match="in does not exist"):
         shard_iterator(cfg)
+    make_files(tmp_path / "set/data", "train/0.parquet")
+    with pytest.raises(FileNotFoundError, match=r"set/data has parquet files: a dataset is the folder that has data/"):
+        shard_iterator({"stage_cfg": {"data_input_dir": str(tmp_path / "set/data/data"), "output_dir": "out"}})
     make_files(tmp_path / "in", "a.csv", "b/c.csv")
     with pytest.raises(FileNotFoundError, match=r"holds: a\.csv, b\..*data_input_dir"):
         shard_iterator(cfg)

@@ -73,10 +73,14 @@ def _outputs(folder: Path, apart_from: Collection[Path]) -> list[Path]:
 def _is_output(folder: Path) -> bool:
     """Whether stages have written into a folder, it is a dataset, or all its parquet files are shards."""
     has_records = any((folder / name).is_dir() for name in (PROVENANCE_DIR, _LOGS_DIR))
-    metadata = folder / METADATA_DIR
-    is_dataset = (folder / DATA_DIR).is_dir() and any((metadata / name).is_file() for name in _OF_DATASETS)
     shards = [*islice(folder.glob("*.parquet"), _MOST_SHARDS)]
-    return has_records or is_dataset or (bool(shards) and all(map(_is_shard, shards)))
+    return has_records or is_dataset(folder) or (bool(shards) and all(map(_is_shard, shards)))
+
+
+def is_dataset(folder: Path) -> bool:
+    """Whether a folder has the data of a dataset, and one of the files of its metadata."""
+    metadata = folder / METADATA_DIR
+    return (folder / DATA_DIR).is_dir() and any((metadata / name).is_file() for name in _OF_DATASETS)
 
 
 def _is_shard(path: Path) -> bool:

@@ -11,7 +11,7 @@ from ..extract.event_file.options import OPTIONS
 from .copies import same_rows
 from .doubts import doubt_about_names
 from .events import Parts, events_of, output_name
-from .files import find_what_is_no_table
+from .files import find_what_is_no_table, is_dataset
 from .left_out import unused, why_left_out
 from .links import RESULT, CodeTable, Visit, find_code_tables, find_described, find_visits
 from .model import Draft, Entry, EventDraft, LeftOut, TableDraft, percent
@@ -71,8 +71,10 @@ def draft_folder(folder: Path, apart_from: Iterable[Path], subject_id: str | Non
         subject_id: the column with subject ids, where the user knows it.
 
     Raises:
-        InputError: there are no tables, none has subjects, or some cannot be read.
+        InputError: it is a dataset, there are no tables, none has subjects, or some cannot be read.
     """
+    if is_dataset(folder):
+        raise InputError("this is a dataset, and no folder of raw tables", str(folder), "Name that of the tables.")
     apart_from = [*apart_from]
     without = find_what_is_no_table(folder, apart_from)
     samples = find_samples(folder, apart_from, without)

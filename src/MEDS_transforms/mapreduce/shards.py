@@ -10,6 +10,7 @@ from ..dataset.schema import TRAIN_SPLIT
 from ..errors import InputError, MissingInputError, listed
 from ..settings.folders import key_of
 from ..settings.keys import flag
+from ..settings.layout import DATA_DIR
 from ..settings.names import check_names
 from ..work.files import read_json
 from ..work.sources import Source, check_not_freed
@@ -105,5 +106,8 @@ def read_shard_map(cfg: Mapping[str, Any]) -> dict[str, list[int]]:
 
 def _whats_there(folder: Path) -> str:
     if not folder.is_dir():
-        return f"The folder {folder} does not exist"
+        above = folder.parent
+        are_above = folder.name == DATA_DIR and (any(above.glob("*.parquet")) or any(above.glob("*/*.parquet")))
+        hint = f", but {above} has parquet files: a dataset is the folder that has {DATA_DIR}/ in it"
+        return f"The folder {folder} does not exist{hint if are_above else ''}"
     return f"{folder} holds: {listed(path.name for path in folder.iterdir())}"

@@ -93,10 +93,11 @@ def find_dataset(path: Path) -> Dataset:
     data = path / DATA_DIR if any(_shards_in(path / DATA_DIR)) else path
     shards = tuple(sorted(_shards_in(data)))
     if not shards or (data == path and _has_stages(path)):
-        below = listed(folder.name for folder in path.iterdir() if any(_shards_in(folder)))
+        below = [folder.name for folder in path.iterdir() if any(_shards_in(folder))]
+        there = f"; these folders in {path} have parquet files: {listed(below)}" if below else ""
         raise MissingInputError(
-            f"There are no shards in {path / DATA_DIR}. Name the folder of a dataset, or of a stage's output; these "
-            f"folders in {path} have parquet files: {below}."
+            f"There are no shards in {path / DATA_DIR}",
+            remedy=f"Name the folder of a dataset, or of a stage's output{there}.",
         )
     _check_measurements(shards[0])
     return Dataset(path, data, _root_of(data), shards)
