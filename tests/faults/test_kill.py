@@ -27,7 +27,7 @@ from .harness import (
 )
 
 KILLS = 3
-CHANCES = 5
+CHANCES = 15
 """How many times a stage is started again because all its workers had ended before the kill."""
 
 pytestmark = pytest.mark.slow

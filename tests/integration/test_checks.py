@@ -99,7 +99,7 @@ def test_what_may_be_meant_is_a_warning(x):
     x.table("more.csv", "subject_id\n1\n")
     ran = extract(x, {**EVENT, "code": ["LAB", "test"], "numeric_val": "value", "text": "col(test)"})
     assert ran.returncode == 0, ran.stderr
-    for said in ("did you mean 'numeric_value'", "write col(test)", "Write just that", "skipped: d_labs, more"):
+    for said in ("did you mean 'numeric_value'", "Write col(test)", "Write just that", "skipped: d_labs, more"):
         before, _, ending = ran.stdout.partition("stages are done.")
         assert before.count(said) == 1, "once before the stages, not by every one that reads the file"
         assert ending.count(said) == 1, "once more at the end"
