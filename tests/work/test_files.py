@@ -133,7 +133,8 @@ def test_what_was_left_by_a_killed_process_is_cleared_away(tmp_path, is_folder):
 def test_a_lock_that_cannot_be_made_is_one_message(tmp_path):
     with pytest.raises(OSError, match="File name too long") as info, try_lock(tmp_path / ("x" * 300)):
         pytest.fail("locked")
-    assert explain(info.value).startswith("OSError: [Errno 36] File name too long")
+    assert explain(info.value).startswith("File name too long: ")
+    assert explain(info.value).endswith("choose a shorter one.")
 
 
 def test_a_claim_is_seen_while_it_is_held(tmp_path):
