@@ -177,8 +177,8 @@ def _rows_in(path: Path, kind: Format) -> int:
             return int(pq.read_metadata(path).num_rows)
         if kind is Format.FEATHER:
             return int(pl.scan_ipc(path, glob=False).select(pl.len()).collect().item())
-        text = beginning_of(path, _PIECE)
-        return int(text_size(path) / len(text) * text.count(b"\n")) if text else 0
+        size = path.stat().st_size
+        return int(beginning_of(path, _PIECE).count(b"\n") * size / min(size, _PIECE)) if size else 0
     return 0
 
 
