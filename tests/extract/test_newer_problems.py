@@ -85,6 +85,7 @@ def test_what_cannot_be_is_said_with_its_place(tmp_path, text, said):
         read_event_file(path)
     for fragment in said:
         assert fragment in str(error.value)
+    assert all(problem.where or problem.startswith("Expression at ") for problem in error.value.problems)
 
 
 STRICT = "q: {f: {code: X, time: '$ts::\"%Y-%m-%d\"'}}"

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from ..dataset.schema import CATEGORICAL_VALUE, CODE, DESCRIPTION, SUBJECT_ID, TEXT_VALUE, TIME
-from ..errors import Problems, listed, nearest, problems_in
+from ..errors import Problem, Problems, listed, nearest, problems_in
 from ..expressions import Expression
 from ..expressions.formulas import Formula, formula, key_column
 from ..settings.newer_signs import CODE_TEMPLATE, DEFAULTS, METADATA, OLDER_KEYS, OTHER_PROGRAMS, TABLE
@@ -67,7 +67,7 @@ def read_newer(raw: Mapping[str, Any], problems: Problems) -> dict[str, NewerTab
     default = _default_subject(raw.get(DEFAULTS), None, DEFAULTS, problems)
     blocks = {name: block for name, block in raw.items() if name not in (DEFAULTS, *OTHER_PROGRAMS)}
     if not blocks:
-        problems.add("it names no table")
+        problems.add("it names no table", "event_conversion_config_fp")
     tables = {str(name): _table(str(name), block, default, problems) for name, block in blocks.items()}
     return {name: table for name, table in tables.items() if table is not None}
 
@@ -85,14 +85,14 @@ def _default_subject(block: Any, default: Any, where: str, problems: Problems) -
     if block is None:
         return default
     if not isinstance(block, dict) or block.keys() - {SUBJECT_ID}:
-        problems.add(f"{where}: must be a mapping with the key {SUBJECT_ID}, not {block!r}")
+        problems.add(f"must be a mapping with the key {SUBJECT_ID}, not {block!r}", where)
         return default
     return block.get(SUBJECT_ID, default)
 
 
 def _table(name: str, block: Any, default: Any, problems: Problems) -> NewerTable | None:
     if not isinstance(block, dict):
-        problems.add(f"{name}: must be a mapping from events to what they are, not {block!r}")
+        problems.add(f"must be a mapping from events to what they are, not {block!r}", name)
         return None
     subject = _default_subject(block.get(DEFAULTS), default, f"{name}.{DEFAULTS}", problems)
     ids = _formula(f"${SUBJECT_ID}" if subject is None else subject, f"{name}.{DEFAULTS}.{SUBJECT_ID}", problems)
@@ -118,12 +118,12 @@ def _table_block(
     if block is None:
         return None, {}, {}
     if not isinstance(block, dict) or block.keys() - {"join", "cols"}:
-        problems.add(f"{where}: must be a mapping with the keys join and cols, not {block!r}")
+        problems.add(f"must be a mapping with the keys join and cols, not {block!r}", where)
         return None, {}, {}
     join = _join(block["join"], f"{where}.join", problems) if "join" in block else None
     cols = block.get("cols") or {}
     if not isinstance(cols, dict):
-        problems.add(f"{where}.cols: must be a mapping from columns to expressions, not {cols!r}")
+        problems.add(f"must be a mapping from columns to expressions, not {cols!r}", f"{where}.cols")
         return join, {}, {}
     formulas = {str(key): _formula(value, f"{where}.cols.{key}", problems) for key, value in cols.items()}
     ordered = _ordered(formulas, f"{where}.cols", problems)
@@ -142,23 +142,23 @@ def _ordered(formulas: Mapping[str, Formula], where: str, problems: Problems) ->
     while ready := [name for name, found in left.items() if not found.columns & left.keys()]:
         ordered |= {name: left.pop(name) for name in ready}
     if left:
-        problems.add(f"{where}: {listed(left)} read themselves or each other; give new columns names of their own")
+        problems.add(f"{listed(left)} read themselves or each other; give new columns names of their own", where)
     return ordered
 
 
 def _join(block: Any, where: str, problems: Problems) -> Join | None:
     if not isinstance(block, dict) or len(block) != 1:
-        problems.add(f"{where}: must be a mapping with one table, not {block!r}")
+        problems.add(f"must be a mapping with one table, not {block!r}", where)
         return None
     [(table, spec)] = block.items()
     where = f"{where}.{table}"
     if not isinstance(spec, dict) or "cols" not in spec or spec.keys() - {"key", "left_on", "right_on", "cols"}:
-        problems.add(f"{where}: must be a mapping with key (or left_on and right_on) and cols, not {spec!r}")
+        problems.add(f"must be a mapping with key (or left_on and right_on) and cols, not {spec!r}", where)
         return None
     left, right = (_names(spec.get(side, spec.get("key"))) for side in ("left_on", "right_on"))
     columns = _columns(spec["cols"], f"{where}.cols", problems)
     if not left or len(left) != len(right) or ("key" in spec and spec.keys() & {"left_on", "right_on"}):
-        problems.add(f"{where}: needs either key, or as many columns as left_on as there are as right_on, not {spec!r}")
+        problems.add(f"needs either key, or as many columns as left_on as there are as right_on, not {spec!r}", where)
     fans_out = all(column.aggregation is None for column in columns.values())
     return Join(str(table), left, right, LEFT, columns, where, fans_out, replaces=True)
 
@@ -168,12 +168,12 @@ def _columns(block: Any, where: str, problems: Problems) -> dict[str, Column]:
     if isinstance(block, list) and block:
         return {str(name): Column(str(name)) for name in block}
     if not isinstance(block, dict) or not block:
-        problems.add(f"{where}: must be a list of columns, or a mapping from columns to aggregations, not {block!r}")
+        problems.add(f"must be a list of columns, or a mapping from columns to aggregations, not {block!r}", where)
         return {}
     for column, how in block.items():
         if how not in AGGREGATIONS:
             hint = nearest(str(how), AGGREGATIONS)
-            problems.add(f"{where}.{column}: must be one of {', '.join(AGGREGATIONS)}, not {how!r}{hint}")
+            problems.add(f"must be one of {', '.join(AGGREGATIONS)}, not {how!r}{hint}", f"{where}.{column}")
     return {str(column): Column(str(column), TOTAL if how == "sum" else how) for column, how in block.items()}
 
 
@@ -186,9 +186,9 @@ def _names(value: Any) -> tuple[str, ...]:
 def _event(table: str, name: str, block: Any, problems: Problems) -> NewerEvent | None:
     where = f"{table}.{name}"
     if not isinstance(block, dict) or not {CODE, TIME} <= block.keys():
-        problems.add(f"{where}: must be a mapping with code and time (null for events without one), not {block!r}")
+        problems.add(f"must be a mapping with code and time (null for events without one), not {block!r}", where)
         return None
-    problems.found += [f"{where}.{key}: {why}" for key, why in _wrong_keys(block)]
+    problems.found += [Problem(why, f"{where}.{key}") for key, why in _wrong_keys(block)]
     values = {str(k): v for k, v in block.items() if k not in (CODE, TIME, METADATA)}
     read = {CODE: block[CODE], TIME: block[TIME], **values}
     formulas = {key: _formula(value, f"{where}.{key}", problems) for key, value in read.items()}
@@ -225,15 +225,15 @@ def _metadata(block: Any, code: Formula, where: str, problems: Problems) -> tupl
     if block is None:
         return ()
     if not isinstance(block, dict) or not all(isinstance(columns, dict) and columns for columns in block.values()):
-        problems.add(f"{where}: must be a mapping from tables to mappings from columns to expressions, not {block!r}")
+        problems.add(f"must be a mapping from tables to mappings from columns to expressions, not {block!r}", where)
         return ()
     if not code.columns:
-        problems.add(f"{where}: the code {code.text!r} is made of no column, so no table can describe it by columns")
+        problems.add(f"the code {code.text!r} is made of no column, so no table can describe it by columns", where)
         return ()
     found = []
     for table, columns in block.items():
         formulas = {str(c): _formula(value, f"{where}.{table}.{c}", problems) for c, value in columns.items()}
-        problems.found += [f"{where}.{table}: {why}" for why in _wrong_metadata(table, formulas, code)]
+        problems.found += [Problem(why, f"{where}.{table}") for why in _wrong_metadata(table, formulas, code)]
         found.append(_described(None if table == SELF else str(table), formulas, code))
     return tuple(found)
 

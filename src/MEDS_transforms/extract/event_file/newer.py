@@ -8,6 +8,7 @@ from ...dataset.schema import CODE, SUBJECT_ID, TIME
 from ...errors import Problems, listed
 from ...expressions.forms import Expression
 from ...settings.names import wrong_names
+from ...settings.newer_signs import DEFAULTS
 from ..newer_language import NewerEvent, NewerTable, read_newer
 from .model import CodePart, Event, EventFile, Table, TableOptions
 
@@ -18,7 +19,8 @@ def newer_event_file(raw: Mapping[str, Any], problems: Problems) -> EventFile:
     problems.found += wrong_names(found, "table")
     hashed = [name for name, table in found.items() if table.hashed_ids]
     if hashed and (others := found.keys() - hashed):
-        problems.add(f"subject ids are hash(…) in {listed(hashed)}, not in {listed(others)}: make all the same")
+        what = f"subject ids are hash(…) in {listed(hashed)}, not in {listed(others)}"
+        problems.add(what, f"{DEFAULTS}.{SUBJECT_ID}", "Make all the same")
     options = TableOptions(subject_ids="hash" if hashed else "integer")
     tables = {name: _table(table, options) for name, table in found.items() if table.events}
     return EventFile(tables, default=options)

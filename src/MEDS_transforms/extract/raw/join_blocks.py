@@ -33,8 +33,8 @@ def read_join(cfg: Any, where: str, problems: Problems) -> list[Join]:
     found = [join for join in joins if join is not None]
     for first, second in combinations(found, 2):
         for name in first.columns.keys() & second.columns.keys():
-            what, where = f"{first.where} has a column of that name", f"{second.where}.columns.{name}"
-            problems.add(what, where, "Rename one of them")
+            what = f"{first.where} has a column of that name"
+            problems.add(what, f"{second.where}.columns.{name}", "Rename one of them")
     return found
 
 
@@ -46,9 +46,8 @@ def _read(block: Any, where: str, problems: Problems) -> Join | None:
     block = {"on" if key is True else key: value for key, value in block.items()}
     for key in block:
         if key not in _KEYS:
-            problems.add(
-                f"{where}.{key}: there is no such key{nearest(str(key), _KEYS)}; there are: {', '.join(_KEYS)}"
-            )
+            what = f"there is no such key{nearest(str(key), _KEYS)}; there are: {', '.join(_KEYS)}"
+            problems.add(what, f"{where}.{key}")
     left_on, right_on = _on(block.get("on"), f"{where}.on", problems)
     how = _how(block.get("how", LEFT), f"{where}.how", problems)
     taken = _columns(block.get("columns"), f"{where}.columns", how, problems)
@@ -110,9 +109,8 @@ def _columns(cfg: Any, where: str, how: str, problems: Problems) -> dict[str, Co
 def _listed_columns(names: list[Any], where: str, problems: Problems) -> dict[str, Column]:
     for i, name in enumerate(names):
         if not isinstance(name, str):
-            problems.add(
-                f"{where}[{i}]: must be the name of a column, not {name!r}; to rename or aggregate, {_MAPPING}"
-            )
+            what = f"must be the name of a column, not {name!r}; to rename or aggregate, {_MAPPING}"
+            problems.add(what, f"{where}[{i}]")
         elif name in names[:i]:
             problems.add(f"{name} is there twice", f"{where}[{i}]")
     return {name: Column(name) for name in names if isinstance(name, str)}
