@@ -6,6 +6,7 @@ import polars as pl
 
 from ..dataset.columns import columns as as_columns
 from ..dataset.schema import CODE
+from ..extract.raw.delimited import repeated_name
 from .model import Entry, percent
 from .profiles import Column, Profile
 from .samples import sampled
@@ -13,8 +14,6 @@ from .write import inline
 
 _SEPARATOR = "//"
 _WITH_SEPARATOR = rf"{_SEPARATOR}|/$"
-_AGAIN = "_duplicated_"
-"""What follows a name that repeats."""
 _BLANK_AT_AN_END, _WITHOUT_BLANKS = r"^\s|\s$", r"^\s*(.*?)\s*$"
 
 
@@ -65,7 +64,7 @@ def _share_without_unit(profile: Profile, code: list[str], unit: Column) -> floa
 
 def doubt_about_names(profile: Profile) -> str:
     """What is doubtful where a header has a name several times; empty where none."""
-    twice = [name for name in profile.columns if f"{name}{_AGAIN}0" in profile.columns]
+    twice = [name for name in profile.columns if repeated_name(name) in profile.columns]
     if not twice:
         return ""
-    return f"the header has {', '.join(twice)} several times; the second is called {twice[0]}{_AGAIN}0"
+    return f"the header has {', '.join(twice)} several times; the second is called {repeated_name(twice[0])}"

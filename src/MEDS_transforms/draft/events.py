@@ -8,7 +8,7 @@ from ..dataset.columns import columns as as_columns
 from ..dataset.schema import CODE, MANDATORY_TYPES, NUMERIC_VALUE, TEXT_VALUE, TIME
 from ..errors import counted
 from .doubts import code_entry, doubt_about_parts
-from .model import Entry, EventDraft, distinct_values, percent
+from .model import Entry, EventDraft, percent
 from .profiles import Column, Profile
 from .samples import sampled
 from .times import DEATH, TimeRoles, end_of_day, is_by_year, time_entries
@@ -257,7 +257,7 @@ def _is_fact(column: Column) -> bool:
 def _fact(parts: Parts, column: Column, at: list[Entry], with_table: bool = True) -> EventDraft:
     name = plain(column.name).upper()
     code = [parts.word, name] if with_table else [name]
-    told, values = distinct_values(column.distinct), list[Entry]()
+    told, values = counted(column.distinct, "distinct value"), list[Entry]()
     if is_number_of_kind(column):
         code.append(f"col({column.name})")
     elif column.is_number or column.lenient_numbers >= _HALF:

@@ -10,18 +10,29 @@ from ..expressions.times import parsed
 
 _DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y.%m.%d")
 _SHORT_DAYS = ("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%b %d %Y", "%b %d, %Y")
-_CLOCKS = ("%H:%M:%S", "%H:%M", "%H:%M:%S%.f", "%I:%M:%S %p", "%I:%M %p")
+_AFTER_DAYS = ("%H:%M:%S", "%H:%M", "%H:%M:%S%.f", "%I:%M:%S %p", "%I:%M %p")
 _ZONED = tuple(f"{clock}{zone}" for zone in ("%z", "%#z") for clock in ("%H:%M:%S", "%H:%M", "%H:%M:%S%.f"))
 _ISO = ("%H:%M:%S", "%H:%M", "%H:%M:%S%.f", *_ZONED)
 FORMATS = (
     *_DAYS,
-    *(f"{day} {clock}" for day in _DAYS for clock in _CLOCKS),
+    *(f"{day} {clock}" for day in _DAYS for clock in _AFTER_DAYS),
     *(f"%Y-%m-%dT{clock}" for clock in _ISO),
     *(f"%Y-%m-%d {clock}" for clock in _ZONED),
     *_SHORT_DAYS,
-    *(f"{day} {clock}" for day in _SHORT_DAYS for clock in _CLOCKS),
+    *(f"{day} {clock}" for day in _SHORT_DAYS for clock in _AFTER_DAYS),
 )
 """Formats of times, the simplest first: of two that read the same texts the first is taken."""
+
+CLOCKS = {
+    "%H:%M": r"\d{1,2}:\d{2}",
+    "%H:%M:%S": r"\d{1,2}:\d{2}:\d{2}",
+    "%H:%M:%S%.f": r"\d{1,2}:\d{2}:\d{2}\.\d+",
+    "%I:%M %p": r"\d{1,2}:\d{2} [AaPp][Mm]",
+    "%I:%M%p": r"\d{1,2}:\d{2}[AaPp][Mm]",
+    "%I:%M:%S %p": r"\d{1,2}:\d{2}:\d{2} [AaPp][Mm]",
+    "%I:%M:%S%p": r"\d{1,2}:\d{2}:\d{2}[AaPp][Mm]",
+}
+"""Formats of times of day that have a column of their own, each with the pattern of the texts that it reads."""
 
 OF_DIGITS = ("%Y%m%d", "%Y%m%d%H%M%S", "%Y%m%d%H%M")
 """Formats of times that look like numbers; they count only where nearly all numbers of a column are such times."""

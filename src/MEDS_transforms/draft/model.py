@@ -17,15 +17,6 @@ def percent(share: float) -> str:
     return {"0.0%": "less than 0.1%", "100.0%": "more than 99.9%"}.get(f"{share:.1%}", f"{share:.1%}")
 
 
-def distinct_values(n: int) -> str:
-    """How many values differ, in words.
-
-    >>> distinct_values(1), distinct_values(1200)
-    ('1 distinct value', '1,200 distinct values')
-    """
-    return f"{n:,} distinct {'value' if n == 1 else 'values'}"
-
-
 def can_be_in_text(name: str) -> bool:
     """Whether a text can have a column of this name, as `{name}`."""
     return bool(name) and not {"{", "}"} & {*name}

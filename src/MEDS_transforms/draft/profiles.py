@@ -9,7 +9,7 @@ import polars as pl
 from ..dataset.dtypes import has_text
 from ..extract.raw.dialect import Dialect
 from ..parser import is_col_field
-from .formats import Times, times_of
+from .formats import CLOCKS, Times, times_of
 from .samples import Sample, as_text
 from .words import MAYBE_NULL_WORDS, NULL_WORDS, Word, says
 
@@ -22,7 +22,7 @@ _FRACTION = {".": r"^[+-]?\d*\.\d+$", ",": r"^[+-]?\d*,\d+$"}
 _WITH_UNIT = {sign: rf"^\s*([\d{sign}]+)\s*([\p{{L}}%]\S*)\s*$" for sign in ".,"}
 _LENIENT = r"^\s*(?:[<>≤≥=~]|<=|>=)?\s*[+-]?(?:\d+[.,]?\d*|[.,]\d+)\s*$"
 _TOKEN = r"^[\w.:/+-]{1,64}$"
-_CLOCK = r"^\d{1,2}:\d{2}(:\d{2}(\.\d+)?|(:\d{2})? ?[AaPp][Mm])?$"
+_CLOCK = f"^({'|'.join(CLOCKS.values())})$"
 _NEARLY_ALL, _HALF = 0.95, 0.5
 _FEW_CATEGORIES, _SHARE_OF_CATEGORIES, _LONGEST_CATEGORY = 30, 0.05, 60
 _LONG_TEXT, _FEW_ROWS = 40, 20

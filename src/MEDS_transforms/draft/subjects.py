@@ -6,8 +6,8 @@ from functools import cached_property
 
 import polars as pl
 
-from ..errors import InputError, listed, nearest
-from .model import distinct_values, percent
+from ..errors import InputError, counted, listed, nearest
+from .model import percent
 from .profiles import Column, Profile, share_found
 from .samples import read_columns
 from .words import Word, rest, says
@@ -217,7 +217,7 @@ def _described(one: _Candidate, chosen: Mapping[str, _Candidate]) -> Subject:
         return Subject(name, why)
     most = max(others, key=lambda other: (one.shares[other.place], other.column.is_unique))
     share = one.shares[most.place]
-    why += f"; {percent(share)} of {distinct_values(one.column.distinct)} are in {most.profile.name}"
+    why += f"; {percent(share)} of {counted(one.column.distinct, 'distinct value')} are in {most.profile.name}"
     if not any(_are_alike(one, other) for other in others):
         return Subject(name, why, "hardly any of its values are ids in other tables")
     return Subject(name, why)

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ..errors import counted
 from ..expressions.times import is_moment
-from .formats import swapped
-from .model import Entry, can_be_in_text, distinct_values, percent
+from .formats import CLOCKS, swapped
+from .model import Entry, can_be_in_text, percent
 from .profiles import Column, Profile
 from .words import Word, begins_or_ends, says, stem
 
@@ -14,16 +15,6 @@ BIRTH, DEATH = "birth", "death"
 
 _NEARLY_ALL, _HALF = 0.98, 0.5
 _EPOCH_START = {"date": {"year": 1970, "month": 1, "day": 1}}
-_CLOCKS = {
-    "%H:%M": r"^\d+:\d+$",
-    "%H:%M:%S": r"^\d+:\d+:\d+$",
-    "%H:%M:%S%.f": r"\.",
-    "%I:%M %p": r"^\d+:\d+ [AaPp]",
-    "%I:%M%p": r"^\d+:\d+[AaPp]",
-    "%I:%M:%S %p": r"^\d+:\d+:\d+ [AaPp]",
-    "%I:%M:%S%p": r"^\d+:\d+:\d+[AaPp]",
-}
-"""Times of day, each with what tells it from the others."""
 _DAY_AS_TEXT = "%Y-%m-%d"
 """How a day is written that the file has as such."""
 _TO_ITS_END = {"hours": 23, "minutes": 59, "seconds": 59}
@@ -119,7 +110,7 @@ def time_entries(column: Column, instead: Column | None = None, clock: Column | 
     assert times is not None  # only times are given
     if times.epoch:
         since = {"add": [_EPOCH_START, {"duration": {times.epoch: column.name}}]}
-        why = f"of {distinct_values(times.tried)} of {column.name} 100% are {times.epoch} from 1970 on"
+        why = f"of {counted(times.tried, 'distinct value')} of {column.name} 100% are {times.epoch} from 1970 on"
         return [Entry("time", since, why)]
     if clock:
         return [_with_clock(column, clock)]
@@ -148,7 +139,7 @@ def end_of_day(column: Column) -> list[Entry]:
 
 def _with_clock(day: Column, clock: Column) -> Entry:
     assert day.times is not None
-    of_day = [f for f, pattern in _CLOCKS.items() if clock.values.str.contains(pattern).any()]
+    of_day = [f for f, pattern in CLOCKS.items() if clock.values.str.contains(f"^{pattern}$").any()]
     formats = [f"{f} {clock_format}" for f in day.times.formats or [_DAY_AS_TEXT] for clock_format in of_day]
     text = {"str": f"{{{day.name}}} {{{clock.name}}}"}
     value = {"time": {"from": text, "format": formats if len(formats) > 1 else formats[0]}}
@@ -163,7 +154,7 @@ def _how_many_parse(column: Column) -> str:
         f"{percent(share)} {'parse ' if not n else ''}as {f}" for n, (f, share) in enumerate(times.formats.items())
     ]
     none = [f"{percent(1 - times.share)} as none"] if percent(times.share) != "100%" else []
-    return f"of {distinct_values(times.tried)}, {', '.join([*parts, *none])}"
+    return f"of {counted(times.tried, 'distinct value')}, {', '.join([*parts, *none])}"
 
 
 def _doubts(column: Column) -> str:

@@ -37,6 +37,7 @@ from .event_file.model import META_KEYS, Event, EventFile, Table
 from .event_file.read import read_event_file
 from .events import wrong_dtypes
 from .inspection import inspect_tables
+from .raw.delimited import repeated_name
 from .raw.dialect import separator_hint
 from .raw.table import RawTable
 from .table_rows import TableRows, found_table, open_rows
@@ -148,7 +149,7 @@ def _wrong_columns(table: Table, raw: RawTable) -> list[Problem]:
     """What is wrong with the columns that a table has, for what its events need."""
     there, problems = [*raw.columns, *table.joined_columns, *table.made_columns], list[Problem]()
     for name in table.file_columns:
-        if f"{name}_duplicated_0" in raw.columns:
+        if repeated_name(name) in raw.columns:
             warn_of(logger, f"the header of {raw.path} has {name!r} several times; the first is read", table.name)
     for event in table.events:
         _warn_of_literals(event, {*there, *event.each})
@@ -166,8 +167,8 @@ def _wrong_columns(table: Table, raw: RawTable) -> list[Problem]:
             what = f"the column {name!r} starts with U+E000, which this package reserves"
             problems.append(Problem(what, key, "Rename it"))
         if name not in there:
-            what = f"the table {raw.path} has no column {name!r}{nearest(name, there)}. It has: {listed(there)}"
-            problems.append(Problem(what, key, _template_hint(name) or separator_hint(raw.columns)))
+            remedy = _template_hint(name) or separator_hint(raw.columns)
+            problems.append(Problem(_no_column(raw, name, there), key, remedy))
     return problems
 
 
@@ -175,14 +176,11 @@ def _unknown_dtypes(raw: RawTable, event_file: EventFile) -> list[Problem]:
     """What is wrong with the columns that the block of a table gives dtypes; those at the top are of any tables."""
     given = event_file.options_of(raw.name).dtypes
     unknown = [name for name in given if name not in raw.columns] if given != event_file.default.dtypes else []
-    return [
-        Problem(
-            f"the table {raw.path} has no column {name!r}{nearest(str(name), raw.columns)}. It has: "
-            f"{listed(raw.columns)}",
-            f"{raw.name}.dtypes",
-        )
-        for name in unknown
-    ]
+    return [Problem(_no_column(raw, name, raw.columns), f"{raw.name}.dtypes") for name in unknown]
+
+
+def _no_column(raw: RawTable, name: object, there: Collection[str]) -> str:
+    return f"the table {raw.path} has no column {name!r}{nearest(str(name), there)}. It has: {listed(there)}"
 
 
 def _template_hint(name: str) -> str:

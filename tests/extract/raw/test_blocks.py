@@ -53,4 +53,4 @@ def test_a_row_without_end_is_a_fault():
     *blocks, fault = blocks_of_rows([b'a\n"b\n', *[b"x" * 2**19] * 9], PLAIN, longest_row=2**20)
     assert [block.rows for block in blocks] == [b"a\n"]
     assert isinstance(fault, Fault)
-    assert "longer than 1 MiB: is a quote not closed?" in fault.what
+    assert "longer than 1 MiB: is a quote not closed?" in fault.problem

@@ -29,11 +29,11 @@ def test_the_first_wrong_row_is_found(padding, rows, n_fields, separator, line_e
     read = csv.reader(io.StringIO(text.decode(), newline=""), delimiter=separator)
     wrong = [(n, len(row)) for n, row in enumerate(read) if len(row) not in (0, n_fields)]
     assert (None if found is None else found.row) == (wrong[0][0] if wrong else None)
-    assert found is None or found.what.startswith(f"it has {wrong[0][1]} field")
+    assert found is None or found.problem.startswith(f"it has {wrong[0][1]} field")
     assert row_ends(text, Dialect(separator)).size == len(rows)
 
 
 def test_a_long_row_is_cut_in_the_message():
     fault = wrong_row(b"a" * 500 + b"\n", Dialect(), 2)
     assert fault is not None
-    assert "'" + "a" * 80 + "' …. Quote fields" in fault.what
+    assert "'" + "a" * 80 + "' …. Quote fields" in fault.problem

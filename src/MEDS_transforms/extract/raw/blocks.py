@@ -28,12 +28,12 @@ class Fault:
 
     Args:
         row: its number in the block, or in what follows the last block, counted from 0.
-        what: the fault.
+        problem: the fault, without a place.
         column: the column that it concerns, if it is one.
     """
 
     row: int
-    what: Problem
+    problem: Problem
     column: str | None = None
 
 

@@ -142,8 +142,8 @@ class DelimitedFile:
         """What was found after so many rows; an error if that is a fault."""
         if isinstance(found, Fault):
             where = "" if found.column is None else f", column {found.column!r}"
-            what = f"{self.path}{where}, row {rows + found.row + 1:,} after the header: {found.what.what}"
-            raise InputError(what, remedy=found.what.remedy)
+            what = f"{self.path}{where}, row {rows + found.row + 1:,} after the header: {found.problem.what}"
+            raise InputError(what, remedy=found.problem.remedy)
         return found
 
     def _place(self, block: Block, height: int, row: int) -> Place:
@@ -168,7 +168,7 @@ class DelimitedFile:
         items = blocks_of_rows(pieces, self.dialect, start=mark)
         for first in items:
             if isinstance(first, Fault):
-                raise InputError(f"{self.path}, in the header: {first.what.what}", remedy=first.what.remedy)
+                raise InputError(f"{self.path}, in the header: {first.problem.what}", remedy=first.problem.remedy)
             if text := first.rows.lstrip(b"\r\n"):
                 end = first_end(text, (self.dialect.quote or "").encode())
                 start = first.start + len(first.rows) - len(text) + end if first.exact else 0
@@ -288,7 +288,12 @@ def _is_infinite(values: pl.Series) -> bool:
 
 def _numbered(name: str, seen: Counter[str]) -> str:
     seen[name] += 1
-    return name if seen[name] == 1 else f"{name}_duplicated_{seen[name] - 2}"
+    return name if seen[name] == 1 else repeated_name(name, seen[name] - 2)
+
+
+def repeated_name(name: str, number: int = 0) -> str:
+    """The name of a column whose name in the header is there before, as polars names it."""
+    return f"{name}_duplicated_{number}"
 
 
 def wider(first: pl.DataType, second: pl.DataType) -> pl.DataType:
