@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, listed
+from ..mapreduce import limits
 from ..mapreduce.accounting import EXAMPLES
-from ..mapreduce.limits import ROWS_UNMATCHED, Finding, percent
+from ..mapreduce.limits import Finding, percent
 from ..work.accounts import Account
 from .chunk_writer import write_chunks
 from .chunks import find_chunks
+from .code_counts import ROWS_MATCHED, ROWS_UNMATCHED
 from .raw.joins import Matches
 from .raw.table import empty_table
 from .table_rows import TableRows
 
 logger = logging.getLogger(__name__)
-
-_MATCHED, _UNMATCHED = "rows_matched", "rows_unmatched"
 
 
 def cut(rows: TableRows, row_chunksize: int, folder: Path) -> Account:
@@ -49,8 +49,8 @@ def account_of(rows: TableRows, count: int, n_chunks: int, joins: Mapping[str, M
 
 def count_join(found: Matches) -> Account:
     """The rows that have a match in a joined table, and those that have none."""
-    counts: Account = {_MATCHED: found.rows - found.unmatched, _UNMATCHED: found.unmatched}
-    return counts | ({EXAMPLES: {_UNMATCHED: found.examples}} if found.examples else {})
+    counts: Account = {ROWS_MATCHED: found.rows - found.unmatched, ROWS_UNMATCHED: found.unmatched}
+    return counts | ({EXAMPLES: {ROWS_UNMATCHED: found.examples}} if found.examples else {})
 
 
 def find_in_joins(account: Account) -> list[Finding]:
@@ -60,12 +60,12 @@ def find_in_joins(account: Account) -> list[Finding]:
         for table, of_table in account.get("tables", {}).items()
         for joined, counts in of_table.get("joins", {}).items()
     }
-    return [_unmatched(*tables, counts) for tables, counts in joins.items() if counts[_UNMATCHED]]
+    return [_unmatched(*tables, counts) for tables, counts in joins.items() if counts[ROWS_UNMATCHED]]
 
 
 def _unmatched(table: str, joined: str, counts: Mapping[str, Any]) -> Finding:
-    unmatched, rows = counts[_UNMATCHED], counts[_MATCHED] + counts[_UNMATCHED]
-    examples = counts.get(EXAMPLES, {}).get(_UNMATCHED, ())
+    unmatched, rows = counts[ROWS_UNMATCHED], counts[ROWS_MATCHED] + counts[ROWS_UNMATCHED]
+    examples = counts.get(EXAMPLES, {}).get(ROWS_UNMATCHED, ())
     such_as = f", such as {listed(examples)}" if examples else ""
     words = f"rows that have no match in {joined}: {percent(unmatched, rows)}{such_as}"
-    return Finding(ROWS_UNMATCHED, f"{table}.join", unmatched / rows, words)
+    return Finding(limits.ROWS_UNMATCHED, f"{table}.join", unmatched / rows, words)

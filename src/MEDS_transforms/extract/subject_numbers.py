@@ -13,7 +13,7 @@ from ..dataset.dtypes import TEXT_DTYPES
 from ..dataset.io import publish, write_parquet
 from ..dataset.schema import SUBJECT_ID
 from ..dataset.subjects import subject_ids
-from ..errors import InputError, MissingInputError
+from ..errors import ONCE_CUT, InputError, MissingInputError
 from ..expressions.forms import number_as_text
 
 INTEGER, HASH, TABLE = "integer", "hash", "table"
@@ -21,7 +21,7 @@ INTEGER, HASH, TABLE = "integer", "hash", "table"
 
 TEXT_ID = "subject_id_text"
 _BITS = 63
-_REMEDY = "Correct them, or name another column as subject_id_col, and run shard_events again, with do_overwrite=True."
+_REMEDY = f"Correct them, or name another column as subject_id_col. {ONCE_CUT}"
 
 Numbering = Callable[[pl.Series, str], pl.Series]
 """Gives the numbers (Int64, named `subject_id`) of ids; of their table and column, too, for messages."""
