@@ -174,7 +174,7 @@ def test_changelog_has_the_version() -> None:
     assert f"## [{MEDS_transforms.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", ["README.md", "Makefile", "src/MEDS_transforms/runner/plan.py"])
+@pytest.mark.parametrize("path", ["README.md", "Makefile", "src/MEDS_transforms/cli/launchers.py"])
 def test_extras_are_named_as_every_pip_knows_them(path: str) -> None:
     """NOTE: a wheel has the normalized names of its extras, and pip before 23.3 does not normalize what it is told."""
     text = (ROOT / path).read_text(encoding="utf-8")
