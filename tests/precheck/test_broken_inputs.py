@@ -120,6 +120,11 @@ def day_first(*formats: str) -> Break:
     return lambda x: (x.labs_with(taken=pl.Series(days)), x.events_with(time_format=[*formats]))[2:]
 
 
+def no_tables(x: Raw) -> list[str]:
+    (x.folder / "empty").mkdir()
+    return [f"input_dir={x.folder / 'empty'}"]
+
+
 def other_subjects(x: Raw) -> None:
     x.labs_with(subject_id=pl.col("subject_id") + 1000)
 
@@ -145,7 +150,7 @@ def encoded(text: str, encoding: str, given: str) -> Break:
 
 EXTRACTION = [
     Case("a table is missing", replaced("lab.csv", lines()), ERROR, "missing", "labs", "did you mean 'lab'"),
-    Case("there are no tables", args("input_dir=/"), ERROR, "missing", "labs", "Tables there"),
+    Case("there are no tables", no_tables, ERROR, "missing", "labs", "Tables there"),
     Case("there is no input folder", args("input_dir=/nowhere"), ERROR, "input_dir", "input_dir", "Correct input_dir"),
     Case("a table has no bytes", table("labs.csv", ""), ERROR, "unusable", "labs", "optional: true"),
     Case("a table has no rows", table("labs.csv", labs().head(0)), ERROR, "empty_table", "labs", "optional: true"),

@@ -3,7 +3,8 @@
 import pytest
 
 from MEDS_transforms.errors import MissingInputError
-from MEDS_transforms.work.raw_tables import Format, find_parts, tables_below
+from MEDS_transforms.work import raw_tables
+from MEDS_transforms.work.raw_tables import Format, find_parts, tables_below, tables_to_name
 
 
 @pytest.fixture
@@ -38,6 +39,13 @@ def test_files_of_all_formats(raw, file, kind):
     (part,) = find_parts(root, "hosp/labs")
     assert (part.path, part.format, part.partition) == (root / "hosp" / file, kind, {})
     assert {name for name, _ in tables_below(root)} == {"hosp/labs", "hosp/labs2"}
+
+
+def test_a_wrong_folder_that_is_very_large_is_not_looked_through(tmp_path, monkeypatch):
+    monkeypatch.setattr(raw_tables, "_LOOKED_AT", 5)
+    for n in range(20):
+        (tmp_path / f"t{n}.csv").touch()
+    assert len(tables_to_name(tmp_path)) == 5
 
 
 def test_names_with_dots_and_with_what_might_be_a_pattern(raw):

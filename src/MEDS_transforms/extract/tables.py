@@ -8,7 +8,7 @@ import polars as pl
 
 from ..errors import MissingInputError, listed, nearest
 from ..settings.layout import TABLE_SUFFIXES
-from ..work.raw_tables import tables_below
+from ..work.raw_tables import tables_to_name
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def get_supported_fp(root_dir: Path, file_prefix: str | Path) -> tuple[Path, Sca
     stem = root_dir / file_prefix
     found = [suffix for suffix in READERS if stem.with_name(stem.name + suffix).is_file()]
     if not found:
-        there = {name for name, _ in tables_below(root_dir)}
+        there = tables_to_name(root_dir)
         formats, near = ", ".join(READERS), nearest(str(file_prefix), there)
         raise MissingInputError(
             f"There is no table {file_prefix} ({formats}) below {root_dir}{near}. Tables there: {listed(there)}."

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -85,7 +86,7 @@ def find_parts(root: Path, name: str, apart_from: Collection[Path] = ()) -> list
         return found[0]
     if parts := _files_that_fit(root, stem, apart_from):
         return parts
-    there = {table for table, _ in tables_below(root, apart_from)}
+    there = tables_to_name(root, apart_from)
     unread = [path.name for path in _named(stem) if not split_suffix(path.name)[1]]
     hint = f" {listed(unread)} has a suffix that is not read." if unread else ""
     raise MissingInputError(
@@ -167,9 +168,22 @@ def _partition(path: Path, folder: Path) -> dict[str, str | None]:
     return {unquote(column): None if value == _IN_NO_FOLDER else unquote(value) for column, _, value in named}
 
 
+_LOOKED_AT = 10_000
+"""How many files are looked at for the tables that an error names: a wrong folder may be a whole disk."""
+
+
+def tables_to_name(root: Path, apart_from: Iterable[Path] = ()) -> set[str]:
+    """The tables below a folder, for an error; of a folder with very many files those among the first of them."""
+    return {table for table, _ in _tables(islice(files_below(root, apart_from), _LOOKED_AT), root)}
+
+
 def tables_below(root: Path, apart_from: Iterable[Path] = ()) -> Iterator[tuple[str, Path]]:
     """Every file of a known format below a folder, with the name of the table that it is, or is a part of."""
-    for path in files_below(root, apart_from):
+    return _tables(files_below(root, apart_from), root)
+
+
+def _tables(files: Iterable[Path], root: Path) -> Iterator[tuple[str, Path]]:
+    for path in files:
         stem, suffix = split_suffix(path.name)
         if not suffix:
             continue
