@@ -21,11 +21,13 @@ ANY_VERSIONS = (
     "integration/test_lost_workers.py",
     "integration/test_overwrite.py",
     "integration/test_progress.py",
+    "integration/test_runner.py",
     "integration/test_usage.py",
     "runner",
     "settings",
     "slurm",
     "work",
+    "precheck/test_commands.py",
     "report/test_browser.py",
     "test_add_a_stage.py",
     "test_benchmarks.py",
@@ -37,6 +39,7 @@ ANY_VERSIONS = (
     "test_packaging.py",
     "test_site.py",
     "test_stage_examples.py",
+    "test_stages.py",
     "test_troubleshooting.py",
 )
 """Tests of processes, files, settings, pages and examples, which give the same with any versions of polars and meds."""

@@ -23,7 +23,7 @@ from MEDS_transforms.interrupts import script_of
 PROGRAM = SCRIPTS / "MEDS_transforms"
 PATIENCE = 60
 """Seconds after which a command that has been interrupted counts as hanging."""
-N_MOMENTS = 20
+N_MOMENTS = 12
 AGAIN = "error: Interrupted. Run the same command to continue."
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks at processes in /proc")

@@ -182,7 +182,7 @@ def strays(cohort: Path) -> list[str]:
     """Hidden files and folders that nobody needs: locks, unfinished files, marks of runs."""
     hidden = [p.relative_to(cohort) for p in cohort.rglob(".*")]
     notes = [p.relative_to(cohort) for p in cohort.rglob(".provenance/*") if p.suffix != ".record"]
-    return sorted(str(p) for p in [*hidden, *notes] if p.name not in NOT_STRAY and ".logs" not in p.parts)
+    return sorted(str(p) for p in {*hidden, *notes} if p.name not in NOT_STRAY and ".logs" not in p.parts)
 
 
 def written(cohort: Path, stage: str) -> Counter[str]:

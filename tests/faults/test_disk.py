@@ -12,7 +12,8 @@ import pytest
 from .cohorts import EXTRACTION, PIPELINES, Elsewhere, command, contents
 from .harness import Reference, Workers, run_stage
 
-pytestmark = pytest.mark.slow
+# One worker makes the reference.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
 
 ROOM_FOR_LOGS = 24 * 1024
 

@@ -30,7 +30,8 @@ KILLS = 3
 CHANCES = 15
 """How many times a stage is started again because all its workers had ended before the kill."""
 
-pytestmark = pytest.mark.slow
+# One worker makes the reference.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -16,7 +16,8 @@ from MEDS_transforms.work.provenance import Maker
 from .cohorts import EXTRACTION, PIPELINES, command, strays, written
 from .harness import SEEDS, Reference, Workers, at_random_moment, run_stage, workers
 
-pytestmark = pytest.mark.slow
+# One worker makes the reference.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
 
 N_OUTPUTS = {
     "shard_events": 3,

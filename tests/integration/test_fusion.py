@@ -16,6 +16,8 @@ from helpers import SCRIPTS, Extraction, files_below
 from MEDS_transforms.runner.segments import STAGES_KEY, WORKER
 from MEDS_transforms.work.environment import JOURNAL, RESUMING
 
+pytestmark = pytest.mark.xdist_group("fusion")  # one worker makes what the tests copy
+
 PROCESSES = "parallelize: {n_workers: 2, launcher: processes}\n"
 JOBLIB = "parallelize: {n_workers: 2, launcher: joblib}\n"
 INTERMEDIATE = ("filter_subjects", "add_time_derived_measurements", "filter_measurements", "occlude_outliers")

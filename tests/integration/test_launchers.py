@@ -1,4 +1,4 @@
-"""Every console script under --multirun, by two launchers, gives the bytes that one process gives."""
+"""Every console script under --multirun gives the bytes that one process gives."""
 
 import os
 import shutil
@@ -185,14 +185,19 @@ def check(pipeline: Pipeline, stage: str, launcher: str, folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", LAUNCHERS)
 @pytest.mark.parametrize("stage", EXTRACTION_STAGES)
-def test_extraction_stage(extraction, tmp_path, stage, launcher):
-    check(extraction, stage, launcher, tmp_path)
+def test_extraction_stage(extraction, tmp_path, stage):
+    check(extraction, stage, "joblib", tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", LAUNCHERS)
 @pytest.mark.parametrize("stage", PREPROCESSING_STAGES)
-def test_preprocessing_stage(preprocessing, tmp_path, stage, launcher):
-    check(preprocessing, stage, launcher, tmp_path)
+def test_preprocessing_stage(preprocessing, tmp_path, stage):
+    check(preprocessing, stage, "joblib", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["filter_subjects", "aggregate_code_metadata"])
+def test_stages_of_both_kinds_by_the_other_launcher(preprocessing, tmp_path, stage):
+    """One that maps and one that reduces. Any stage is started in the same way by any launcher."""
+    check(preprocessing, stage, "submitit_local", tmp_path)

@@ -117,7 +117,7 @@ def results(out: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_any_pipeline_gives_the_same_in_every_way(cohort, tmp_path, seed):
     pipeline = Pipeline(seed, tmp_path)
     pipeline.write()

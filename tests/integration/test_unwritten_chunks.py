@@ -14,6 +14,8 @@ from helpers import SCRIPTS, Extraction, files_below
 from MEDS_transforms.extract import shard_events
 from MEDS_transforms.extract.chunks import Chunk
 
+pytestmark = pytest.mark.xdist_group("unwritten_chunks")  # one worker makes what the tests copy
+
 N = 90
 IDS = [n % 17 for n in range(N)]
 TIMES = [f"2020-01-{1 + n % 28:02}" for n in range(N)]

@@ -9,7 +9,7 @@ from MEDS_transforms.validation.validate import validate
 
 from .datasets import DATASET, HELD_OUT, TRAIN_0, TRAIN_1, TUNING, change, put, rename
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("outputs_of_the_demo")]
 
 
 def what(folder):
