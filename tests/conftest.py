@@ -21,6 +21,7 @@ ANY_VERSIONS = (
     "integration/test_lost_workers.py",
     "integration/test_overwrite.py",
     "integration/test_progress.py",
+    "integration/test_random_pipelines.py",
     "integration/test_runner.py",
     "integration/test_usage.py",
     "runner",

@@ -163,41 +163,35 @@ def started(argv: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def check(pipeline: Pipeline, stage: str, launcher: str, folder: Path) -> None:
-    """Starts the stage twice, each time on a cohort of its own, at once: most of the time they wait for launchers."""
+def check(pipeline: Pipeline, stage: str, folder: Path, launcher: str = "joblib", named: bool = False) -> None:
     module = LAUNCHERS[launcher][0]
     if find_spec(module.partition(".")[0]) is None or find_spec(module) is None:
         pytest.skip(f"the launcher {launcher} is not installed: there is no {module}")
-    cohorts = {named: folder / f"named_{named}" for named in (True, False)}
-    for cohort in cohorts.values():
-        pipeline.copy_before(stage, cohort)
-    argvs = [pipeline.argv(stage, cohort, launcher, named) for named, cohort in cohorts.items()]
-    with started(argvs[0], folder) as named, started(argvs[1], folder) as unnamed:
-        for process in (named, unnamed):
-            printed, _ = process.communicate(timeout=PATIENCE)
-            assert process.returncode == 0, printed
-    want = contents(pipeline.after[stage])
-    for cohort in cohorts.values():
-        got = contents(cohort)
-        assert strays(cohort) == []
-        assert sorted(got) == sorted(want)
-        assert [name for name in want if got[name] != want[name]] == []
+    cohort = folder / "cohort"
+    pipeline.copy_before(stage, cohort)
+    with started(pipeline.argv(stage, cohort, launcher, named), folder) as process:
+        printed, _ = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, printed
+    got, want = contents(cohort), contents(pipeline.after[stage])
+    assert strays(cohort) == []
+    assert sorted(got) == sorted(want)
+    assert [name for name in want if got[name] != want[name]] == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", EXTRACTION_STAGES)
 def test_extraction_stage(extraction, tmp_path, stage):
-    check(extraction, stage, "joblib", tmp_path)
+    check(extraction, stage, tmp_path, named=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", PREPROCESSING_STAGES)
 def test_preprocessing_stage(preprocessing, tmp_path, stage):
-    check(preprocessing, stage, "joblib", tmp_path)
+    check(preprocessing, stage, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["filter_subjects", "aggregate_code_metadata"])
 def test_stages_of_both_kinds_by_the_other_launcher(preprocessing, tmp_path, stage):
     """One that maps and one that reduces. Any stage is started in the same way by any launcher."""
-    check(preprocessing, stage, "submitit_local", tmp_path)
+    check(preprocessing, stage, tmp_path, "submitit_local", named=True)
