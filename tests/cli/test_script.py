@@ -49,9 +49,12 @@ CONSOLE_SCRIPT = "import sys\nfrom my_stage import main\nif __name__ == '__main_
 SHARDS = {name: pl.DataFrame({"subject_id": [1], "numeric_value": [n]}) for n, name in enumerate(["train/0", "1", "2"])}
 
 
+SET_BY_STAGES = ("HYDRA_FULL_ERROR", "POLARS_MAX_THREADS", "OPENBLAS_NUM_THREADS")
+
+
 def call(*command, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Runs a program in a folder."""
-    before = {k: v for k, v in os.environ.items() if k not in ("HYDRA_FULL_ERROR", "POLARS_MAX_THREADS")}
+    """Runs a program in a folder, whatever tests have set in this process."""
+    before = {k: v for k, v in os.environ.items() if k not in SET_BY_STAGES}
     return subprocess.run(
         [*map(str, command)],
         cwd=folder,
