@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from extract.raw.texts import COMPRESS
 from MEDS_transforms.extract.raw.dialect import Dialect
-from MEDS_transforms.extract.raw.spans import Span, spans_of_chunks
+from MEDS_transforms.extract.raw.spans import Span, spans_of_chunks, within
 from MEDS_transforms.extract.raw.table import RawTable
 from MEDS_transforms.work.raw_tables import find_parts
 
@@ -130,3 +130,14 @@ def test_columns_of_folders_are_there_in_chunks(tmp_path):
         Span(0, 0, 3, 2, None, 0),
         Span(1, 0, 1, 2, 4, 0),
     ]
+
+
+def test_nothing_is_read_after_the_last_row_of_a_span():
+    """Else a look at the first rows of a table reads all of it."""
+
+    def frames():
+        yield pl.DataFrame({"n": range(5)})
+        yield pl.DataFrame({"n": range(5, 10)})
+        raise AssertionError("a frame too many")
+
+    assert pl.concat(within(frames(), Span(0, 0, 7)))["n"].to_list() == [*range(7)]

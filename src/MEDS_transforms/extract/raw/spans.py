@@ -69,10 +69,12 @@ def spans_of_chunks(located: Iterable[Located], row_chunksize: int) -> Iterator[
 
 
 def within(frames: Iterable[pl.DataFrame], span: Span) -> Iterator[pl.DataFrame]:
-    """The rows of a span, of frames that begin with those that it skips."""
+    """The rows of a span, of frames that begin with those that it skips; none is read after its last row."""
     skip, missing = span.skip, span.rows
     for frame in frames:
         rows = frame.slice(skip, missing)
         skip, missing = max(skip - frame.height, 0), missing - rows.height
         if rows.height:
             yield rows
+        if not missing:
+            return
