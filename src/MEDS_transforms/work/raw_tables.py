@@ -174,16 +174,15 @@ _LOOKED_AT = 10_000
 
 def tables_to_name(root: Path, apart_from: Iterable[Path] = ()) -> set[str]:
     """The tables below a folder, for an error; of a folder with very many files those among the first of them."""
-    return {table for table, _ in _tables(islice(files_below(root, apart_from), _LOOKED_AT), root)}
+    return {table for table, _ in tables_below(root, apart_from, _LOOKED_AT)}
 
 
-def tables_below(root: Path, apart_from: Iterable[Path] = ()) -> Iterator[tuple[str, Path]]:
-    """Every file of a known format below a folder, with the name of the table that it is, or is a part of."""
-    return _tables(files_below(root, apart_from), root)
+def tables_below(root: Path, apart_from: Iterable[Path] = (), at_most: int | None = None) -> Iterator[tuple[str, Path]]:
+    """Every file of a known format below a folder, with the name of the table that it is, or is a part of.
 
-
-def _tables(files: Iterable[Path], root: Path) -> Iterator[tuple[str, Path]]:
-    for path in files:
+    `at_most`: the number of files, of any format, that are looked at; by default all.
+    """
+    for path in islice(files_below(root, apart_from), at_most):
         stem, suffix = split_suffix(path.name)
         if not suffix:
             continue
