@@ -174,6 +174,16 @@ def test_code_metadata_is_read_only_where_it_is_wanted(cfg, tmp_path):
         bind_compute_fn(cfg, cfg.stage_cfg, functor)
 
 
+def with_or_without_metadata(df, code_metadata=None):
+    return df.with_columns(codes=0 if code_metadata is None else code_metadata.height)
+
+
+def test_code_metadata_may_be_missing_where_the_function_has_a_default(cfg, tmp_path):
+    assert bind_compute_fn(cfg, cfg.stage_cfg, with_or_without_metadata)(DF)["codes"].to_list() == [1]
+    (tmp_path / "codes.parquet").unlink()
+    assert bind_compute_fn(cfg, cfg.stage_cfg, with_or_without_metadata)(DF)["codes"].to_list() == [0]
+
+
 def test_code_metadata_of_a_later_run_is_read_again(cfg, tmp_path):
     assert bind_compute_fn(cfg, cfg.stage_cfg, unbound)(DF)["codes"].to_list() == [1]
     pl.concat([CODES, CODES]).write_parquet(tmp_path / "new.parquet")

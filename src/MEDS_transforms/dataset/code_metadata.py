@@ -95,11 +95,7 @@ class Lookup:
         if dtypes not in self._known:
             self._known[dtypes] = self._known_by(dict(zip(self.key, dtypes, strict=True)))
         known = self._known[dtypes]
-        # NOTE: an expression of the key only. A join of whole rows that keeps their order takes twice as long, and
-        # polars cannot see through it which of the other columns are needed.
-        keyed = pl.struct(as_column(name).alias(k) for name, k in self._plain.items())
-        found = keyed.map_batches(known.look_up, known.dtype, is_elementwise=True)
-        return df.with_columns(found.alias(_FOUND)).unnest(_FOUND)
+        return with_found(df, self._plain, known.look_up, known.dtype)
 
     def _known_by(self, dtypes: Mapping[str, pl.DataType]) -> "_Known":
         """What is known by keys of these dtypes."""
@@ -112,7 +108,26 @@ class Lookup:
         )
         by = {k: name for name, k in self._plain.items()}
         casts = {name: dtype for name, dtype in key_types.items() if dtype != dtypes[name]}
-        return _Known(_finder(known, [*by]), known.drop(by).to_struct().dtype, by, casts)
+        return _Known(finder(known, [*by]), known.drop(by).to_struct().dtype, by, casts)
+
+
+def with_found(
+    df: pl.LazyFrame, names: Mapping[str, str], look_up: Callable[[pl.Series], pl.Series], dtype: pl.DataType
+) -> pl.LazyFrame:
+    """The rows with what is found by some of their columns, in columns of its own.
+
+    Args:
+        df: any rows.
+        names: the columns that decide what is found, and what they are called for `look_up`.
+        look_up: gives for keys, each a struct, what is found, as structs.
+        dtype: that of these structs.
+
+    NOTE: an expression of the key only. A join of whole rows that keeps their order takes twice as long, and polars
+    cannot see through it which of the other columns are needed.
+    """
+    keyed = pl.struct(as_column(name).alias(k) for name, k in names.items())
+    found = keyed.map_batches(look_up, dtype, is_elementwise=True)
+    return df.with_columns(found.alias(_FOUND)).unnest(_FOUND)
 
 
 @dataclass(frozen=True)
@@ -141,8 +156,13 @@ class _Known:
         return self.find(rows).to_struct(keys.name)
 
 
-def _finder(known: pl.DataFrame, by: list[str]) -> Callable[[pl.DataFrame], pl.DataFrame]:
-    """A function that gives for each row what is known of its key; null for keys of which nothing is known."""
+def finder(known: pl.DataFrame, by: list[str]) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """A function that gives for each row what is known of its key; null for keys of which nothing is known.
+
+    Args:
+        known: a row per key; no code in it is null.
+        by: the columns of the key, code first.
+    """
     values = known.drop(by)
     if len(by) == 1 and known.schema[by[0]] == pl.String and not known.is_empty():
         # Finding the number of a category takes half the time of a join.

@@ -8,8 +8,9 @@ import polars as pl
 import polars.selectors as cs
 
 from ..dataset.columns import column as as_column
+from ..dataset.patterns import first_paragraph
 from ..errors import listed, nearest
-from .forms import Expression, as_written, below, checked_pattern, first_paragraph, malformed, text_of
+from .forms import Expression, as_written, below, checked_pattern, malformed, text_of
 from .matchers import matcher
 
 _WHAT = "Column expression"

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..dataset.columns import column, internal
+from ..dataset.patterns import why_no_pattern
 from ..errors import InputError
 
 _TRUE, _FALSE = ["true", "t", "yes", "y", "1", "1.0"], ["false", "f", "no", "n", "0", "0.0"]
@@ -91,16 +92,6 @@ def below(where: str, key: Any) -> str:
 
 def checked_pattern(what: str, pattern: Any, where: str) -> str:
     """The pattern, after a check that polars can compile it."""
-    if not isinstance(pattern, str):
-        raise malformed(what, where, pattern, "a regular expression as text")
-    try:
-        pl.Series([""]).str.contains(pattern)
-    except pl.exceptions.PolarsError as error:
-        dialect = "a regular expression in Rust's dialect (without look-around)"
-        raise malformed(what, where, pattern, f"{dialect}. {first_paragraph(error)}") from error
-    return pattern
-
-
-def first_paragraph(error: Exception) -> str:
-    """What an error of polars says, without its notes on the query."""
-    return str(error).split("\n\n")[0]
+    if allowed := why_no_pattern(pattern):
+        raise malformed(what, where, pattern, allowed)
+    return str(pattern)

@@ -80,7 +80,8 @@ def bind_compute_fn(
     """The function of one frame that a compute function of any shape stands for; None is the identity.
 
     `code_modifiers` is `cfg.code_modifiers` or None; `code_metadata` is the frame in
-    `<stage_cfg.metadata_input_dir>/codes.parquet`, read once, or `metadata` if that is given.
+    `<stage_cfg.metadata_input_dir>/codes.parquet`, read once, or `metadata` if that is given. Where there is no such
+    file, a function whose parameter has a default gets that.
 
     Raises:
         TypeError, ValueError: as `compute_fn_type`.
@@ -96,7 +97,7 @@ def bind_compute_fn(
         "cfg": lambda: cfg,
         "stage_cfg": lambda: stage_cfg,
         "code_modifiers": lambda: code_modifiers(cfg),
-        "code_metadata": lambda: _code_metadata(stage_cfg) if metadata is None else metadata,
+        "code_metadata": lambda: _code_metadata(stage_cfg, compute_fn) if metadata is None else metadata,
     }
     arguments = {name: value() for name, value in values.items() if name in wanted}
     if kind is ComputeFnType.FUNCTOR:
@@ -109,9 +110,20 @@ def wants(compute_fn: ComputeFn | None, parameter: str) -> bool:
     return compute_fn is not None and parameter in inspect.signature(compute_fn).parameters
 
 
-def _code_metadata(stage_cfg: Mapping[str, Any]) -> pl.DataFrame:
+def needs(compute_fn: ComputeFn | None, parameter: str) -> bool:
+    """Whether a compute function cannot be called without what a parameter names."""
+    return wants(compute_fn, parameter) and _default(compute_fn, parameter) is inspect.Parameter.empty
+
+
+def _default(compute_fn: ComputeFn | None, parameter: str) -> Any:
+    return inspect.signature(compute_fn).parameters[parameter].default if compute_fn else None
+
+
+def _code_metadata(stage_cfg: Mapping[str, Any], compute_fn: ComputeFn) -> Any:
     path = Path(stage_cfg["metadata_input_dir"]) / CODES_FILE
     if not path.is_file():
+        if not needs(compute_fn, CODE_METADATA):
+            return _default(compute_fn, CODE_METADATA)
         raise MissingInputError(
             f"There is no code metadata {path}. Run the metadata stage that makes it first, or correct "
             "metadata_input_dir."

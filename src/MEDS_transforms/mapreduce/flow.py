@@ -14,7 +14,7 @@ from ..errors import Problem, UserError, listed
 from ..settings.keys import code_modifiers
 from ..settings.layout import CODES_FILE
 from ..work.sources import Source
-from .compute import CODE_METADATA, bind_compute_fn, wants
+from .compute import CODE_METADATA, bind_compute_fn, needs, wants
 from .match_revise import check_revisions
 from .passes import PlannedStage
 
@@ -115,18 +115,19 @@ def _wrong_codes(module: Any, cfg: Mapping[str, Any], codes: Codes | None) -> li
     """What the stage will say against the columns of the code metadata."""
     if codes is None:
         return []
-    if needs := getattr(module, "NEEDS_CODES", None):
-        return [] if codes else [Problem.of(needs)]
+    if needed := getattr(module, "NEEDS_CODES", None):
+        return [] if codes else [Problem.of(needed)]
     compute_fn = _compute_fn(getattr(module, "run", None))
     if not wants(compute_fn, CODE_METADATA):
         return []
-    if not codes:
+    if not codes and needs(compute_fn, CODE_METADATA):
         folder = cfg["stage_cfg"]["metadata_input_dir"]
         what = f"there will be no code metadata in {folder}, which it needs"
         return [Problem(what, remedy="Run a stage before it that makes it: aggregate_code_metadata, say")]
     modifiers = code_modifiers(cfg) or []
-    metadata = pl.DataFrame(schema={**dict.fromkeys(modifiers, pl.String()), **codes})
-    data = pl.LazyFrame(schema={**MANDATORY_TYPES, **{name: metadata.schema[name] for name in modifiers}})
+    types = {**dict.fromkeys(modifiers, pl.String()), **codes}
+    metadata = pl.DataFrame(schema=types) if codes else None
+    data = pl.LazyFrame(schema={**MANDATORY_TYPES, **{name: types[name] for name in modifiers}})
 
     def attempt(stage_cfg: Mapping[str, Any]) -> None:
         frame: Any = bind_compute_fn(cfg, stage_cfg, compute_fn, metadata)(data)

@@ -20,7 +20,7 @@ from ..work.sources import Source
 from .accounting import CountFn
 from .compute import CODE_METADATA, ComputeFn, bind_compute_fn, compute_fn_type, identity_fn, wants
 from .figures import count_data
-from .match_revise import is_match_revise, match_revise_fntr, validate_match_revise
+from .match_revise import given, is_match_revise, match_revise_fntr, validate_match_revise
 from .passes import PlannedStage, carry_out, map_units
 from .plans import Others, Plan
 from .shard_work import ReadFn, ShardWork, WriteFn
@@ -99,11 +99,15 @@ def plan_map(
     count_out: CountFn = count_data,
     changes: Collection[str] = (),
     others: Others = Others.NEEDED,
+    reads: Collection[str] = (),
 ) -> Plan:
-    """What `map_over` with these arguments does; `changes` and `others` are explained at `ShardWork`."""
+    """What `map_over` with these arguments does.
+
+    `changes` and `others` are explained at `ShardWork`, `reads` at `map_stage`.
+    """
     shards, own_folder = Shards(cfg, shard_iterator_fntr), Path(cfg["stage_cfg"]["output_dir"])
-    code, sources = code_of(compute_fn), shards.sources(compute_fn)
     work = shards.work(compute_fn, read_fn, write_fn)
+    code, sources = code_of(compute_fn), shards.sources(compute_fn, reads)
     if not is_match_revise(cfg["stage_cfg"]):
         work = replace(work, changes=changes, others=others)
     keeps_codes = bool(work.changes) and {SUBJECT_ID, CODE}.isdisjoint(work.changes)
@@ -135,14 +139,15 @@ class Shards:
         if flag(self.stage_cfg, "train_only") and not only_train:
             self.splits_fp = _splits_fp(Path(cfg["input_dir"]))
 
-    def sources(self, compute_fn: ComputeFn | None) -> dict[str, Source]:
-        """What the stage reads."""
+    def sources(self, compute_fn: ComputeFn | None, files: Collection[str] = ()) -> dict[str, Source]:
+        """What the stage reads, also from the files that these keys of its block name."""
         sources = {"data": _source_of([in_fp for in_fp, _ in self.paths], Path(self.stage_cfg["data_input_dir"]))}
         if wants(compute_fn, CODE_METADATA):
             sources[CODE_METADATA] = Source.of_files(Path(self.stage_cfg["metadata_input_dir"]) / CODES_FILE)
         if self.splits_fp:
             sources["splits"] = Source.of_files(self.splits_fp)
-        return sources
+        named = {key: given(self.stage_cfg, key) for key in files}
+        return sources | {key: Source.of_files(*map(Path, paths), whole=True) for key, paths in named.items() if paths}
 
     def work(
         self, compute_fn: ComputeFn | None, read_fn: ReadFn = scan_parquet, write_fn: WriteFn | None = None
@@ -176,15 +181,22 @@ def map_stage(
     cheap: bool = False,
     changes: Collection[str] = (),
     others: Others = Others.NEEDED,
+    reads: Collection[str] = (),
 ) -> PlannedStage:
     """The `run(cfg)` of a stage that applies `compute_fn` to every shard; see `map_over`.
 
     `cheap` says that to compute its output takes less time than to write and read it. `changes` are the columns that it
     may make or change, if it leaves the others, and the order of the rows; see `ShardWork`. `others` is what it does
     with columns that not every MEDS file has: where no stage needs them, data that are not kept are made without them.
+    `reads` are the keys of its block that name files: another content of these makes other outputs.
     """
     plan = partial(
-        plan_map, compute_fn=compute_fn, shard_iterator_fntr=shard_iterator_fntr, changes=changes, others=others
+        plan_map,
+        compute_fn=compute_fn,
+        shard_iterator_fntr=shard_iterator_fntr,
+        changes=changes,
+        others=others,
+        reads=reads,
     )
     return PlannedStage(plan, cheap, others)
 

@@ -77,6 +77,13 @@ def check_revisions(cfg: Mapping[str, Any], check: Callable[[Mapping[str, Any]],
         check(settings | {key: value for key, value in entry.items() if key != MATCHER_KEY})
 
 
+def given(stage_cfg: Mapping[str, Any], key: str) -> list[Any]:
+    """The distinct values of a key in a stage's block and in its entries of match & revise, without null."""
+    entries = plain(stage_cfg.get(MATCH_REVISE_KEY)) or []
+    values = [plain(block.get(key)) for block in (stage_cfg, *entries)]
+    return [*dict.fromkeys(value for value in values if value is not None)]
+
+
 def match_revise_fntr(
     cfg: Mapping[str, Any], stage_cfg: Mapping[str, Any], compute_fn: ComputeFn | None
 ) -> Callable[[Frame], pl.DataFrame]:

@@ -1,0 +1,201 @@
+"""What is set for each code, added to the rows of shards: `CodeSettings`.
+
+It comes from up to three sources, and for each row from the first that has its code:
+
+1. entries in the stage's block, of which the first that matches counts;
+2. a table on disk;
+3. columns of the code metadata.
+
+A code has all its settings from one source, so that none is combined with another that was not made for it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from ..errors import InputError, Problems
+from .code_metadata import check_data, check_metadata, check_unique, code_key, finder, with_found
+from .code_rules import REGEX, Rules, Settable, followed_by, read_entries, rules_of_metadata
+from .code_tables import read_table
+from .columns import column, internal
+from .dtypes import TEXT_DTYPES, cast_columns, common_dtype
+from .schema import CODE
+
+__all__ = ["REGEX", "CodeSettings", "Rules", "Settable", "followed_by", "read_entries", "read_rules", "read_table"]
+
+_SEEN, _AT = internal("seen"), internal("at")
+_CODE = internal("key0")
+_NONE = 2**32 - 1
+"""The number that no rule has."""
+Numbers = npt.NDArray[np.uint32]
+
+
+def read_rules(
+    settable: Settable, block: Mapping[str, Any], entries_key: str | None = None, table_key: str | None = None
+) -> list[Rules]:
+    """What a stage's block sets for codes: the entries of one key, then the table that another one names.
+
+    Raises:
+        InputError: entries or the table cannot be used; the message lists all problems.
+    """
+    problems = Problems("What is set for codes cannot be used")
+    given = block.get(entries_key) if entries_key else None
+    rules = read_entries(settable, given, str(entries_key), problems)
+    path = block.get(table_key) if table_key else None
+    if path is not None:
+        rules = followed_by(rules, read_table(settable, path, str(table_key), problems))
+    problems.raise_if_any()
+    return rules
+
+
+class CodeSettings:
+    """Adds the settings of its code to every row; null where nothing is set.
+
+    Rows keep their order. A null code matches nothing. A code is looked up once, however many rows and shards have it.
+
+    Args:
+        settable: what can be set.
+        rules: what `read_rules` has read.
+        names: the settings to add, and the names of their columns in the result; default: their own.
+        code_metadata: a row per code and modifiers, if columns of it are settings.
+        code_modifiers: the columns that identify a code there together with `code`, or None.
+        metadata_columns: the settings that are columns of the code metadata, with the names of these; None: none.
+
+    Raises:
+        InputError: the code metadata lacks columns, or has several rows for one code and modifiers; when applied, the
+            data lacks columns, or has columns of incompatible dtypes.
+    """
+
+    def __init__(
+        self,
+        settable: Settable,
+        rules: Sequence[Rules],
+        names: Mapping[str, str] | None = None,
+        code_metadata: pl.DataFrame | None = None,
+        code_modifiers: Sequence[str] | None = None,
+        metadata_columns: Mapping[str, str | None] | None = None,
+    ) -> None:
+        named = {setting: name for setting, name in (metadata_columns or {}).items() if name is not None}
+        if named and code_metadata is not None:
+            key = code_key(code_modifiers)
+            check_metadata(code_metadata, [*key, *named.values()])
+            check_unique(code_metadata.filter(pl.col(CODE).is_not_null()), key)
+            rules = followed_by(rules, rules_of_metadata(settable, code_metadata, key[1:], named))
+        self.rules = rules
+        self.key = [CODE, *dict.fromkeys(name for one in rules for name in one.by)]
+        """The columns of the data that decide what is set."""
+        self._plain = {name: internal(f"key{n}") for n, name in enumerate(self.key)}
+        self._values = _values_of(settable, rules, names or {name: name for name in settable.settings})
+        self._known: dict[tuple[pl.DataType, ...], _Known] = {}
+
+    def __call__(self, df: pl.LazyFrame) -> pl.LazyFrame:
+        """The measurements with the settings."""
+        schema = df.collect_schema()
+        check_data(schema, self.key)
+        dtypes = tuple(schema[name] for name in self.key)
+        if dtypes not in self._known:
+            keys = {self._plain[name]: _key_type(name, schema[name]) for name in self.key}
+            self._known[dtypes] = self._known_of(pl.DataFrame(schema=keys))
+        return with_found(df, self._plain, lambda keys: self._look_up(keys, dtypes), self._values.to_struct().dtype)
+
+    def _look_up(self, keys: pl.Series, dtypes: tuple[pl.DataType, ...]) -> pl.Series:
+        """What is set for keys, each a struct, as structs.
+
+        NOTE: polars may call it in several threads at once. What one of them finds out may be lost then, and is found
+        out again; nothing else is shared.
+        """
+        known = self._known[dtypes]
+        rows = known.cast(keys.struct.unnest())
+        found = known.find(rows)
+        new = rows.filter(found[_SEEN].is_null() & rows[_CODE].is_not_null())
+        if new.height:
+            known = self._known_of(new.unique(), known)
+            self._known[dtypes] = known
+            found = known.find(rows)
+        return found.drop(_SEEN).to_struct(keys.name)
+
+    def _known_of(self, keys: pl.DataFrame, before: "_Known | None" = None) -> "_Known":
+        """What is set for some keys, beside what is known already."""
+        matches = [numbers for one in self.rules for numbers in _matches(one, keys, self._plain)]
+        nothing = np.full(keys.height, self._values.height - 1, np.uint32)
+        first = np.minimum.reduce([*matches, nothing])
+        table = pl.concat([keys, self._values[first]], how="horizontal").with_columns(pl.lit(True).alias(_SEEN))
+        return _Known(pl.concat([before.table, table]) if before else table, [*keys.columns])
+
+
+def _values_of(settable: Settable, rules: Sequence[Rules], names: Mapping[str, str]) -> pl.DataFrame:
+    """The settings of all rules in their order, then a row of nulls, of codes for which nothing is set."""
+    nothing = pl.DataFrame({new: pl.Series([None], dtype=settable.settings[name]) for name, new in names.items()})
+    wanted = [column(name).alias(new) for name, new in names.items()]
+    values = [one.entries.select(wanted).with_columns(one.number.alias(_AT)) for one in rules]
+    return pl.concat([*([pl.concat(values).sort(_AT).drop(_AT)] if values else []), nothing]).rechunk()
+
+
+def _key_type(name: str, dtype: pl.DataType) -> pl.DataType:
+    """The dtype in which a column of the key is looked up."""
+    return pl.String() if name == CODE or dtype in TEXT_DTYPES else dtype
+
+
+def _matches(rules: Rules, keys: pl.DataFrame, plain: Mapping[str, str]) -> Iterator[Numbers]:
+    """For each key the number of the first rule with its code, and that of the first whose pattern matches it."""
+    by = {name: plain[name] for name in rules.by}
+    types = {k: _common_dtype(name, keys.schema[k], rules) for name, k in by.items()}
+    keys = cast_columns(keys.select(_CODE, *by.values()), types, "the data")
+    entries = rules.entries.select(
+        column(CODE).alias(_CODE), REGEX, *(column(name).alias(k) for name, k in by.items())
+    ).with_columns(rules.number.alias(_AT))
+    entries = cast_columns(entries, types, rules.source)
+    exact = (
+        entries.filter(pl.col(_CODE).is_not_null()).drop(REGEX).unique(keys.columns, keep="first", maintain_order=True)
+    )
+    at = keys.join(exact, on=keys.columns, how="left", nulls_equal=True, maintain_order="left")[_AT]
+    yield at.fill_null(_NONE).to_numpy()
+    yield _first_pattern(entries.filter(pl.col(REGEX).is_not_null()).drop(_CODE), keys)
+
+
+def _first_pattern(entries: pl.DataFrame, keys: pl.DataFrame) -> Numbers:
+    """For each key the number of the first pattern that matches it."""
+    first = np.full(keys.height, _NONE, np.uint32)
+    for entry in entries.reverse().iter_rows(named=True):
+        is_match = keys[_CODE].str.contains(entry[REGEX])
+        for k in keys.columns[1:]:
+            is_match &= keys[k].eq_missing(pl.Series([entry[k]], dtype=keys.schema[k]))
+        first[is_match.to_numpy()] = entry[_AT]
+    return first
+
+
+def _common_dtype(name: str, dtype: pl.DataType, rules: Rules) -> pl.DataType:
+    other = rules.entries.schema[name]
+    common = common_dtype([pl.String() if one in TEXT_DTYPES else one for one in (dtype, other)])
+    if common is None:
+        raise InputError(
+            f"The column {name} is {dtype} in the data, and {other} in {rules.source}: make it the same in both."
+        )
+    return common
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is set for the keys that have been looked up: a row for each.
+
+    Args:
+        table: the keys, and what is set.
+        key: the columns of the keys.
+    """
+
+    table: pl.DataFrame
+    key: list[str]
+
+    def cast(self, keys: pl.DataFrame) -> pl.DataFrame:
+        """Keys in the dtypes in which they are looked up."""
+        return keys.cast({k: self.table.schema[k] for k in self.key if keys.schema[k] != self.table.schema[k]})
+
+    @cached_property
+    def find(self) -> Callable[[pl.DataFrame], pl.DataFrame]:
+        """Gives for each row what is set for its key; null for keys that have not been looked up."""
+        return finder(self.table, self.key)
