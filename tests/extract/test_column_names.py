@@ -90,6 +90,7 @@ STAGES = {
     "extract_values": {"text_value": "code"},
     "reorder_measurements": {"ordered_code_patterns": ["B"]},
     "occlude_outliers": {"stddev_cutoff": 9},
+    "enforce_value_ranges": {"ranges": [{"code": "A", "max": 1.5}]},
     "normalization": {},
     "reshard_to_split": {},
 }

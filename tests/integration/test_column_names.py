@@ -28,6 +28,7 @@ STAGES = {
     "extract_values": {"numeric_value": "numeric_value"},
     "reorder_measurements": {"ordered_code_patterns": ["B"]},
     "occlude_outliers": {"stddev_cutoff": 1},
+    "enforce_value_ranges": {"ranges": [{"code": "A", "max": 1.5}]},
     "normalization": {},
     "reshard_to_split": {"n_subjects_per_shard": 1},
 }

@@ -30,6 +30,7 @@ PREPROCESSING_STAGES = [
     "aggregate_code_metadata",
     "filter_measurements",
     "occlude_outliers",
+    "enforce_value_ranges",
     "fit_vocabulary_indices",
     "normalization",
     "tokenization",

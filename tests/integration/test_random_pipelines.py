@@ -41,6 +41,7 @@ BLOCKS = {
     "reshard_to_split": {"n_subjects_per_shard": 9},
     "aggregate_code_metadata": {"aggregations": COUNTS, "is_metadata": True},
     "occlude_outliers": {"stddev_cutoff": 1.5},
+    "enforce_value_ranges": {"ranges": [{"code": {"regex": "LAB"}, "max": 9}]},
     "fit_vocabulary_indices": {"is_metadata": True},
     "match_and_revise": {
         "_script": "MEDS_transform-filter_subjects",

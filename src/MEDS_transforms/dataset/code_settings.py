@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ..errors import InputError, Problems
+from ..errors import InputError, MissingInputError, Problems, listed
 from .code_metadata import check_data, check_metadata, check_unique, code_key, finder, with_found
-from .code_rules import REGEX, Rules, Settable, followed_by, read_entries, rules_of_metadata
+from .code_rules import PLACE, REGEX, Rules, Settable, followed_by, found_wrong, read_entries, rules_of_metadata
 from .code_tables import read_table
 from .columns import column, internal
 from .dtypes import TEXT_DTYPES, cast_columns, common_dtype
@@ -81,11 +81,14 @@ class CodeSettings:
         metadata_columns: Mapping[str, str | None] | None = None,
     ) -> None:
         named = {setting: name for setting, name in (metadata_columns or {}).items() if name is not None}
-        if named and code_metadata is not None:
+        if named:
+            code_metadata = _given(code_metadata, named)
             key = code_key(code_modifiers)
             check_metadata(code_metadata, [*key, *named.values()])
             check_unique(code_metadata.filter(pl.col(CODE).is_not_null()), key)
-            rules = followed_by(rules, rules_of_metadata(settable, code_metadata, key[1:], named))
+            of_metadata = rules_of_metadata(settable, code_metadata, key[1:], named)
+            _check_metadata(settable, of_metadata)
+            rules = followed_by(rules, of_metadata)
         self.rules = rules
         self.key = [CODE, *dict.fromkeys(name for one in rules for name in one.by)]
         """The columns of the data that decide what is set."""
@@ -126,6 +129,23 @@ class CodeSettings:
         first = np.minimum.reduce([*matches, nothing])
         table = pl.concat([keys, self._values[first]], how="horizontal").with_columns(pl.lit(True).alias(_SEEN))
         return _Known(pl.concat([before.table, table]) if before else table, [*keys.columns])
+
+
+def _given(code_metadata: pl.DataFrame | None, named: Mapping[str, str]) -> pl.DataFrame:
+    if code_metadata is None:
+        raise MissingInputError(
+            f"There is no code metadata, which should have the column {listed(named.values())}",
+            remedy="Run the metadata stage that makes it first, or correct metadata_input_dir.",
+        )
+    return code_metadata
+
+
+def _check_metadata(settable: Settable, rules: Sequence[Rules]) -> None:
+    problems = Problems("The code metadata cannot be used")
+    for one in rules:
+        places = pl.format("the code {}", CODE).alias(PLACE)
+        problems.found += found_wrong(settable, one.entries.with_columns(places))
+    problems.raise_if_any()
 
 
 def _values_of(settable: Settable, rules: Sequence[Rules], names: Mapping[str, str]) -> pl.DataFrame:

@@ -1,6 +1,6 @@
 """Checks and orders the measurements of a shard, and finds where events begin."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,16 @@ import polars as pl
 from ..errors import InputError, Problems, counted, listed, nearest
 from .columns import columns
 from .io import Frame
-from .schema import CODE, DEPRECATED_NAMES, MANDATORY_COLUMNS, MANDATORY_TYPES, NUMERIC_VALUE, SUBJECT_ID, TIME
+from .schema import (
+    CODE,
+    DEPRECATED_NAMES,
+    IS_INLIER,
+    MANDATORY_COLUMNS,
+    MANDATORY_TYPES,
+    NUMERIC_VALUE,
+    SUBJECT_ID,
+    TIME,
+)
 
 _FORMER_NAMES = {former for former, name in DEPRECATED_NAMES.items() if name == NUMERIC_VALUE}
 
@@ -63,6 +72,21 @@ def checked(df: Frame, *columns: str) -> pl.LazyFrame:
 def as_given(df: Frame, rows: pl.LazyFrame) -> Frame:
     """The very frame that was given, where its check changed nothing; else the checked rows."""
     return df if df.lazy().collect_schema() == rows.collect_schema() else rows
+
+
+def flagged(schema: Mapping[str, pl.DataType], is_inlier: pl.Expr) -> pl.Expr:
+    """`numeric_value/is_inlier` after a stage that finds values wrong, beside what an earlier stage has found.
+
+    A value that was removed once stays marked, and what is not known now is as it was.
+
+    Args:
+        schema: that of the data.
+        is_inlier: what the stage finds; null: nothing is known.
+    """
+    if schema.get(IS_INLIER) != pl.Boolean:
+        return is_inlier.alias(IS_INLIER)
+    before = pl.col(IS_INLIER)
+    return pl.when(before.not_()).then(before).otherwise(pl.coalesce(is_inlier, before)).alias(IS_INLIER)
 
 
 def to_meds_data(df: Frame, do_retype: bool = True) -> pl.DataFrame:

@@ -63,7 +63,7 @@ COLUMNS = (
     Column(CATEGORICAL_VALUE, _TEXT, "", "a value that is a category", DATA),
     Column(TEXT_VALUE, _TEXT, "", "a value that is text", DATA),
     Column(BOOLEAN_VALUE, pl.Boolean(), "", "a value that is true or false", DATA),
-    Column(IS_INLIER, pl.Boolean(), "", "whether the value is near its code's mean; null: no value or no mean", DATA),
+    Column(IS_INLIER, pl.Boolean(), "", "false: the value was removed as wrong; null: none, or nothing known", DATA),
     Column(CODE, _TEXT, "", "the code that a row describes; null: all codes together", CODES),
     Column(DESCRIPTION, _TEXT, "", "the code in words", CODES),
     Column(PARENT_CODES, pl.List(_TEXT), "", "more general codes", CODES),

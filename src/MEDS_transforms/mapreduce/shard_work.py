@@ -1,5 +1,6 @@
 """What a stage does with one shard: reads it, or takes it from the stage before; computes; writes it, or links it."""
 
+import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +12,20 @@ from ..dataset.column_chunks import write_changed
 from ..dataset.columns import column
 from ..dataset.io import Frame, scan_parquet, shard_writer
 from ..settings.layout import DATA_DIR
+from ..work.accounts import Account
 from ..work.claims import Staged
 from ..work.files import link_or_copy
 from .compute import ComputeFn
 from .handover import file_of, hand_over, handed_over, is_same_as, is_wanted
 from .plans import Others
 
+logger = logging.getLogger(__name__)
+
 ReadFn = Callable[[Path], Any]
 WriteFn = Callable[[Any, Path], None]
+Tally = Callable[[pl.LazyFrame, pl.LazyFrame], Account]
+"""What became of the rows of a shard, from what a stage has read and what it has made of that: counts, by what they
+are about."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ class ShardWork:
             makes no new ones. Others are copied from a file that is read, not decoded and encoded again. Empty:
             nothing is known.
         others: what the function does with columns that not every MEDS file has.
+        tally: counts what the function does, for the log and the account of the stage.
     """
 
     folder: Path
@@ -44,6 +52,7 @@ class ShardWork:
     only: pl.Expr | None = None
     changes: Collection[str] = ()
     others: Others = Others.NEEDED
+    tally: Tally | None = None
 
     def make(self, in_fp: Path, out_fp: Path, scratch: Path) -> Staged:
         """Makes the output of a shard in a scratch folder.
@@ -61,13 +70,24 @@ class ShardWork:
                 result = result.lazy().collect()
                 self._hand_over(out_fp, result)  # else what reads it need not read all columns
             write_changed(result, finished, in_fp, self.changes)
-            return Staged({out_fp: finished})
+            return Staged({out_fp: finished}, self._account(in_fp, out_fp, handed, result))
         if self.is_plain and is_wanted(out_fp):
             result = result.lazy().collect()
         self._hand_over(out_fp, result)
+        account = self._account(in_fp, out_fp, handed, result)
         del handed
         (self.write_fn or shard_writer(self.folder))(result, finished)
-        return Staged({out_fp: finished})
+        return Staged({out_fp: finished}, account)
+
+    def _account(self, in_fp: Path, out_fp: Path, handed: Frame | None, result: Any) -> Account:
+        """What became of the rows of a shard; the log has it, too."""
+        if self.tally is None:
+            return {}
+        account = self.tally((self.read_fn(in_fp) if handed is None else handed).lazy(), result.lazy())
+        for what, counts in account.items():
+            shown = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in counts.items())
+            logger.info("%s: %s: %s", out_fp, what, shown)
+        return account
 
     def _is_narrow(self, result: Frame) -> bool:
         """Whether to compute all columns takes little more than to compute those that change."""

@@ -5,8 +5,8 @@ Mean and deviation are `values/mean` and `values/std` of the code metadata, or a
 `values/n_occurrences`, `values/sum` and `values/sum_sqd`. Rows and their order do not change.
 
 Input: data shards, code metadata with those columns (stage fit_outlier_detection).
-Output: the same shards with `numeric_value/is_inlier` (bool): false if the value was removed; null if there is no
-value, or if the metadata has no statistics of its code, in which case the value stays.
+Output: the same shards with `numeric_value/is_inlier` (bool): false if the value was removed, now or by an earlier
+stage; null if there is no value, or if the metadata has no statistics of its code, in which case the value stays.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ import polars as pl
 from ..cli.script import stage_script
 from ..dataset.code_metadata import Lookup, with_mean_and_std
 from ..dataset.columns import internal
-from ..dataset.measurements import checked
+from ..dataset.measurements import checked, flagged
 from ..dataset.schema import CODE, IS_INLIER, NUMERIC_VALUE, VALUES_MEAN, VALUES_STD
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
@@ -61,7 +61,7 @@ def occlude_outliers_fntr(
 
     def occlude(df: pl.LazyFrame) -> pl.LazyFrame:
         df = lookup(checked(df, CODE, NUMERIC_VALUE))
-        df = df.with_columns(is_inlier(cutoff).alias(IS_INLIER)).drop(_MEAN, _STD)
+        df = df.with_columns(flagged(df.collect_schema(), is_inlier(cutoff))).drop(_MEAN, _STD)
         kept = pl.when(pl.col(IS_INLIER).fill_null(value=True)).then(NUMERIC_VALUE)
         return df.with_columns(kept.alias(NUMERIC_VALUE))
 
