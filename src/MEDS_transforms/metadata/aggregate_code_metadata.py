@@ -41,7 +41,7 @@ from ..settings.layout import CODES_FILE
 from ..work.sources import Source
 from .aggregations import Aggregations, read_aggregations
 from .counting import parts_by_code
-from .quantiles import merge_quantiles, quantile_part
+from .quantiles import dtype_of_quantiles, merge_quantiles, quantile_part
 from .statistics import STATISTICS, SUMS, summed, sums_of_parts, terms_of, value_or_null
 
 _ROW = internal("row")
@@ -55,10 +55,10 @@ def check(cfg: Mapping[str, Any]) -> None:
 
 def codes_made(cfg: Mapping[str, Any]) -> dict[str, pl.DataType]:
     """The columns of the code metadata that the stage makes."""
-    names = read_aggregations(cfg["stage_cfg"], cfg.get("stage")).names
-    return (
-        {CODE: pl.String()} | dict.fromkeys(code_modifiers(cfg) or (), pl.String()) | dict.fromkeys(names, pl.Float64())
-    )
+    aggregations = read_aggregations(cfg["stage_cfg"], cfg.get("stage"))
+    of_quantiles = {VALUES_QUANTILES: dtype_of_quantiles(aggregations.quantiles)} if aggregations.quantiles else {}
+    of_key = dict.fromkeys(code_key(code_modifiers(cfg)), pl.String())
+    return of_key | dict.fromkeys(aggregations.names, pl.Float64()) | of_quantiles
 
 
 def plan(cfg: Mapping[str, Any]) -> Plan:

@@ -106,6 +106,15 @@ def merge_quantiles(parts: pl.DataFrame, key: Sequence[str], quantiles: Sequence
     return by_rank.select(*key, pl.struct(pl.exclude(key)).alias(VALUES_QUANTILES))
 
 
+def dtype_of_quantiles(quantiles: Sequence[float]) -> pl.DataType:
+    """The dtype of `values/quantiles`.
+
+    >>> dtype_of_quantiles([0.5])
+    Struct({'values/quantile/0.5': Float32})
+    """
+    return pl.Struct({f"{VALUES_QUANTILE}{quantile}": pl.Float32() for quantile in quantiles})
+
+
 def _ranked(weighted: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
     """Adds the number of values of the code, and of those up to each value."""
     weight = pl.col(WEIGHT)
