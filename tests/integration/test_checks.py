@@ -122,6 +122,7 @@ SETTINGS = {
     "fit_vocabulary_indices": ({"ordering_method": "x"}, "ordering_method must be"),
     "occlude_outliers": ({"stddev_cutoff": -1}, "stage_configs.occlude_outliers.stddev_cutoff must be"),
     "enforce_value_ranges": ({"ranges": [{"code": "A", "mim": 1}]}, "ranges[0].mim: there is no such key"),
+    "bin_numeric_values": ({"code_with_bin_name": "{cod}"}, "there is no {cod} (did you mean 'code'?)"),
     "filter_subjects": ({"min_events_per_subject": "x"}, "min_events_per_subject must be a whole number"),
     "filter_measurements": ({"_match_revise": [{"_matcher": {"code": {"regex": "("}}}]}, "_match_revise[0]._matcher"),
     "tokenization": ({"train_only": True}, "tokenization.train_only must be false or null"),

@@ -29,6 +29,7 @@ STAGES = {
     "reorder_measurements": {"ordered_code_patterns": ["B"]},
     "occlude_outliers": {"stddev_cutoff": 1},
     "enforce_value_ranges": {"ranges": [{"code": "A", "max": 1.5}]},
+    "bin_numeric_values": {"bin_with_columns": [], "custom_bins": {"A": [1.5]}},
     "normalization": {},
     "reshard_to_split": {"n_subjects_per_shard": 1},
 }

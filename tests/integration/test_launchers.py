@@ -27,6 +27,7 @@ PREPROCESSING_STAGES = [
     "add_time_derived_measurements",
     "extract_values",
     "reorder_measurements",
+    "bin_numeric_values",
     "aggregate_code_metadata",
     "filter_measurements",
     "occlude_outliers",
@@ -117,6 +118,9 @@ def preprocessing(tmp_path_factory) -> Pipeline:
         "values/mean,values/std]",
         "filter_measurements.min_subjects_per_code=2",
         "occlude_outliers.stddev_cutoff=1.5",
+        "enforce_value_ranges.ranges=[{code: LAB//potassium, max: 20}]",
+        "bin_numeric_values.bin_with_columns=[]",
+        "bin_numeric_values.custom_bins={VITAL//pulse: [4, 9]}",
     ]
     overrides = [
         f"input_dir={dataset.dataset}",
