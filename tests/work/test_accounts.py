@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import files_below, write_table
-from MEDS_transforms.work.accounts import added_up, in_order
+from MEDS_transforms.work.accounts import added_up, in_order, note, noting
 from MEDS_transforms.work.claims import Staged
 from MEDS_transforms.work.closing import Ended
 from MEDS_transforms.work.decisions import Asked
@@ -144,3 +144,14 @@ def test_what_settling_raises_leaves_the_outputs_and_no_record(stage):
     stage.run()
     assert stage.made == 0
     assert files_below(stage.folder, logs=True) == [".provenance/stage.record", *NAMES]
+
+
+def test_notes_add_up_in_the_innermost_account():
+    note({"rows": 1})  # for nobody
+    with noting() as outer:
+        note({"rows": 1, "by": {"a": 1}})
+        with noting() as inner:
+            note({"rows": 5})
+        note({"rows": 2, "by": {"a": 1, "b": 1}})
+    assert outer == {"rows": 3, "by": {"a": 2, "b": 1}}
+    assert inner == {"rows": 5}

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from ..dataset.column_chunks import write_changed
 from ..dataset.columns import column
 from ..dataset.io import Frame, scan_parquet, shard_writer
 from ..settings.layout import DATA_DIR
-from ..work.accounts import Account
+from ..work.accounts import Account, added_up, noting
 from ..work.claims import Staged
 from ..work.files import link_or_copy
 from .compute import ComputeFn
@@ -59,6 +59,11 @@ class ShardWork:
 
         A shard that the function gives back as it got it is linked. What a later stage of the pass reads is handed on.
         """
+        with noting() as account:
+            staged = self._made(in_fp, out_fp, scratch)
+        return replace(staged, account=added_up([account, staged.account]))
+
+    def _made(self, in_fp: Path, out_fp: Path, scratch: Path) -> Staged:
         finished, handed = scratch / out_fp.name, self._handed(in_fp)
         result, is_unchanged = self._computed(in_fp, handed)
         if is_unchanged and self.is_plain and (file := file_of(in_fp)):
@@ -101,10 +106,9 @@ class ShardWork:
         """The rows of the output of a shard, without a file; if given, just of the columns that are needed."""
         handed = self._handed(in_fp)
         try:
-            if self.others is Others.PASSED_ON:
-                result, is_unchanged = self._computed(in_fp, handed, columns)
-            else:
-                result, is_unchanged = self._computed(in_fp, handed)
+            with noting():  # where no files are written, there is no account
+                only = columns if self.others is Others.PASSED_ON else ()
+                result, is_unchanged = self._computed(in_fp, handed, only)
         except Exception as error:
             error.add_note(f"This happened on the way to data of {self.folder}, which are not kept, from {in_fp}.")
             raise

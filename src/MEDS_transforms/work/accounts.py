@@ -10,12 +10,34 @@ Whoever adds up accounts in the same order gets the same text, whatever the numb
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 Account = dict[str, Any]
 
 MOST_EXAMPLES = 3
+
+_noted: ContextVar[Account | None] = ContextVar("noted", default=None)
+
+
+def note(account: Mapping[str, Any]) -> None:
+    """Adds to the account of the unit that is being made; nothing happens where none is."""
+    noted = _noted.get()
+    if noted is not None:
+        _add(noted, account)
+
+
+@contextmanager
+def noting() -> Iterator[Account]:
+    """Gives an account, to which functions that are called meanwhile add with `note`."""
+    account: Account = {}
+    token = _noted.set(account)
+    try:
+        yield account
+    finally:
+        _noted.reset(token)
 
 
 def added_up(accounts: Iterable[Mapping[str, Any]]) -> Account:
