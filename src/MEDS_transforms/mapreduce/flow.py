@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from ..dataset.schema import CODE, MANDATORY_TYPES
-from ..errors import Problem, UserError, listed
+from ..errors import MissingColumnError, Problem, UserError, listed
 from ..settings.keys import code_modifiers
 from ..settings.layout import CODES_FILE
 from ..work.sources import Source
@@ -135,6 +135,8 @@ def _wrong_codes(module: Any, cfg: Mapping[str, Any], codes: Codes | None) -> li
 
     try:
         check_revisions(cfg, attempt)
+    except MissingColumnError:  # of the data, of which just the columns of every MEDS file are known here
+        return []
     except UserError as error:
         common = f"{error.headline}: " if error.headline else ""
         return [Problem(f"{common}{one.what}", one.where, one.remedy) for one in error.problems]

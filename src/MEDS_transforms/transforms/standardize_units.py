@@ -1,0 +1,218 @@
+"""Brings the values of each code to one unit.
+
+The unit of a row is in a column, or in its code. The unit of a code is what `target_units` say or, where these say
+nothing of it, the unit to which the first conversion of the code leads. Values in another unit become value * factor +
+offset, computed in 64 bits: by the first of the `conversions` from the one unit to the other, or by what is known of
+common units (with the extra `units`), which never leads from mass to amount of substance. Where a code is to have no
+unit, a conversion for all codes counts that begins with the unit of the value. Values already in the unit of their code
+do not change, nor do rows without a unit or without a value.
+
+Workers share the shards. The log says of which codes, and from which units, how many values were converted, and how
+many could not be; the accounting file has the sums. Rows keep their order. Code metadata do not change: where values or
+codes do, compute them after this stage.
+
+Input: data shards with the columns code and numeric_value, and that of the units, as text; code metadata, if they have
+units that are asked for.
+Output: the shards, with numeric_value (Float32) and the unit (String) as they are then; with `unit_after` or
+`code_with_unit` also other codes, and with `unconverted: drop_row` fewer rows.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from ..cli.script import stage_script
+from ..dataset.code_metadata import finder
+from ..dataset.columns import column, columns, internal
+from ..dataset.dtypes import TEXT_DTYPES
+from ..dataset.io import Frame
+from ..dataset.measurements import checked
+from ..dataset.patterns import why_no_pattern
+from ..dataset.schema import CODE, NUMERIC_VALUE
+from ..errors import InputError, MissingColumnError, MissingInputError, counted, listed, nearest
+from ..mapreduce.mapper import map_stage
+from ..mapreduce.match_revise import check_revisions
+from ..settings.checks import checked_value
+from ..settings.keys import code_modifiers as code_modifiers_of
+from ..work.accounts import note
+from .unit_conversions import FACTOR, FROM, OFFSET, TO, Conversions, UnitRules, read_unit_rules
+
+logger = logging.getLogger(__name__)
+
+_STAGE = "standardize_units"
+_REMOVE_VALUE, _DROP_ROW = "remove_value", "drop_row"
+_MOST_SHOWN = 20
+
+_UNIT, _BEFORE, _COUNT = internal("unit"), internal("before"), internal("count")
+_FOUND = {name: internal(name) for name in (FROM, TO, FACTOR, OFFSET)}
+_FROM, _TO, _FACTOR, _OFFSET = _FOUND.values()
+
+_HAS_VALUE = pl.col(NUMERIC_VALUE).is_not_null() & pl.col(_TO).is_not_null()
+_IS_OFF = _HAS_VALUE & (pl.col(_FROM) != pl.col(_TO)).fill_null(value=False)
+"""Whether a row has a value in another unit than its code is to have."""
+_IS_CONVERTED = _IS_OFF & pl.col(_FACTOR).is_not_null()
+_IS_UNCONVERTED = _IS_OFF & pl.col(_FACTOR).is_null()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of the stage: where units are, what is done about them, and what becomes of the rest."""
+
+    rules: UnitRules
+    unit_column: str | None
+    unit_after: str | None
+    unconverted: str
+    code_with_unit: str | None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.rules.conversions or self.rules.has_targets or self.code_with_unit)
+
+
+def read_settings(stage_cfg: Mapping[str, Any]) -> Settings:
+    """The settings of a stage's block.
+
+    Raises:
+        WrongTypeError: a value has another type than its key allows.
+        InputError: a value is not allowed, or entries or tables cannot be used.
+        MissingPackagesError: target units are given, and pint is not installed.
+    """
+    keys = ("unit_column", "unit_after", "unconverted", "code_with_unit")
+    unit_column, after, unconverted, with_unit = (checked_value(_STAGE, stage_cfg, key) for key in keys)
+    if after is not None and (wanted := why_no_pattern(after)):
+        raise InputError(f"must be {wanted}; not {after!r}", "unit_after")
+    if with_unit is not None and not {"{code}", "{unit}"} <= {*_parts_of(with_unit)}:
+        raise InputError(f"must have {{code}} and {{unit}}, unlike {with_unit!r}", "code_with_unit")
+    if after is not None and with_unit is not None:
+        raise InputError(
+            "the codes have their units already, by unit_after", "code_with_unit", "Leave out one of them."
+        )
+    return Settings(
+        read_unit_rules(stage_cfg), None if after is not None else unit_column, after, unconverted, with_unit
+    )
+
+
+def standardize_units_fntr(
+    stage_cfg: Mapping[str, Any], code_modifiers: list[str] | None, code_metadata: pl.DataFrame | None = None
+) -> Callable[[Frame], Frame]:
+    """The function of one shard that brings the values of each code to one unit.
+
+    Raises:
+        WrongTypeError, InputError, MissingPackagesError: as `read_settings`.
+        InputError: the code metadata lacks a column; when applied, units are no text.
+        MissingInputError: there is no code metadata, and it should have units.
+        MissingColumnError: when applied, the data lacks the column of the units.
+    """
+    settings = read_settings(stage_cfg)
+    if settings.is_idle:
+        return lambda df: df
+    if settings.rules.metadata_column is not None and code_metadata is None:
+        raise MissingInputError(
+            "there is no code metadata", "target_units_metadata_column", "Make it before this stage."
+        )
+    conversions = Conversions(settings.rules, code_modifiers, code_metadata)
+
+    def standardize(df: Frame) -> pl.DataFrame:
+        rows = with_text_units(checked(df, CODE, NUMERIC_VALUE), settings.unit_column).collect()
+        found = rows.with_columns(find_units(rows, settings, conversions).get_columns())
+        report(found)
+        kept = found.filter(~_IS_UNCONVERTED) if settings.unconverted == _DROP_ROW else found
+        return kept.with_columns(changes(settings)).select(columns(rows.columns))
+
+    return standardize
+
+
+def with_text_units(df: pl.LazyFrame, unit_column: str | None) -> pl.LazyFrame:
+    """The rows with their units as text."""
+    if unit_column is None:
+        return df
+    schema = df.collect_schema()
+    if unit_column not in schema:
+        what = f"The data has no column {unit_column}{nearest(unit_column, schema)}; it has {listed(schema)}"
+        raise MissingColumnError(what, remedy="Correct unit_column, or set unit_after where units are in the codes.")
+    if schema[unit_column] not in (*TEXT_DTYPES, pl.Null):
+        what = f"The column {unit_column} must be text; it is {schema[unit_column]}"
+        raise InputError(what, remedy="Name the column with the units.")
+    return df.with_columns(column(unit_column).cast(pl.String))
+
+
+def find_units(rows: pl.DataFrame, settings: Settings, conversions: Conversions) -> pl.DataFrame:
+    """For each row its unit and what `Conversions.of` says of it, and what is in its code before its unit."""
+    key = columns(conversions.key)
+    before, unit = pl.lit(None, pl.String), pl.col(_UNIT)
+    if settings.unit_column is None:
+        before = pl.col(CODE).str.extract(f"(?s)^.*?(?:{settings.unit_after})", 0)
+        unit = pl.when(before.is_not_null()).then(pl.col(CODE).str.strip_prefix(before))
+    else:
+        key.append(column(settings.unit_column).alias(_UNIT))
+    keys = rows.select(key)
+    pairs = keys.unique().filter(pl.col(CODE).is_not_null())
+    trimmed = unit.str.strip_chars()
+    pairs = pairs.with_columns(before.alias(_BEFORE), pl.when(trimmed != "").then(trimmed).alias(FROM))
+    return finder(conversions.of(pairs).rename(_FOUND), keys.columns)(keys)
+
+
+def changes(settings: Settings) -> list[pl.Expr]:
+    """The columns of the result that may differ from those of the rows."""
+    value, unit = pl.col(NUMERIC_VALUE).cast(pl.Float32), pl.when(_IS_CONVERTED).then(_TO)
+    converted = (pl.col(NUMERIC_VALUE).cast(pl.Float64) * pl.col(_FACTOR) + pl.col(_OFFSET)).cast(pl.Float32)
+    stays = ~_IS_UNCONVERTED | (settings.unconverted != _REMOVE_VALUE)
+    changed = [pl.when(_IS_CONVERTED).then(converted).when(stays).then(value).alias(NUMERIC_VALUE)]
+    if settings.unit_column is None:
+        code = pl.when(_IS_CONVERTED).then(pl.concat_str(_BEFORE, _TO)).otherwise(CODE)
+        return [*changed, code.alias(CODE)]
+    changed.append(pl.coalesce(unit, column(settings.unit_column)).alias(settings.unit_column))
+    if settings.code_with_unit is not None:
+        parts = {"{code}": pl.col(CODE), "{unit}": pl.coalesce(unit, _FROM)}
+        text = pl.concat_str(parts.get(part, pl.lit(part)) for part in _parts_of(settings.code_with_unit))
+        changed.append(pl.coalesce(text, CODE).alias(CODE))
+    return changed
+
+
+def _parts_of(template: str) -> list[str]:
+    return [part for part in re.split(r"(\{code\}|\{unit\})", template) if part]
+
+
+def report(found: pl.DataFrame) -> None:
+    """Notes in the account, and logs, what becomes of the values whose code is to have a unit."""
+    figures = {
+        "converted": _IS_CONVERTED,
+        "in_unit": _HAS_VALUE & (pl.col(_FROM) == pl.col(_TO)),
+        "without_unit": _HAS_VALUE & pl.col(_FROM).is_null(),
+        "not_converted": _IS_UNCONVERTED,
+    }
+    counts = found.select(is_one.sum().alias(name) for name, is_one in figures.items()).row(0, named=True)
+    note({"units": {"values": counts}})
+    if n := counts["converted"]:
+        logger.info("%s converted: %s", counted(n, "value"), by_code_and_unit(found, _IS_CONVERTED))
+    if n := counts["not_converted"]:
+        shown = by_code_and_unit(found, _IS_UNCONVERTED)
+        logger.warning("%s could not be brought to the unit of the code: %s", counted(n, "value"), shown)
+
+
+def by_code_and_unit(found: pl.DataFrame, which: pl.Expr) -> str:
+    """How many of some rows there are of each code and unit, in words, most first."""
+    counts = found.lazy().filter(which).group_by(CODE, _FROM, _TO).agg(pl.len().alias(_COUNT))
+    groups = counts.sort(_COUNT, CODE, _FROM, _TO, descending=[True, False, False, False]).collect()
+    shown = [f"{code} from {unit} to {to} ({n:,})" for code, unit, to, n in groups.head(_MOST_SHOWN).iter_rows()]
+    more = f" and {groups.height - _MOST_SHOWN} more" if groups.height > _MOST_SHOWN else ""
+    return f"{', '.join(shown)}{more}"
+
+
+def check(cfg: Mapping[str, Any]) -> None:
+    """Raises an error where the configuration alone shows that the stage cannot run."""
+    check_revisions(cfg, read_settings)
+    code_modifiers_of(cfg)
+
+
+run = map_stage(standardize_units_fntr, reads=("conversions_fp", "target_units_fp"))
+
+main = stage_script(__spec__.name)
+
+if __name__ == "__main__":
+    main()
