@@ -16,6 +16,7 @@ DESCRIPTION = "description"
 PARENT_CODES = "parent_codes"
 
 IS_INLIER = "numeric_value/is_inlier"
+RANGE_FLAG = "numeric_value/range_flag"
 
 CODE_PREFIX = "code/"
 CODE_N_SUBJECTS = "code/n_subjects"
@@ -64,6 +65,7 @@ COLUMNS = (
     Column(TEXT_VALUE, _TEXT, "", "a value that is text", DATA),
     Column(BOOLEAN_VALUE, pl.Boolean(), "", "a value that is true or false", DATA),
     Column(IS_INLIER, pl.Boolean(), "", "false: the value was removed as wrong; null: none, or nothing known", DATA),
+    Column(RANGE_FLAG, _TEXT, "", "whether the value is within its reference range; null: no value or no range", DATA),
     Column(CODE, _TEXT, "", "the code that a row describes; null: all codes together", CODES),
     Column(DESCRIPTION, _TEXT, "", "the code in words", CODES),
     Column(PARENT_CODES, pl.List(_TEXT), "", "more general codes", CODES),
