@@ -1,10 +1,10 @@
 """Flags values as low, normal or high, by reference ranges.
 
-The range of a row is in columns of its own or, where it has no bound there, it is that of its code: from the entries of
-the settings, from a table, or from columns of the code metadata. A value that equals a bound is normal, infinities are
-beyond every range, and where a bound is missing that side is open. Rows without a range or a value (null or NaN) get no
-flag. A lower bound above the upper one is an error in the settings and the table; in the data and the code metadata it
-is no range, of which the log warns, and which the accounting file counts. Without any range the stage changes nothing.
+The range of a row is in columns of its own or, where it has no bound there, that of its code: the first entry of
+`ranges` that matches it, else what is in the table `ranges_fp`, else what is in columns of the code metadata. A value
+that equals a bound is normal, infinities are beyond every range, and where a bound is missing that side is open. Rows
+without a range or a value (null or NaN) get no flag. A lower bound of a code above the upper one is an error; in a row
+it is no range, of which the log warns. The account of the stage says how many values there are of each flag.
 
 Workers share the shards. Rows and their order do not change. With `flag_as: suffix`, compute code metadata after this
 stage, since codes change.
@@ -16,7 +16,7 @@ Output: the shards with `//` and the flag at the end of the codes (String); with
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import polars as pl
@@ -27,7 +27,7 @@ from ..dataset.columns import column, internal
 from ..dataset.io import Frame
 from ..dataset.measurements import checked
 from ..dataset.schema import CODE, NUMERIC_VALUE, RANGE_FLAG
-from ..errors import InputError, MissingColumnError, MissingInputError, counted, listed, nearest, warn_of
+from ..errors import InputError, MissingColumnError, counted, listed, nearest
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
 from ..settings.checks import checked_value
@@ -39,11 +39,6 @@ logger = logging.getLogger(__name__)
 _STAGE = "flag_abnormal_values"
 LOWER, UPPER = "lower", "upper"
 LOW, NORMAL, HIGH = "low", "normal", "high"
-_RANGES = Settable(
-    {LOWER: pl.Float64(), UPPER: pl.Float64()},
-    wrong={"the lower bound is above the upper one": pl.col(LOWER) > pl.col(UPPER)},
-)
-
 _OF_CODE = {LOWER: internal("lower"), UPPER: internal("upper")}
 _LEVEL, _IS_WRONG, _COUNT = internal("level"), internal("is_wrong"), internal("count")
 _MOST_SHOWN = 20
@@ -83,16 +78,19 @@ class Range(NamedTuple):
         return pl.when(is_low).then(pl.lit(LOW)).when(is_high).then(pl.lit(HIGH)).otherwise(pl.lit(NORMAL))
 
 
-def read_settings(stage_cfg: Mapping[str, Any]) -> tuple[list[Rules], Mapping[str, str | None], bool]:
-    """The ranges that a stage's block sets, the flags by what they say of a value, and whether they go to the code.
+def read_ranges(stage_cfg: Mapping[str, Any], code_modifiers: Sequence[str] | None) -> tuple[Settable, list[Rules]]:
+    """What the stage's block says of ranges: what can be set, and what its entries and its table set.
 
     Raises:
-        WrongTypeError: a value has another type than its key allows.
-        InputError: a value is not allowed, or ranges cannot be used; the message lists all problems of these.
+        InputError: entries or the table cannot be used; the message lists all problems.
     """
-    flags = checked_value(_STAGE, stage_cfg, "flags")
-    as_suffix = checked_value(_STAGE, stage_cfg, "flag_as") == "suffix"
-    return read_rules(_RANGES, stage_cfg, "ranges", "ranges_fp"), flags, as_suffix
+    lower, upper = pl.col(LOWER), pl.col(UPPER)
+    wrong = {
+        "lower is greater than upper": lower.gt(upper) & ~lower.is_nan() & ~upper.is_nan(),
+        "a bound is NaN": lower.is_nan() | upper.is_nan(),
+    }
+    settable = Settable({LOWER: pl.Float64(), UPPER: pl.Float64()}, tuple(code_modifiers or ()), wrong=wrong)
+    return settable, read_rules(settable, stage_cfg, "ranges", "ranges_fp")
 
 
 def flag_abnormal_values_fntr(
@@ -101,44 +99,43 @@ def flag_abnormal_values_fntr(
     """The function of one shard that flags values.
 
     Raises:
-        WrongTypeError, InputError: as `read_settings`; the code metadata lacks a column; when applied, bounds are no
-            numbers.
+        InputError: ranges cannot be used, or the code metadata lacks columns; when applied, bounds are no numbers.
         MissingInputError: there is no code metadata, and it should have bounds.
         MissingColumnError: when applied, the data lacks a column of bounds.
     """
-    rules, flags, as_suffix = read_settings(stage_cfg)
-    metadata_columns = {bound: stage_cfg.get(f"{bound}_metadata_column") for bound in (LOWER, UPPER)}
-    if code_metadata is None and any(metadata_columns.values()):
-        where = "lower_metadata_column, upper_metadata_column"
-        raise MissingInputError("there is no code metadata", where, "Make it before this stage, or leave the keys out.")
+    settable, rules = read_ranges(stage_cfg, code_modifiers)
+    of_codes = {bound: stage_cfg.get(f"{bound}_metadata_column") for bound in (LOWER, UPPER)}
     of_rows = {bound: name for bound in (LOWER, UPPER) if (name := stage_cfg.get(f"{bound}_column")) is not None}
-    if not (rules or of_rows or any(metadata_columns.values())):
-        logger.warning("%s flags nothing: it is given no ranges", _STAGE)
+    as_suffix = checked_value(_STAGE, stage_cfg, "flag_as") == "suffix"
+    if not (rules or of_rows or any(of_codes.values())):
+        logger.warning("%s flags nothing: its block names neither ranges nor columns with bounds", _STAGE)
         return lambda df: df
-    of_codes = CodeSettings(_RANGES, rules, _OF_CODE, code_metadata, code_modifiers, metadata_columns)
-    figures = figures_of(Range.of(of_rows), Range.of(_OF_CODE))
+    add_bounds = CodeSettings(settable, rules, _OF_CODE, code_metadata, code_modifiers, of_codes)
+    figures, flag = figures_of(Range.of(of_rows), Range.of(_OF_CODE)), flag_of(stage_cfg["flags"])
+    flagged_code = pl.coalesce(pl.concat_str(CODE, pl.lit("//"), flag), CODE)
 
-    def flag(df: Frame) -> pl.DataFrame:
+    def add_flags(df: Frame) -> pl.DataFrame:
         rows = checked(df, CODE, NUMERIC_VALUE)
         check_bounds(rows.collect_schema(), of_rows.values())
-        found = of_codes(rows).with_columns(figures).collect()
+        found = add_bounds(rows).with_columns(figures).collect()
         report(found)
-        text = pl.coalesce(
-            pl.when(pl.col(_LEVEL) == level).then(pl.lit(word, pl.String)) for level, word in flags.items()
-        )
-        code = pl.coalesce(pl.concat_str(CODE, pl.lit("//"), text), CODE)
-        result = code.alias(CODE) if as_suffix else text.alias(RANGE_FLAG)
+        result = flagged_code.alias(CODE) if as_suffix else flag.alias(RANGE_FLAG)
         return found.with_columns(result).drop(_LEVEL, _IS_WRONG, *_OF_CODE.values())
 
-    return flag
+    return add_flags
 
 
 def figures_of(of_row: Range, of_code: Range) -> list[pl.Expr]:
-    """Where the value of a row is in its range, if it has both, and whether a range of it has its bounds wrong."""
+    """Where the value of a row is in its range, if it has both, and whether the bounds of its own cannot be."""
     level = pl.when(of_row.is_given).then(of_row.level).when(of_code.is_given).then(of_code.level)
-    is_wrong = of_row.is_wrong | (~of_row.is_given & of_code.is_wrong)
     has_number = _NUMBER.is_not_null()
-    return [pl.when(has_number).then(level).alias(_LEVEL), (has_number & is_wrong).alias(_IS_WRONG)]
+    return [pl.when(has_number).then(level).alias(_LEVEL), (has_number & of_row.is_wrong).alias(_IS_WRONG)]
+
+
+def flag_of(words: Mapping[str, str | None]) -> pl.Expr:
+    """The flag of a row; null where it has none."""
+    levels = (LOW, NORMAL, HIGH)
+    return pl.coalesce(pl.when(pl.col(_LEVEL) == level).then(pl.lit(words.get(level), pl.String)) for level in levels)
 
 
 def check_bounds(schema: Mapping[str, pl.DataType], names: Iterable[str]) -> None:
@@ -157,19 +154,19 @@ def report(found: pl.DataFrame) -> None:
     figures = {name: pl.col(_LEVEL) == name for name in (LOW, NORMAL, HIGH)}
     figures |= {"without_range": _NUMBER.is_not_null() & pl.col(_LEVEL).is_null(), "wrong_range": pl.col(_IS_WRONG)}
     counts = found.select(is_one.sum().alias(name) for name, is_one in figures.items()).row(0, named=True)
-    note({"ranges": {"values": counts}})
+    note({"values": counts})
     if n := counts["wrong_range"]:
         codes = found.lazy().filter(_IS_WRONG).group_by(CODE).agg(pl.len().alias(_COUNT))
         codes = codes.sort(_COUNT, CODE, descending=[True, False]).head(_MOST_SHOWN)
         shown = ", ".join(f"{code} ({n_rows:,})" for code, n_rows in codes.collect().iter_rows())
-        what = f"{counted(n, 'value')} with a range whose lower bound is above the upper one, which counts as none"
-        warn_of(logger, f"{what}, of the codes {shown}")
+        what = "has a lower bound above the upper one, which counts as no range"
+        logger.warning("%s of rows whose range %s: %s", counted(n, "value"), what, shown)
 
 
 def check(cfg: Mapping[str, Any]) -> None:
     """Raises an error where the configuration alone shows that the stage cannot run."""
-    check_revisions(cfg, read_settings)
-    code_modifiers_of(cfg)
+    modifiers = code_modifiers_of(cfg)
+    check_revisions(cfg, lambda stage_cfg: read_ranges(stage_cfg, modifiers))
 
 
 run = map_stage(flag_abnormal_values_fntr, changes=(CODE, RANGE_FLAG), reads=("ranges_fp",))

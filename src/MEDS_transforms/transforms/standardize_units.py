@@ -33,7 +33,7 @@ from ..dataset.io import Frame
 from ..dataset.measurements import checked
 from ..dataset.patterns import why_no_pattern
 from ..dataset.schema import CODE, NUMERIC_VALUE
-from ..errors import InputError, MissingColumnError, MissingInputError, counted, listed, nearest
+from ..errors import InputError, MissingColumnError, counted, listed, nearest
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
 from ..settings.checks import checked_value
@@ -92,9 +92,8 @@ def read_settings(stage_cfg: Mapping[str, Any]) -> Settings:
         raise InputError(
             "the codes have their units already, by unit_after", "code_with_unit", "Leave out one of them."
         )
-    return Settings(
-        read_unit_rules(stage_cfg), None if after is not None else unit_column, after, unconverted, with_unit
-    )
+    in_column = unit_column if after is None else None
+    return Settings(read_unit_rules(stage_cfg), in_column, after, unconverted, with_unit)
 
 
 def standardize_units_fntr(
@@ -110,11 +109,8 @@ def standardize_units_fntr(
     """
     settings = read_settings(stage_cfg)
     if settings.is_idle:
+        logger.warning("%s changes nothing: its block has neither conversions nor target units", _STAGE)
         return lambda df: df
-    if settings.rules.metadata_column is not None and code_metadata is None:
-        raise MissingInputError(
-            "there is no code metadata", "target_units_metadata_column", "Make it before this stage."
-        )
     conversions = Conversions(settings.rules, code_modifiers, code_metadata)
 
     def standardize(df: Frame) -> pl.DataFrame:
@@ -187,7 +183,7 @@ def report(found: pl.DataFrame) -> None:
         "not_converted": _IS_UNCONVERTED,
     }
     counts = found.select(is_one.sum().alias(name) for name, is_one in figures.items()).row(0, named=True)
-    note({"units": {"values": counts}})
+    note({"values": counts})
     if n := counts["converted"]:
         logger.info("%s converted: %s", counted(n, "value"), by_code_and_unit(found, _IS_CONVERTED))
     if n := counts["not_converted"]:
