@@ -91,6 +91,8 @@ STAGES = {
     "reorder_measurements": {"ordered_code_patterns": ["B"]},
     "occlude_outliers": {"stddev_cutoff": 9},
     "enforce_value_ranges": {"ranges": [{"code": "A", "max": 1.5}]},
+    "flag_abnormal_values": {"ranges": [{"code": "A", "upper": 1.5}]},
+    "standardize_units": {"unit_after": "^", "conversions": [{"code": "A", "from": "A", "to": "C", "factor": 2}]},
     "normalization": {},
     "reshard_to_split": {},
 }

@@ -123,6 +123,8 @@ SETTINGS = {
     "occlude_outliers": ({"stddev_cutoff": -1}, "stage_configs.occlude_outliers.stddev_cutoff must be"),
     "enforce_value_ranges": ({"ranges": [{"code": "A", "mim": 1}]}, "ranges[0].mim: there is no such key"),
     "bin_numeric_values": ({"code_with_bin_name": "{cod}"}, "there is no {cod} (did you mean 'code'?)"),
+    "flag_abnormal_values": ({"ranges": [{"code": "A", "lower": 1, "upper": 0}]}, "lower is greater than upper"),
+    "standardize_units": ({"conversions": [{"from": "lb", "factor": 2}]}, "there is a conversion without 'to'"),
     "filter_subjects": ({"min_events_per_subject": "x"}, "min_events_per_subject must be a whole number"),
     "filter_measurements": ({"_match_revise": [{"_matcher": {"code": {"regex": "("}}}]}, "_match_revise[0]._matcher"),
     "tokenization": ({"train_only": True}, "tokenization.train_only must be false or null"),

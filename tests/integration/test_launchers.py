@@ -32,6 +32,8 @@ PREPROCESSING_STAGES = [
     "filter_measurements",
     "occlude_outliers",
     "enforce_value_ranges",
+    "standardize_units",
+    "flag_abnormal_values",
     "fit_vocabulary_indices",
     "normalization",
     "tokenization",

@@ -30,6 +30,8 @@ STAGES = {
     "occlude_outliers": {"stddev_cutoff": 1},
     "enforce_value_ranges": {"ranges": [{"code": "A", "max": 1.5}]},
     "bin_numeric_values": {"bin_with_columns": [], "custom_bins": {"A": [1.5]}},
+    "flag_abnormal_values": {"ranges": [{"code": "A", "upper": 1.5}]},
+    "standardize_units": {"unit_after": "^", "conversions": [{"code": "A", "from": "A", "to": "C", "factor": 2}]},
     "reshard_to_split": {"n_subjects_per_shard": 1},
 }
 

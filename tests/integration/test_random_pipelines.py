@@ -42,6 +42,8 @@ BLOCKS = {
     "aggregate_code_metadata": {"aggregations": COUNTS, "is_metadata": True},
     "occlude_outliers": {"stddev_cutoff": 1.5},
     "enforce_value_ranges": {"ranges": [{"code": {"regex": "LAB"}, "max": 9}]},
+    "flag_abnormal_values": {"ranges": [{"code": {"regex": "LAB"}, "upper": 9}], "flag_as": "column"},
+    "standardize_units": {"unit_after": "^(?:BIR)?", "conversions": [{"from": "TH", "to": "TH2"}]},
     "fit_vocabulary_indices": {"is_metadata": True},
     "match_and_revise": {
         "_script": "MEDS_transform-filter_subjects",
