@@ -284,7 +284,7 @@ def test_match_and_revise(tmp_path):
     assert shards["0"]["code"].to_list() == ["T//[01,24)", "B", "A"]
 
 
-@pytest.mark.parametrize("make", [partial(age, "BIRTH", 5, "y"), partial(time_of_day, None, [6])])
+@pytest.mark.parametrize("make", [partial(age, "BIRTH", age_code=5, age_unit="y"), partial(time_of_day, None, [6])])
 def test_a_code_that_is_no_text_is_an_error(make):
     with pytest.raises(ValueError, match="must be text"):
         make()

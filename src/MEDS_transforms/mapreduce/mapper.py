@@ -22,7 +22,7 @@ from .compute import CODE_METADATA, ComputeFn, bind_compute_fn, compute_fn_type,
 from .figures import count_data
 from .match_revise import given, is_match_revise, match_revise_fntr, validate_match_revise
 from .passes import PlannedStage, carry_out, map_units
-from .plans import Others, Plan
+from .plans import Others, OthersOf, Plan, others_by
 from .shard_work import ReadFn, ShardWork, Tally, WriteFn
 from .shards import ShardPaths, shard_iterator
 from .stage_outputs import code_of, stage_outputs
@@ -98,7 +98,7 @@ def plan_map(
     shard_iterator_fntr: ShardIteratorFntr = shard_iterator,
     count_out: CountFn = count_data,
     changes: Collection[str] = (),
-    others: Others = Others.NEEDED,
+    others: OthersOf = Others.NEEDED,
     reads: Collection[str] = (),
     tally: Tally | None = None,
 ) -> Plan:
@@ -110,7 +110,7 @@ def plan_map(
     work = replace(shards.work(compute_fn, read_fn, write_fn), tally=tally)
     code, sources = code_of(compute_fn), shards.sources(compute_fn, reads)
     if not is_match_revise(cfg["stage_cfg"]):
-        work = replace(work, changes=changes, others=others)
+        work = replace(work, changes=changes, others=others_by(others, cfg["stage_cfg"]))
     keeps_codes = bool(work.changes) and {SUBJECT_ID, CODE}.isdisjoint(work.changes)
     outputs = stage_outputs(
         cfg, sources, own_folder=own_folder, settings=code, count_out=count_out, keeps_codes=keeps_codes
@@ -181,7 +181,7 @@ def map_stage(
     shard_iterator_fntr: ShardIteratorFntr = shard_iterator,
     cheap: bool = False,
     changes: Collection[str] = (),
-    others: Others = Others.NEEDED,
+    others: OthersOf = Others.NEEDED,
     reads: Collection[str] = (),
     tally: Tally | None = None,
 ) -> PlannedStage:
@@ -189,7 +189,8 @@ def map_stage(
 
     `cheap` says that to compute its output takes less time than to write and read it. `changes` are the columns that it
     may make or change, if it leaves the others, and the order of the rows; see `ShardWork`. `others` is what it does
-    with columns that not every MEDS file has: where no stage needs them, data that are not kept are made without them.
+    with columns that not every MEDS file has, or a function that tells it by the stage's settings: where no stage needs
+    them, data that are not kept are made without them.
     `reads` are the keys of its block that name files: another content of these makes other outputs. `tally` counts what
     it does to a shard, for its account.
     """

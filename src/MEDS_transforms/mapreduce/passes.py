@@ -21,7 +21,7 @@ from ..work.staying import pauses, stays
 from ..work.unwritten import leave_no_files
 from .chains import Chain, Step, chains, run_chains
 from .handover import HandOver, Makers, handing_over
-from .plans import Others, Plan
+from .plans import Others, OthersOf, Plan
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class PlannedStage:
     plan: Callable[[Mapping[str, Any]], Plan]
     cheap: bool = False
     """Whether to compute its output takes less time than to write and read it."""
-    others: Others = Others.NEEDED
+    others: OthersOf = Others.NEEDED
     """What it does with columns that not every MEDS file has, where it does not match & revise."""
     is_alone: bool = False
     """Whether it never shares a pass, since it reads and writes no shards."""

@@ -1,10 +1,10 @@
 """What a stage is to do, before it does it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..work.accounts import Account, added_up
 from ..work.claims import Unit
@@ -19,6 +19,15 @@ class Others(Enum):
     NEEDED = "it may look at them"
     PASSED_ON = "they are in its output as they are in its input, but for rows that it adds, drops or moves"
     DROPPED = "its output does not depend on them"
+
+
+OthersOf = Others | Callable[[Mapping[str, Any]], Others]
+"""What a stage does with these columns, whatever its settings; or a function that tells it by them."""
+
+
+def others_by(others: OthersOf, stage_cfg: Mapping[str, Any]) -> Others:
+    """What a stage of these settings does with the columns that not every MEDS file has."""
+    return others if isinstance(others, Others) else others(stage_cfg)
 
 
 class Instead(Protocol):

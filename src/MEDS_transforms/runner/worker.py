@@ -124,10 +124,11 @@ class StageAtWork:
     @property
     def others(self) -> "Others":
         """What it does with columns that not every MEDS file has."""
-        from ..mapreduce.plans import Others
+        from ..mapreduce.plans import Others, others_by
 
         block = self.cfg.stage_configs.get(self.name) or {}
-        return Others.NEEDED if self.planned is None or block.get(MATCH_REVISE) else self.planned.others
+        planned = self.planned
+        return Others.NEEDED if planned is None or block.get(MATCH_REVISE) else others_by(planned.others, block)
 
     def end(self, started: float, meter: Meter) -> None:
         """Logs and notes that all of it is done, and what that took."""

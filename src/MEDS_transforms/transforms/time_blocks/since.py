@@ -1,0 +1,74 @@
+"""The block `time_since`: the time since measurements of some kind."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ...dataset.measurements import Ints
+from ...dataset.schema import SUBJECT_ID, TIME
+from ...errors import Problems
+from ..matches import finder, wants_others
+from ..new_rows import Block, NewRows
+from ..time_units import in_unit, microseconds, seconds_per, unit_name
+from .settings import call_with, code_with
+
+
+def time_since(**named: Any) -> Block:
+    """Rows with the time since measurements of each kind that has a name; see `_since`.
+
+    Raises:
+        ValueError: the settings of some are wrong; the message lists all problems.
+    """
+    problems = Problems("The settings of time_since are not valid")
+    read = [call_with(one, partial(_since, name), name, problems) for name, one in named.items() if one is not None]
+    problems.raise_if_any()
+    blocks = [block for block in read if block is not None]
+    return lambda rows, events: [new for block in blocks for new in block(rows, events)]
+
+
+def looks_at_others(block: Any) -> bool:
+    """Whether a matcher of the block asks for columns that not every MEDS file has."""
+    kinds = block.values() if isinstance(block, dict) else ()
+    return any(wants_others(one.get(key)) for one in kinds if isinstance(one, dict) for key in ("matcher", "until"))
+
+
+def _since(
+    name: str, matcher: Any, until: Any = None, code: str = "TIME_SINCE//{name}//{unit}", unit: str = "hours"
+) -> Block:
+    """Rows with the time since the newest matching measurement of an earlier time, in `unit`, at every event.
+
+    Events after a measurement that matches `until` have none, until another one begins. An end at the very time of a
+    beginning is that of the spell before it.
+
+    Raises:
+        ValueError: the unit is unknown, the code is not text, or a matcher is none.
+    """
+    seconds = seconds_per(unit, "unit")
+    full_code = code_with("code", code, name=name, unit=unit_name(unit, "unit"))
+    find_begins = finder(matcher, "matcher")
+    find_ends = None if until is None else finder(until, "until")
+
+    def block(rows: pl.DataFrame, events: Ints) -> list[NewRows]:
+        subjects, times = rows[SUBJECT_ID].to_numpy(), rows[TIME]
+        begin = _newest_before(events, find_begins(rows))
+        lasts = (begin >= 0) & (subjects[begin] == subjects[events])
+        at, begin = events[lasts], begin[lasts]
+        began = microseconds(times.gather(begin))
+        if find_ends is not None:
+            end = _newest_before(at, find_ends(rows))
+            # An end that is after the beginning is of the same subject, since it is before the event.
+            end = np.where(end > begin, end, begin)
+            lasts = microseconds(times.gather(end)) == began
+            at, began = at[lasts], began[lasts]
+        return [NewRows.of_one_code(full_code, at, in_unit(microseconds(times.gather(at)) - began, seconds))]
+
+    return block
+
+
+def _newest_before(events: Ints, found: Ints) -> Ints:
+    """For each event the position of the last found row before its first one; -1 where there is none."""
+    from_none = np.concatenate([[-1], found])
+    newest: Ints = from_none[np.searchsorted(from_none, events) - 1]
+    return newest
