@@ -86,7 +86,8 @@ CODES = pl.DataFrame(
 STAGES = {
     "filter_subjects": {"min_measurements_per_subject": 1, "min_events_per_subject": 1},
     "filter_measurements": {"min_occurrences_per_code": 1},
-    "add_time_derived_measurements": {},
+    "add_time_derived_measurements": {"timeline_tokens": {"time_unit": "h"}},
+    "add_record_bounds": {},
     "extract_values": {"text_value": "code"},
     "reorder_measurements": {"ordered_code_patterns": ["B"]},
     "occlude_outliers": {"stddev_cutoff": 9},

@@ -118,6 +118,7 @@ SETTINGS = {
     "reorder_measurements": ({"ordered_code_patterns": ["("]}, "ordered_code_patterns[0]"),
     "extract_values": ({"x": {"y": 1}}, "extract_values has"),
     "add_time_derived_measurements": ({"age": {"age_unit": "eons"}}, "'eons' is unknown"),
+    "add_record_bounds": ({"end": {"offset_unit": "eons"}}, "end: offset_unit: the unit 'eons' is unknown"),
     "aggregate_code_metadata": ({"aggregations": ["code/n"]}, "'code/n' is unknown"),
     "fit_vocabulary_indices": ({"ordering_method": "x"}, "ordering_method must be"),
     "occlude_outliers": ({"stddev_cutoff": -1}, "stage_configs.occlude_outliers.stddev_cutoff must be"),

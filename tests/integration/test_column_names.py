@@ -25,6 +25,7 @@ STAGES = {
     "filter_subjects": {"min_measurements_per_subject": 0},
     "filter_measurements": {"min_occurrences_per_code": 2},
     "add_time_derived_measurements": {"time_of_day": {"endpoints": [6, 12]}},
+    "add_record_bounds": {"start": {"offset": -1}},
     "extract_values": {"numeric_value": "numeric_value"},
     "reorder_measurements": {"ordered_code_patterns": ["B"]},
     "occlude_outliers": {"stddev_cutoff": 1},
@@ -77,7 +78,7 @@ def test_rows_are_unique_by_exactly_this_column(tmp_path, unique_by):
 
 
 # With match & revise only those that neither move nor make rows, nor change the type of all codes.
-NO_PARTS = ("reshard_to_split", "add_time_derived_measurements", "normalization")
+NO_PARTS = ("reshard_to_split", "add_time_derived_measurements", "add_record_bounds", "normalization")
 IN_PARTS = [(stage, True) for stage in STAGES if stage not in NO_PARTS]
 
 

@@ -25,6 +25,7 @@ STAGES = {
     "filter_subjects": {"min_measurements_per_subject": 0},
     "filter_measurements": {"min_occurrences_per_code": 2},
     "add_time_derived_measurements": {},
+    "add_record_bounds": {},
     "extract_values": {"numeric_value": "numeric_value"},
     "reorder_measurements": {"ordered_code_patterns": ["B"]},
     "occlude_outliers": {"stddev_cutoff": 1},

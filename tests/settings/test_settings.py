@@ -277,8 +277,12 @@ PACKAGED_STAGES = {
     "reshard_to_split": {"n_subjects_per_shard": 50000},
     "filter_subjects": {"min_events_per_subject": None, "min_measurements_per_subject": None},
     "add_time_derived_measurements": {
-        "age": {"DOB_code": "MEDS_BIRTH", "age_code": "AGE", "age_unit": "years"},
+        "age": {"DOB_code": "MEDS_BIRTH", "DOB_regex": None, "age_code": "AGE", "age_unit": "years"},
         "time_of_day": {"time_of_day_code": "TIME_OF_DAY", "endpoints": [6, 12, 18, 24]},
+    },
+    "add_record_bounds": {
+        name: {"code": code, "at": None, "offset": 0, "offset_unit": "days", "otherwise": "event"}
+        for name, code in (("start", "RECORD_START"), ("end", "RECORD_END"))
     },
     "count_code_occurrences": {
         "aggregations": ["code/n_occurrences", "code/n_subjects"],

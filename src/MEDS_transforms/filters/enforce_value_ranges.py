@@ -21,6 +21,7 @@ import polars as pl
 from ..cli.script import stage_script
 from ..dataset.code_settings import CodeSettings, Rules, Settable, read_rules
 from ..dataset.columns import internal
+from ..dataset.io import Frame
 from ..dataset.measurements import checked, flagged
 from ..dataset.schema import CODE, IS_INLIER, NUMERIC_VALUE
 from ..mapreduce.mapper import map_stage
@@ -28,7 +29,7 @@ from ..mapreduce.match_revise import check_revisions
 from ..mapreduce.plans import Others
 from ..settings.checks import checked_value
 from ..settings.keys import code_modifiers as code_modifiers_of
-from ..work.accounts import Account
+from ..work.accounts import note
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def read_ranges(stage_cfg: Mapping[str, Any], code_modifiers: Sequence[str] | No
 
 def enforce_value_ranges_fntr(
     stage_cfg: Mapping[str, Any], code_modifiers: list[str] | None, code_metadata: pl.DataFrame | None = None
-) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
+) -> Callable[[pl.LazyFrame], Frame]:
     """The function of one shard that removes values outside the range of their code.
 
     Raises:
@@ -69,14 +70,16 @@ def enforce_value_ranges_fntr(
         return lambda df: df
     add_bounds = CodeSettings(settable, rules, _BOUNDS, code_metadata, code_modifiers, columns)
 
-    def enforce(df: pl.LazyFrame) -> pl.LazyFrame:
-        df = add_bounds(checked(df, CODE, NUMERIC_VALUE))
+    def enforce(df: pl.LazyFrame) -> Frame:
+        df = checked(df, CODE, NUMERIC_VALUE)
         schema = df.collect_schema()
-        df = df.with_columns(is_in_range(schema[NUMERIC_VALUE]).alias(_IS_IN))
-        df = df.with_columns(flagged(schema, pl.col(_IS_IN)))
-        stays = pl.col(_IS_IN).fill_null(value=True)
-        kept = df.filter(stays) if does_drop else df.with_columns(pl.when(stays).then(NUMERIC_VALUE))
-        return kept.drop(_IS_IN, *_BOUNDS.values())
+        # Found out once for each row, so that it can be counted.
+        is_in = add_bounds(df).select(is_in_range(schema[NUMERIC_VALUE]).alias(_IS_IN)).collect().to_series()
+        note({"values": {"in_range": int(is_in.sum()), "removed": int((~is_in).sum())}})
+        stays = is_in.fill_null(value=True)
+        df = df.with_columns(is_in).with_columns(flagged(schema, pl.col(_IS_IN))).drop(_IS_IN)
+        # NOTE: in memory, since polars might filter rows before it puts the marks beside them.
+        return df.collect().filter(stays) if does_drop else df.with_columns(pl.when(stays).then(NUMERIC_VALUE))
 
     return enforce
 
@@ -93,13 +96,6 @@ def is_in_range(dtype: pl.DataType) -> pl.Expr:
     return pl.when(has_both).then(is_in)
 
 
-def count_removed(before: pl.LazyFrame, after: pl.LazyFrame) -> Account:
-    """How many values a shard had, and how many of them were removed."""
-    read, left = (checked(df, NUMERIC_VALUE).select(pl.col(NUMERIC_VALUE).count()) for df in (before, after))
-    n_read, n_left = (int(one.item()) for one in pl.collect_all([read, left]))
-    return {"values": {"read": n_read, "removed": n_read - n_left}}
-
-
 def check(cfg: Mapping[str, Any]) -> None:
     """Raises an error where the configuration alone shows that the stage cannot run."""
     modifiers = code_modifiers_of(cfg)
@@ -112,7 +108,6 @@ run = map_stage(
     changes=(NUMERIC_VALUE, IS_INLIER),
     others=Others.PASSED_ON,
     reads=("ranges_fp",),
-    tally=count_removed,
 )
 
 main = stage_script(__spec__.name)

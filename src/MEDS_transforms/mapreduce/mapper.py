@@ -23,7 +23,7 @@ from .figures import count_data
 from .match_revise import given, is_match_revise, match_revise_fntr, validate_match_revise
 from .passes import PlannedStage, carry_out, map_units
 from .plans import Others, OthersOf, Plan, others_by
-from .shard_work import ReadFn, ShardWork, Tally, WriteFn
+from .shard_work import ReadFn, ShardWork, WriteFn
 from .shards import ShardPaths, shard_iterator
 from .stage_outputs import code_of, stage_outputs
 
@@ -100,15 +100,14 @@ def plan_map(
     changes: Collection[str] = (),
     others: OthersOf = Others.NEEDED,
     reads: Collection[str] = (),
-    tally: Tally | None = None,
 ) -> Plan:
     """What `map_over` with these arguments does.
 
-    `changes`, `others` and `tally` are explained at `ShardWork`, `reads` at `map_stage`.
+    `changes` and `others` are explained at `ShardWork`, `reads` at `map_stage`.
     """
     shards, own_folder = Shards(cfg, shard_iterator_fntr), Path(cfg["stage_cfg"]["output_dir"])
-    work = replace(shards.work(compute_fn, read_fn, write_fn), tally=tally)
     code, sources = code_of(compute_fn), shards.sources(compute_fn, reads)
+    work = shards.work(compute_fn, read_fn, write_fn)
     if not is_match_revise(cfg["stage_cfg"]):
         work = replace(work, changes=changes, others=others_by(others, cfg["stage_cfg"]))
     keeps_codes = bool(work.changes) and {SUBJECT_ID, CODE}.isdisjoint(work.changes)
@@ -183,7 +182,6 @@ def map_stage(
     changes: Collection[str] = (),
     others: OthersOf = Others.NEEDED,
     reads: Collection[str] = (),
-    tally: Tally | None = None,
 ) -> PlannedStage:
     """The `run(cfg)` of a stage that applies `compute_fn` to every shard; see `map_over`.
 
@@ -191,8 +189,7 @@ def map_stage(
     may make or change, if it leaves the others, and the order of the rows; see `ShardWork`. `others` is what it does
     with columns that not every MEDS file has, or a function that tells it by the stage's settings: where no stage needs
     them, data that are not kept are made without them.
-    `reads` are the keys of its block that name files: another content of these makes other outputs. `tally` counts what
-    it does to a shard, for its account.
+    `reads` are the keys of its block that name files: another content of these makes other outputs.
     """
     plan = partial(
         plan_map,
@@ -201,7 +198,6 @@ def map_stage(
         changes=changes,
         others=others,
         reads=reads,
-        tally=tally,
     )
     return PlannedStage(plan, cheap, others)
 

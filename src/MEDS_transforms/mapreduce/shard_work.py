@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from ..dataset.column_chunks import write_changed
 from ..dataset.columns import column
 from ..dataset.io import Frame, scan_parquet, shard_writer
 from ..settings.layout import DATA_DIR
-from ..work.accounts import Account, added_up, noting
+from ..work.accounts import in_words, noting
 from ..work.claims import Staged
 from ..work.files import link_or_copy
 from .compute import ComputeFn
@@ -23,9 +23,6 @@ logger = logging.getLogger(__name__)
 
 ReadFn = Callable[[Path], Any]
 WriteFn = Callable[[Any, Path], None]
-Tally = Callable[[pl.LazyFrame, pl.LazyFrame], Account]
-"""What became of the rows of a shard, from what a stage has read and what it has made of that: counts, by what they
-are about."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,6 @@ class ShardWork:
             makes no new ones. Others are copied from a file that is read, not decoded and encoded again. Empty:
             nothing is known.
         others: what the function does with columns that not every MEDS file has.
-        tally: counts what the function does, for the log and the account of the stage.
     """
 
     folder: Path
@@ -52,47 +48,38 @@ class ShardWork:
     only: pl.Expr | None = None
     changes: Collection[str] = ()
     others: Others = Others.NEEDED
-    tally: Tally | None = None
 
     def make(self, in_fp: Path, out_fp: Path, scratch: Path) -> Staged:
         """Makes the output of a shard in a scratch folder.
 
         A shard that the function gives back as it got it is linked. What a later stage of the pass reads is handed on.
+        What the function notes is the account, and in the log.
         """
+        finished = scratch / out_fp.name
         with noting() as account:
-            staged = self._made(in_fp, out_fp, scratch)
-        return replace(staged, account=added_up([account, staged.account]))
+            self._write(in_fp, out_fp, finished)
+        for line in in_words(account):
+            logger.info("%s: %s", out_fp, line)
+        return Staged({out_fp: finished}, account)
 
-    def _made(self, in_fp: Path, out_fp: Path, scratch: Path) -> Staged:
-        finished, handed = scratch / out_fp.name, self._handed(in_fp)
+    def _write(self, in_fp: Path, out_fp: Path, finished: Path) -> None:
+        handed = self._handed(in_fp)
         result, is_unchanged = self._computed(in_fp, handed)
         if is_unchanged and self.is_plain and (file := file_of(in_fp)):
             self._hand_over(out_fp, handed)
             link_or_copy(file, finished)
-            return Staged({out_fp: finished})
+            return
         if self.changes and self.is_plain and handed is None:  # else the file may still be that of a former run
             if self._is_narrow(result):
                 result = result.lazy().collect()
                 self._hand_over(out_fp, result)  # else what reads it need not read all columns
             write_changed(result, finished, in_fp, self.changes)
-            return Staged({out_fp: finished}, self._account(in_fp, out_fp, handed, result))
+            return
         if self.is_plain and is_wanted(out_fp):
             result = result.lazy().collect()
         self._hand_over(out_fp, result)
-        account = self._account(in_fp, out_fp, handed, result)
         del handed
         (self.write_fn or shard_writer(self.folder))(result, finished)
-        return Staged({out_fp: finished}, account)
-
-    def _account(self, in_fp: Path, out_fp: Path, handed: Frame | None, result: Any) -> Account:
-        """What became of the rows of a shard; the log has it, too."""
-        if self.tally is None:
-            return {}
-        account = self.tally((self.read_fn(in_fp) if handed is None else handed).lazy(), result.lazy())
-        for what, counts in account.items():
-            shown = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in counts.items())
-            logger.info("%s: %s: %s", out_fp, what, shown)
-        return account
 
     def _is_narrow(self, result: Frame) -> bool:
         """Whether to compute all columns takes little more than to compute those that change."""
@@ -103,12 +90,14 @@ class ShardWork:
             hand_over(out_fp, result)
 
     def frame(self, in_fp: Path, out_fp: Path, columns: Collection[str] = ()) -> Any:
-        """The rows of the output of a shard, without a file; if given, just of the columns that are needed."""
-        handed = self._handed(in_fp)
+        """The rows of the output of a shard, without a file; if given, just of the columns that are needed.
+
+        NOTE: what the function notes is not for the account of the stage that reads these rows.
+        """
+        handed, needed = self._handed(in_fp), columns if self.others is Others.PASSED_ON else ()
         try:
-            with noting():  # where no files are written, there is no account
-                only = columns if self.others is Others.PASSED_ON else ()
-                result, is_unchanged = self._computed(in_fp, handed, only)
+            with noting():
+                result, is_unchanged = self._computed(in_fp, handed, needed)
         except Exception as error:
             error.add_note(f"This happened on the way to data of {self.folder}, which are not kept, from {in_fp}.")
             raise

@@ -25,10 +25,10 @@ from ..mapreduce.match_revise import check_revisions
 from ..mapreduce.plans import Others
 from ..settings.keys import own_keys
 from ..settings.plain import plain
+from .block_settings import call_with
 from .new_rows import Block, NewRows, insert
 from .time_blocks.age import age
 from .time_blocks.calendar import intervals_by_hour, month, season, time_of_day, weekday
-from .time_blocks.settings import call_with
 from .time_blocks.since import looks_at_others, time_since
 from .time_blocks.timeline import timeline_tokens
 from .time_units import UNITS, seconds_per

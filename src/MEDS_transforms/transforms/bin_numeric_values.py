@@ -34,7 +34,7 @@ from ..settings.keys import code_modifiers as code_modifiers_of
 from ..settings.keys import flag
 from ..settings.plain import plain
 from ..settings.yaml_file import read_yaml
-from ..work.accounts import Account
+from ..work.accounts import note
 from .bins import CODE_FIELD, Bins, fields_of
 
 EDGES = "edges"
@@ -148,10 +148,13 @@ def bin_numeric_values_fntr(
         if without_value is not None:
             is_missing = pl.col(_BINS).is_not_null() & (value.is_null() | value.is_nan())
             new = pl.when(is_missing).then(_of_code(without_value)).otherwise(new)
-        df = add_bins(checked(df, CODE, NUMERIC_VALUE)).with_columns(new.alias(_NEW))
+        df = checked(df, CODE, NUMERIC_VALUE)
+        # Found out once for each row, so that it can be counted.
+        found = add_bins(df).select(new.alias(_NEW)).collect().to_series()
+        note({"codes": {"put_into_bins": found.count(), "left": found.null_count()}})
         if does_drop:
-            df = df.with_columns(pl.when(pl.col(_NEW).is_null()).then(NUMERIC_VALUE))
-        return df.with_columns(pl.coalesce(_NEW, CODE).alias(CODE)).drop(_BINS, _NEW)
+            df = df.with_columns(pl.when(found.is_null()).then(NUMERIC_VALUE))
+        return df.with_columns(pl.coalesce(found, CODE).alias(CODE))
 
     return put_into_bins
 
@@ -198,15 +201,6 @@ def _of_code(template: str) -> pl.Expr:
     return pl.concat_str([part for text_and_code in parts for part in text_and_code])
 
 
-def count_binned(before: pl.LazyFrame, after: pl.LazyFrame) -> Account:
-    """How many rows a shard had, and how many of them have a new code."""
-    counts = [checked(df, CODE).group_by(CODE).agg(pl.len().cast(pl.Int64).alias(_BIN)) for df in (before, after)]
-    old, new = pl.collect_all(counts)
-    both = old.join(new, on=CODE, how="left", nulls_equal=True, suffix=_NEW)
-    gone = (both[_BIN] - both[f"{_BIN}{_NEW}"].fill_null(0)).clip(lower_bound=0)
-    return {"codes": {"read": int(old[_BIN].sum()), "put_into_bins": int(gone.sum())}}
-
-
 def check(cfg: Mapping[str, Any]) -> None:
     """Raises an error where the configuration alone shows that the stage cannot run."""
     modifiers = code_modifiers_of(cfg)
@@ -224,7 +218,6 @@ run = map_stage(
     changes=(CODE, NUMERIC_VALUE),
     others=Others.PASSED_ON,
     reads=("custom_bins_filepath",),
-    tally=count_binned,
 )
 
 main = stage_script(__spec__.name)

@@ -23,7 +23,13 @@ _noted: ContextVar[Account | None] = ContextVar("noted", default=None)
 
 
 def note(account: Mapping[str, Any]) -> None:
-    """Adds to the account of the unit that is being made; nothing happens where none is."""
+    """Adds to the account of the unit that is being made; nothing happens where none is.
+
+    >>> with noting() as account:
+    ...     note({"rows": 2})
+    >>> account
+    {'rows': 2}
+    """
     noted = _noted.get()
     if noted is not None:
         _add(noted, account)
@@ -38,6 +44,19 @@ def noting() -> Iterator[Account]:
         yield account
     finally:
         _noted.reset(token)
+
+
+def in_words(account: Mapping[str, Any]) -> Iterator[str]:
+    """What an account says, in a line for each thing that is counted.
+
+    >>> [*in_words({"values": {"read": 2000, "not_converted": 1}, "bounds": {"end": {"added": 3}}})]
+    ['values: 2,000 read, 1 not converted', 'bounds, end: 3 added']
+    """
+    for name, counts in account.items():
+        inner = {what: n for what, n in counts.items() if isinstance(n, Mapping)}
+        if own := [f"{n:,} {what.replace('_', ' ')}" for what, n in counts.items() if isinstance(n, int)]:
+            yield f"{name.replace('_', ' ')}: {', '.join(own)}"
+        yield from (f"{name.replace('_', ' ')}, {line}" for line in in_words(inner))
 
 
 def added_up(accounts: Iterable[Mapping[str, Any]]) -> Account:

@@ -1,15 +1,14 @@
 """The block `age`: the time since a subject's birth."""
 
-
 import polars as pl
 
 from ...dataset.measurements import Ints
 from ...dataset.schema import CODE, SUBJECT_ID, TIME
 from ...errors import InputError
 from ...parser import matcher_to_expr
+from ..block_settings import check_code
 from ..new_rows import Block, NewRows
 from ..time_units import seconds_per
-from .settings import check_code
 
 
 def age(

@@ -9,8 +9,8 @@ import polars as pl
 from ...dataset.measurements import Ints
 from ...dataset.schema import TIME
 from ...errors import InputError
+from ..block_settings import check_code
 from ..new_rows import Block, NewRows
-from .settings import check_code
 
 _SEASONS = ("WINTER", "SPRING", "SUMMER", "AUTUMN")
 _HEMISPHERES = {"north": 0, "south": 2}

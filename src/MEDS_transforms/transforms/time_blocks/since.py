@@ -9,10 +9,10 @@ import polars as pl
 from ...dataset.measurements import Ints
 from ...dataset.schema import SUBJECT_ID, TIME
 from ...errors import Problems
+from ..block_settings import call_with, code_with
 from ..matches import finder, wants_others
 from ..new_rows import Block, NewRows
 from ..time_units import in_unit, microseconds, seconds_per, unit_name
-from .settings import call_with, code_with
 
 
 def time_since(**named: Any) -> Block:

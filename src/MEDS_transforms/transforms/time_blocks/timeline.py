@@ -11,9 +11,9 @@ import polars as pl
 from ...dataset.measurements import Ints
 from ...dataset.schema import SUBJECT_ID, TIME
 from ...errors import InputError
+from ..block_settings import check_code, code_with
 from ..new_rows import Block, NewRows
 from ..time_units import UNITS, in_unit, microseconds, unit_name
-from .settings import check_code, code_with
 
 _DELTA = "TIMELINE//DELTA//{time_unit}"
 _BINNED_DELTA = "TIMELINE//DELTA//{bin}"

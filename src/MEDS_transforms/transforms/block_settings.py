@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter, signature
 from typing import Any, TypeVar
 
-from ...errors import InputError, Problem, Problems, UserError, listed, nearest
+from ..errors import InputError, Problem, Problems, UserError, listed, nearest
 
 T = TypeVar("T")
 

@@ -1,0 +1,175 @@
+"""Adds a row for the start and one for the end of each subject's record.
+
+Workers share the shards. The end of a record is the time of the subject's last event, or of the last measurement that a
+matcher describes, such as a discharge or the date of last contact, with an offset if wanted; the start is that of the
+first. No row is dropped: other events may be later than the end, or earlier than the start. Among the rows of one time,
+that for the start stands first, and that for the end last; with match & revise, among those that an entry matches. A
+subject whose rows are all static has neither.
+
+Input: data shards with the columns subject_id, time, code. Rows that are not sorted by subject and time are sorted
+first. Output: the shards with the new rows, sorted; in these all other columns are null.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ..cli.script import stage_script
+from ..dataset.io import Frame
+from ..dataset.measurements import Ints, checked, in_order, sorted_rows
+from ..dataset.schema import CODE, SUBJECT_ID, TIME
+from ..errors import InputError, Problems, listed, nearest
+from ..mapreduce.mapper import map_stage
+from ..mapreduce.match_revise import check_revisions
+from ..mapreduce.plans import Others
+from ..settings.keys import own_keys
+from ..settings.plain import plain
+from ..work.accounts import note
+from .block_settings import call_with, check_code
+from .matches import Find, finder, wants_others
+from .time_units import seconds_per
+
+START, END = "start", "end"
+RECORD_BOUNDS = "record_bounds"
+"""The part of the stage's account that says of each block how many rows were added, and which subjects got none."""
+ADDED, AT_EVENT, NO_EVENT, NO_MATCH = "added", "at_event_otherwise", "no_event", "no_match"
+
+_EVENT, _SKIP = "event", "skip"
+_NONE = -1
+"""In place of the position of a row, where there is none."""
+_STEPS = {"ms": 10**3, "us": 10**6, "ns": 10**9}
+"""How many steps a second has, by the unit of a column of times."""
+_FIRST, _LAST = (int(datetime(*day, tzinfo=UTC).timestamp()) for day in ((1, 1, 1), (9999, 12, 31)))
+"""The first and the last day that most programs can read, in seconds."""
+
+
+def add_record_bounds(stage_cfg: Mapping[str, Any]) -> Callable[[Frame], Frame]:
+    """The function of one shard that adds the rows of both blocks.
+
+    Raises:
+        ValueError: a block has wrong or missing keys; the message lists all problems. When applied: a matcher asks for
+            a column that the shard lacks, or an offset leads out of the range of times.
+    """
+    bounds = read_bounds(stage_cfg)
+    if not bounds:
+        return lambda df: df
+
+    def add(df: Frame) -> pl.DataFrame:
+        rows = in_order(checked(df, SUBJECT_ID, TIME, CODE).collect())
+        new = {name: bound.rows(rows) for name, bound in bounds.items()}
+        parts = {START: new.get(START), "": rows, END: new.get(END)}
+        # Since the sort is stable, that for the start stays before the rows of its time, and that for the end after.
+        return sorted_rows(pl.concat([part for part in parts.values() if part is not None], how="diagonal"))
+
+    return add
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One of both ends of a record.
+
+    Args:
+        name: the name of its block.
+        code: that of its rows.
+        find: finds the measurements that it is at; None: at any event.
+        offset: seconds from there.
+        otherwise_at_event: whether it is at an event where none of those is found.
+    """
+
+    name: str
+    code: str
+    find: Find | None
+    offset: float
+    otherwise_at_event: bool
+
+    def rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Its rows for a shard that is in order, a subject each; notes how many there are, and why not more."""
+        subjects, times = rows[SUBJECT_ID].to_numpy(), rows[TIME]
+        number = np.zeros(rows.height, np.int64)  # of each row's subject
+        number[1:] = np.cumsum(subjects[1:] != subjects[:-1])
+        n_subjects = int(number[-1]) + 1 if rows.height else 0
+        of_event = self._of_each(np.flatnonzero(times.is_not_null().to_numpy()), number, n_subjects)
+        chosen = self._of_each(self.find(rows), number, n_subjects) if self.find else of_event
+        has_other = (chosen == _NONE) & (of_event != _NONE)
+        if self.otherwise_at_event:
+            chosen = np.where(has_other, of_event, chosen)
+        at = chosen[chosen != _NONE]
+        n_other = int(has_other.sum())
+        counts = {AT_EVENT: n_other, NO_MATCH: 0} if self.otherwise_at_event else {AT_EVENT: 0, NO_MATCH: n_other}
+        no_event = int((of_event == _NONE).sum())
+        note({RECORD_BOUNDS: {self.name: {ADDED: len(at), **counts, NO_EVENT: no_event}}})
+        when = self._moved(rows.select(SUBJECT_ID, TIME)[at])
+        return when.with_columns(pl.lit(self.code).alias(CODE))
+
+    def _of_each(self, found: Ints, number: Ints, n_subjects: int) -> Ints:
+        """For each subject the last of the rows that were found, for a start the first."""
+        of_each = np.full(n_subjects, _NONE)
+        in_turn = found if self.name == END else found[::-1]
+        of_each[number[in_turn]] = in_turn  # of several for one subject the last one stays
+        return of_each
+
+    def _moved(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows with their time moved by the offset."""
+        times = rows[TIME]
+        if not self.offset or rows.is_empty():
+            return rows
+        dtype: Any = times.dtype
+        steps = _STEPS[dtype.time_unit]
+        before, offset = times.to_physical(), round(self.offset * steps)
+        earliest, latest = max(_FIRST * steps, -(2**63)), min(_LAST * steps, 2**63 - 1)
+        for extreme in (before.arg_min(), before.arg_max()):
+            if extreme is not None and not earliest <= before[extreme] + offset <= latest:
+                subject, time = rows.row(extreme)
+                what = f"from {time}, for subject {subject}, it leads out of the times that {dtype} can hold"
+                raise InputError(what, f"{self.name}.offset", "Give a smaller offset, or correct the time")
+        return rows.with_columns((before + offset).cast(dtype).alias(TIME))
+
+
+def read_bounds(stage_cfg: Mapping[str, Any]) -> dict[str, Bound]:
+    """The blocks of a stage's configuration that are not null, by name; see `add_record_bounds`."""
+    problems = Problems("The settings of add_record_bounds are not valid")
+    bounds = {}
+    for name, block in own_keys(plain(stage_cfg)).items():
+        if name not in (START, END):
+            problems.add(f"{name}: no such block{nearest(name, (START, END))}; known: {listed((START, END))}")
+        elif block is not None and (bound := call_with(block, partial(_bound, name), name, problems)):
+            bounds[name] = bound
+    problems.raise_if_any()
+    return bounds
+
+
+def _bound(
+    name: str, code: str, at: Any = None, offset: float = 0, offset_unit: str = "days", otherwise: str = _EVENT
+) -> Bound:
+    check_code("code", code)
+    if isinstance(offset, bool) or not isinstance(offset, int | float) or not isfinite(offset):
+        raise InputError(f"offset must be a number, not {offset!r}")
+    if otherwise not in (_EVENT, _SKIP):
+        raise InputError(f"otherwise must be {_EVENT} or {_SKIP}, not {otherwise!r}")
+    seconds = offset * seconds_per(offset_unit, "offset_unit")
+    return Bound(name, code, None if at is None else finder(at, "at"), seconds, otherwise == _EVENT)
+
+
+def check(cfg: Mapping[str, Any]) -> None:
+    """Raises an error where the configuration alone shows that the stage cannot run."""
+    check_revisions(cfg, read_bounds)
+
+
+def others(stage_cfg: Mapping[str, Any]) -> Others:
+    """What the stage does with columns that not every MEDS file has: matchers may ask for them."""
+    blocks = [plain(stage_cfg).get(name) or {} for name in (START, END)]
+    return Others.NEEDED if any(wants_others(block.get("at")) for block in blocks) else Others.PASSED_ON
+
+
+run = map_stage(add_record_bounds, others=others)
+
+main = stage_script(__spec__.name)
+
+if __name__ == "__main__":
+    main()
