@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -47,6 +46,8 @@ _STEPS = {"ms": 10**3, "us": 10**6, "ns": 10**9}
 """How many steps a second has, by the unit of a column of times."""
 _FIRST, _LAST = (int(datetime(*day, tzinfo=UTC).timestamp()) for day in ((1, 1, 1), (9999, 12, 31)))
 """The first and the last day that most programs can read, in seconds."""
+_LONGEST = 10_000 * seconds_per("years")
+"""What no two of these days are apart, in seconds."""
 
 
 def add_record_bounds(stage_cfg: Mapping[str, Any]) -> Callable[[Frame], Frame]:
@@ -63,9 +64,10 @@ def add_record_bounds(stage_cfg: Mapping[str, Any]) -> Callable[[Frame], Frame]:
     def add(df: Frame) -> pl.DataFrame:
         rows = in_order(checked(df, SUBJECT_ID, TIME, CODE).collect())
         new = {name: bound.rows(rows) for name, bound in bounds.items()}
-        parts = {START: new.get(START), "": rows, END: new.get(END)}
-        # Since the sort is stable, that for the start stays before the rows of its time, and that for the end after.
-        return sorted_rows(pl.concat([part for part in parts.values() if part is not None], how="diagonal"))
+        # The first for the order of columns. Since the sort is stable, the start stays before the rows of its time, and
+        # the end after them.
+        parts = [rows.clear(), new.get(START), rows, new.get(END)]
+        return sorted_rows(pl.concat([part for part in parts if part is not None], how="diagonal"))
 
     return add
 
@@ -90,26 +92,27 @@ class Bound:
 
     def rows(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Its rows for a shard that is in order, a subject each; notes how many there are, and why not more."""
-        subjects, times = rows[SUBJECT_ID].to_numpy(), rows[TIME]
+        at = self._positions(rows[SUBJECT_ID].to_numpy(), rows)
+        return self._moved(rows.select(SUBJECT_ID, TIME)[at]).with_columns(pl.lit(self.code).alias(CODE))
+
+    def _positions(self, subjects: Ints, rows: pl.DataFrame) -> Ints:
+        """The positions of the rows that it is at."""
         number = np.zeros(rows.height, np.int64)  # of each row's subject
         number[1:] = np.cumsum(subjects[1:] != subjects[:-1])
-        n_subjects = int(number[-1]) + 1 if rows.height else 0
-        of_event = self._of_each(np.flatnonzero(times.is_not_null().to_numpy()), number, n_subjects)
-        chosen = self._of_each(self.find(rows), number, n_subjects) if self.find else of_event
+        of_event = self._of_each(np.flatnonzero(rows[TIME].is_not_null().to_numpy()), number)
+        chosen = self._of_each(self.find(rows), number) if self.find else of_event
         has_other = (chosen == _NONE) & (of_event != _NONE)
         if self.otherwise_at_event:
             chosen = np.where(has_other, of_event, chosen)
-        at = chosen[chosen != _NONE]
-        n_other = int(has_other.sum())
-        counts = {AT_EVENT: n_other, NO_MATCH: 0} if self.otherwise_at_event else {AT_EVENT: 0, NO_MATCH: n_other}
-        no_event = int((of_event == _NONE).sum())
-        note({RECORD_BOUNDS: {self.name: {ADDED: len(at), **counts, NO_EVENT: no_event}}})
-        when = self._moved(rows.select(SUBJECT_ID, TIME)[at])
-        return when.with_columns(pl.lit(self.code).alias(CODE))
+        at: Ints = chosen[chosen != _NONE]
+        n_other, no_event = int(has_other.sum()), int((of_event == _NONE).sum())
+        others = {AT_EVENT: n_other, NO_MATCH: 0} if self.otherwise_at_event else {AT_EVENT: 0, NO_MATCH: n_other}
+        note({RECORD_BOUNDS: {self.name: {ADDED: len(at), **others, NO_EVENT: no_event}}})
+        return at
 
-    def _of_each(self, found: Ints, number: Ints, n_subjects: int) -> Ints:
-        """For each subject the last of the rows that were found, for a start the first."""
-        of_each = np.full(n_subjects, _NONE)
+    def _of_each(self, found: Ints, number: Ints) -> Ints:
+        """For each subject the last of the rows that were found, for a start the first; given each row's subject."""
+        of_each = np.full(int(number[-1]) + 1 if len(number) else 0, _NONE)
         in_turn = found if self.name == END else found[::-1]
         of_each[number[in_turn]] = in_turn  # of several for one subject the last one stays
         return of_each
@@ -148,12 +151,13 @@ def _bound(
     name: str, code: str, at: Any = None, offset: float = 0, offset_unit: str = "days", otherwise: str = _EVENT
 ) -> Bound:
     check_code("code", code)
-    if isinstance(offset, bool) or not isinstance(offset, int | float) or not isfinite(offset):
-        raise InputError(f"offset must be a number, not {offset!r}")
+    unit = seconds_per(offset_unit, "offset_unit")
+    if isinstance(offset, bool) or not isinstance(offset, int | float) or not abs(offset) <= _LONGEST / unit:
+        raise InputError(f"offset must be a number of {offset_unit} within 10,000 years, not {offset!r}")
     if otherwise not in (_EVENT, _SKIP):
         raise InputError(f"otherwise must be {_EVENT} or {_SKIP}, not {otherwise!r}")
-    seconds = offset * seconds_per(offset_unit, "offset_unit")
-    return Bound(name, code, None if at is None else finder(at, "at"), seconds, otherwise == _EVENT)
+    find = None if at is None else finder(at, "at", name)
+    return Bound(name, code, find, offset * unit, otherwise == _EVENT)
 
 
 def check(cfg: Mapping[str, Any]) -> None:

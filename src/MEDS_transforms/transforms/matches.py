@@ -18,26 +18,25 @@ Find = Callable[[pl.DataFrame], Ints]
 """Gives the positions of some rows of a shard, ascending."""
 
 
-def finder(matcher: Any, where: str) -> Find:
+def finder(matcher: Any, key: str, block: str) -> Find:
     """A function that finds the rows of a shard that a matcher describes, and that have a time.
 
+    `key` and `block` say where the matcher is, in messages; to those about settings the caller adds the block.
+
     Raises:
-        InputError: it is not a matcher; when applied, the shard lacks a column. `where` names its place in messages.
+        InputError: it is not a matcher; when applied, the shard lacks a column.
     """
     if not isinstance(matcher, Mapping):
-        raise InputError(
-            f"{where} must be a matcher, such as {{code: {{regex: ^HOSPITAL_ADMISSION}}}}, not {matcher!r}"
-        )
+        raise InputError(f"{key} must be a matcher, such as {{code: {{regex: ^ADMISSION}}}}, not {matcher!r}")
     try:
         matches, columns = matcher_to_expr(matcher)
     except InputError as error:
-        raise InputError(f"{where} is not a valid matcher: {error}") from error
+        raise InputError(f"{key} is not a valid matcher: {error}") from error
 
     def find(rows: pl.DataFrame) -> Ints:
         if missing := sorted(columns - {*rows.columns}):
-            hint = nearest(missing[0], rows.columns)
-            there = listed(rows.columns)
-            raise InputError(f"{where}: the data has no column {listed(missing)}{hint}. It has: {there}.")
+            hint, there = nearest(missing[0], rows.columns), listed(rows.columns)
+            raise InputError(f"the data has no column {listed(missing)}{hint}. It has: {there}.", f"{block}.{key}")
         # Beside the data's columns, so that an empty matcher, a lone literal, is as long as they are.
         found = rows.lazy().with_columns(matches.alias(_MATCHES)).select(_MATCHES, is_event=pl.col(TIME).is_not_null())
         return np.flatnonzero(found.collect().select(pl.all_horizontal(pl.all())).to_series().to_numpy())

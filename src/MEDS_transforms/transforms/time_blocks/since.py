@@ -47,8 +47,8 @@ def _since(
     """
     seconds = seconds_per(unit, "unit")
     full_code = code_with("code", code, name=name, unit=unit_name(unit, "unit"))
-    find_begins = finder(matcher, "matcher")
-    find_ends = None if until is None else finder(until, "until")
+    find_begins = finder(matcher, "matcher", f"time_since.{name}")
+    find_ends = None if until is None else finder(until, "until", f"time_since.{name}")
 
     def block(rows: pl.DataFrame, events: Ints) -> list[NewRows]:
         subjects, times = rows[SUBJECT_ID].to_numpy(), rows[TIME]

@@ -88,19 +88,18 @@ def read_edges(bins: Any) -> dict[str, float]:
     >>> read_edges([0.5, 6]), read_edges({"5m": 5, "1h": 60})
     ({'0.5': 0.5, '6': 6}, {'5m': 5, '1h': 60})
     """
-    named = bins if isinstance(bins, Mapping) else {edge: edge for edge in bins} if isinstance(bins, list) else {}
-    edges = {str(name): edge for name, edge in named.items()}
-    are_numbers = all(isinstance(edge, int | float) and not isinstance(edge, bool) for edge in edges.values())
-    if not edges or not are_numbers or not all(0 < edge < inf for edge in edges.values()) or _falls(edges):
+    named = [*bins.items()] if isinstance(bins, Mapping) else [(e, e) for e in bins] if isinstance(bins, list) else []
+    edges = [edge for _, edge in named]
+    if not edges or not all(map(_is_edge, edges)) or edges != sorted(set(edges)):
         raise InputError(
             "bins must be a list of one or more numbers above 0, ascending and unique, or a mapping from names to such "
             f"numbers, not {bins}"
         )
-    return edges
+    return {str(name): edge for name, edge in named}
 
 
-def _falls(edges: Mapping[str, float]) -> bool:
-    return any(later <= earlier for earlier, later in pairwise(edges.values()))
+def _is_edge(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < inf
 
 
 def intervals(edges: Mapping[str, float]) -> list[str]:
