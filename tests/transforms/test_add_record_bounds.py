@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import Preprocessing, measurements
-from MEDS_transforms.transforms.add_record_bounds import add_record_bounds
+from MEDS_transforms.mapreduce.plans import Others
+from MEDS_transforms.transforms.add_record_bounds import add_record_bounds, others
 from MEDS_transforms.work.accounts import added_up, noting
 
 T = [datetime(2020, 1, 1), datetime(2020, 1, 5), datetime(2021, 1, 1)]
@@ -168,12 +169,13 @@ def test_wrong_settings_are_errors(block, said):
     assert said in str(info.value)
 
 
-def test_a_matcher_may_ask_for_any_column_also_of_data_that_are_not_kept(tmp_path):
-    x = Preprocessing(tmp_path)
-    x.write({"train/0": ROWS.with_columns(kind=pl.Series(["", "out", "", "", "", "", ""]))})
-    block = {"end": {"at": {"kind": "out"}, "otherwise": "skip"}, "start": None}
-    got = x.run("add_record_bounds", **block)["train/0"]
-    assert got.filter(pl.col("code") == "RECORD_END")["time"].to_list() == [T[0]]
+def test_a_matcher_may_ask_for_any_column():
+    df = ROWS.with_columns(kind=pl.Series(["", "out", "", "", "", "", ""]))
+    block = {"at": {"kind": "out"}, "otherwise": "skip"}
+    got = bounded(df, end={"code": "E", **block}).filter(pl.col("code") == "E")
+    assert got["time"].to_list() == [T[0]]
+    assert others({"start": None, "end": block}) is Others.NEEDED
+    assert others({"start": {"code": "S", "at": OUT}}) is Others.PASSED_ON
 
 
 def test_match_and_revise_bounds_the_rows_that_an_entry_matches(tmp_path):
