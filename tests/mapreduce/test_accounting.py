@@ -10,6 +10,7 @@ from helpers import Preprocessing, measurements, write_table
 from MEDS_transforms.mapreduce import map_over
 from MEDS_transforms.mapreduce.mapper import plan_map
 from MEDS_transforms.mapreduce.passes import run_pass
+from MEDS_transforms.work.accounts import note
 from MEDS_transforms.work.expected import expecting
 
 SHARDS = {
@@ -88,6 +89,25 @@ def test_behind_a_stage_that_is_not_written_codes_are_counted_though_no_row_is_g
     found = account(x, "reorder_measurements")
     assert (found["in"], found["through"]) == (WHOLE, ["filter_measurements"])
     assert found["out"] == WHOLE | {"codes": 1}
+
+
+@pytest.mark.parametrize("is_written", [True, False])
+def test_what_functions_note_is_in_the_account_of_their_own_stage_where_that_is_written(x, is_written):
+    def noted(name):
+        def of_shard(df):
+            rows = df.lazy().collect()
+            note({"noted": {name: rows.height}})
+            return rows
+
+        return of_shard
+
+    first = replace(plan_map(x.cfg("filter_measurements", *STAGES), noted("first")), is_written=is_written)
+    with expecting([first.expected()]):
+        second = plan_map(x.cfg("reorder_measurements", *STAGES, **ORDER), noted("second"))
+    run_pass([first, second])
+    assert account(x, "reorder_measurements")["noted"] == {"second": WHOLE["rows"]}
+    if is_written:
+        assert account(x, "filter_measurements")["noted"] == {"first": WHOLE["rows"]}
 
 
 def test_metadata_stages_count_what_they_read_and_the_codes_that_they_write(x):

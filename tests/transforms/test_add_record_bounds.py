@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from helpers import Preprocessing, measurements
 from MEDS_transforms.mapreduce.plans import Others
 from MEDS_transforms.transforms.add_record_bounds import add_record_bounds, others
-from MEDS_transforms.work.accounts import added_up, noting
 
 T = [datetime(2020, 1, 1), datetime(2020, 1, 5), datetime(2021, 1, 1)]
 OUT = {"code": {"regex": "^OUT"}}
@@ -87,17 +86,6 @@ def test_it_counts_what_it_adds_and_who_gets_none(tmp_path):
         "end": {"added": 1, "at_event_otherwise": 0, "no_match": 2, "no_event": 2},
     }
     assert account["out"]["rows"] == account["in"]["rows"] + 4
-
-
-def test_what_is_made_for_another_stage_is_not_in_its_account(tmp_path):
-    x = Preprocessing(tmp_path)
-    x.write({"train/0": ROWS})
-    x.run("add_record_bounds")
-    with noting() as outside:
-        bounded(ROWS, end={"code": "E"})
-    assert added_up(outside) == {
-        "record_bounds": {"end": {"added": 2, "at_event_otherwise": 0, "no_match": 0, "no_event": 1}}
-    }
 
 
 def test_null_turns_a_block_off():

@@ -333,12 +333,13 @@ def test_what_matchers_ask_for_is_made_also_where_data_are_not_kept(tmp_path):
     """What the last stage does not need would else not be there for the one before it."""
     x = Preprocessing(tmp_path)
     x.write({"train/0": STAYS.with_columns(kind=pl.when(pl.col("code") == "OUT").then(pl.lit("x")))})
-    stages = ["filter_subjects", "add_time_derived_measurements", "tokenization"]
+    stages = ["filter_subjects", "add_time_derived_measurements", "add_record_bounds", "tokenization"]
     blocks = {"add_time_derived_measurements": {"time_since": {"X": {"matcher": {"kind": "x"}, "code": "X"}}}}
     folders = {"input_dir": str(x.dataset), "cohort_dir": str(x.cohort)}
     run_pipeline({**folders, "stages": stages, "stage_configs": blocks, "keep_intermediates": False})
     codes = pl.read_parquet(x.cohort / "data" / "event_seqs" / "train" / "0.parquet")["code"].explode().explode()
     assert codes.to_list().count("X") == 4
+    assert codes.to_list().count("RECORD_END") == 2
 
 
 # Properties
