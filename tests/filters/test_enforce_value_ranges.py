@@ -166,9 +166,9 @@ def test_the_stage_counts_what_it_removes(tmp_path, caplog):
     block = {"ranges_fp": str(tmp_path / "ranges.csv")}
     caplog.set_level(logging.INFO)
     assert data.run("enforce_value_ranges", **block)["train/0"]["numeric_value"].to_list() == [None, 2, None]
-    assert "train/0.parquet: values: 2 read, 1 removed" in caplog.text
+    assert "train/0.parquet: values: 1 in range, 1 removed" in caplog.text
     account = data.cohort / "metadata/accounting/enforce_value_ranges.json"
-    assert json.loads(account.read_text())["values"] == {"read": 2, "removed": 1}
+    assert json.loads(account.read_text())["values"] == {"in_range": 1, "removed": 1}
 
 
 def test_another_table_makes_other_outputs(tmp_path):

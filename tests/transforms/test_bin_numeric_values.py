@@ -213,9 +213,9 @@ def test_the_stage_with_parts_of_the_rows_counts_what_it_does(tmp_path, caplog):
     block = {"_match_revise": [{"_matcher": {"code": "A"}, "do_drop_numeric_value": True}]}
     got = data.run("bin_numeric_values", **block)["train/0"]
     assert got.select("code", "numeric_value").rows() == [("A//value_[3.0,inf)", None), ("A", None), ("B", 5)]
-    assert "train/0.parquet: codes: 3 read, 1 put into bins" in caplog.text
+    assert "train/0.parquet: codes: 1 put into bins, 1 left" in caplog.text
     account = data.cohort / "metadata/accounting/bin_numeric_values.json"
-    assert json.loads(account.read_text())["codes"] == {"read": 3, "put_into_bins": 1}
+    assert json.loads(account.read_text())["codes"] == {"put_into_bins": 1, "left": 1}
 
 
 def test_the_script_says_what_is_wrong(tmp_path):

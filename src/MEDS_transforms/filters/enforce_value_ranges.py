@@ -21,7 +21,6 @@ import polars as pl
 from ..cli.script import stage_script
 from ..dataset.code_settings import CodeSettings, Rules, Settable, read_rules
 from ..dataset.columns import internal
-from ..dataset.io import Frame
 from ..dataset.measurements import checked, flagged
 from ..dataset.schema import CODE, IS_INLIER, NUMERIC_VALUE
 from ..mapreduce.mapper import map_stage
@@ -56,7 +55,7 @@ def read_ranges(stage_cfg: Mapping[str, Any], code_modifiers: Sequence[str] | No
 
 def enforce_value_ranges_fntr(
     stage_cfg: Mapping[str, Any], code_modifiers: list[str] | None, code_metadata: pl.DataFrame | None = None
-) -> Callable[[pl.LazyFrame], Frame]:
+) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
     """The function of one shard that removes values outside the range of their code.
 
     Raises:
@@ -70,7 +69,7 @@ def enforce_value_ranges_fntr(
         return lambda df: df
     add_bounds = CodeSettings(settable, rules, _BOUNDS, code_metadata, code_modifiers, columns)
 
-    def enforce(df: pl.LazyFrame) -> Frame:
+    def enforce(df: pl.LazyFrame) -> pl.LazyFrame:
         df = checked(df, CODE, NUMERIC_VALUE)
         schema = df.collect_schema()
         # Found out once for each row, so that it can be counted.
@@ -79,7 +78,7 @@ def enforce_value_ranges_fntr(
         stays = is_in.fill_null(value=True)
         df = df.with_columns(is_in).with_columns(flagged(schema, pl.col(_IS_IN))).drop(_IS_IN)
         # NOTE: in memory, since polars might filter rows before it puts the marks beside them.
-        return df.collect().filter(stays) if does_drop else df.with_columns(pl.when(stays).then(NUMERIC_VALUE))
+        return df.collect().filter(stays).lazy() if does_drop else df.with_columns(pl.when(stays).then(NUMERIC_VALUE))
 
     return enforce
 
