@@ -127,7 +127,7 @@ class CodeSettings:
         matches = [numbers for one in self.rules for numbers in _matches(one, keys, self._plain)]
         nothing = np.full(keys.height, self._values.height - 1, np.uint32)
         first = np.minimum.reduce([*matches, nothing])
-        table = pl.concat([keys, self._values[first]], how="horizontal").with_columns(pl.lit(True).alias(_SEEN))
+        table = keys.hstack(self._values[first]).with_columns(pl.lit(True).alias(_SEEN))
         return _Known(pl.concat([before.table, table]) if before else table, [*keys.columns])
 
 
