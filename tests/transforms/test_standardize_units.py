@@ -5,6 +5,7 @@ import logging
 import math
 import sys
 from datetime import datetime
+from importlib import import_module
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,7 @@ from polars.testing import assert_frame_equal
 
 from helpers import Preprocessing, measurements
 from MEDS_transforms.errors import MissingColumnError, MissingPackagesError
+from MEDS_transforms.mapreduce.flow import Flow
 from MEDS_transforms.transforms.standardize_units import standardize_units_fntr
 
 T = datetime(2020, 1, 1)
@@ -254,6 +256,16 @@ def test_the_stage_counts_and_names_what_it_could_not_convert(tmp_path, caplog):
         "HCG from IU/L to ng/mL (2), GLUCOSE from U to mmol/L (1)",
     ]
     assert "1 value converted: GLUCOSE from mg/dL to mmol/L (1)" in caplog.text
+
+
+@pytest.mark.parametrize(("column", "wrong"), [("ucum", []), ("ucmu", ["there is no ucmu"])])
+def test_what_is_known_before_a_run(tmp_path, column, wrong):
+    """Which columns the data have beside those of every MEDS file is not."""
+    data = Preprocessing(tmp_path)
+    data.write({"train/0": rows(("A", 1, "g"))}, pl.DataFrame({"code": ["A"], "ucum": ["mg"]}))
+    cfg = data.cfg("standardize_units", target_units_metadata_column=column)
+    problems = Flow().pass_by(import_module(standardize_units_fntr.__module__), cfg)
+    assert [problem.what.partition(": ")[2] for problem in problems] == wrong
 
 
 def test_another_table_makes_other_outputs(tmp_path):
