@@ -112,6 +112,7 @@ def test_a_stage_matches_and_revises_where_it_works_on_rows(stage):
     """The others do not look at the key; it would have no effect, or one that nobody means."""
     on_rows = ("filter", "enforce", "bin", "add_time", "extract_values", "reorder", "occlude", "normalization")
     on_rows = ("filter", "add_time", "extract_values", "reorder", "occlude", "normalization", "standardize", "flag")
+    on_rows = ("filter", "add_", "extract_values", "reorder", "occlude", "normalization")
     messages = check_block(stage, {"_match_revise": [{"_matcher": {"code": "A"}}]})
     refused = [f"stage_configs.{stage}._match_revise: {stage} cannot match and revise. Remove the key"]
     assert messages == ([] if stage.startswith(on_rows) else refused)
