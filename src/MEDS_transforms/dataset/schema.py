@@ -30,8 +30,12 @@ VALUES_MIN = "values/min"
 VALUES_MAX = "values/max"
 VALUES_MEAN = "values/mean"
 VALUES_STD = "values/std"
+VALUES_MEDIAN = "values/median"
 VALUES_QUANTILES = "values/quantiles"
 VALUES_QUANTILE = "values/quantile/"
+TEXT_N_OCCURRENCES = "text_values/n_occurrences"
+TEXT_N_DISTINCT = "text_values/n_distinct"
+TEXT_MOST_FREQUENT = "text_values/most_frequent"
 VOCAB_INDEX = "code/vocab_index"
 
 SPLIT = "split"
@@ -80,7 +84,11 @@ COLUMNS = (
     Column(VALUES_MAX, _FLOAT, "that of the values", "the greatest of them", CODES),
     Column(VALUES_MEAN, _EXACT, "that of the values", "their mean", CODES),
     Column(VALUES_STD, _EXACT, "that of the values", "their standard deviation, that of a population", CODES),
+    Column(VALUES_MEDIAN, _FLOAT, "that of the values", "their median: the value at the nearest rank", CODES),
     Column(VALUES_QUANTILES, "Struct of Float32", "that of the values", f"quantiles: `{VALUES_QUANTILE}<q>`", CODES),
+    Column(TEXT_N_OCCURRENCES, _UNSIGNED, "rows", "how many have a text", CODES),
+    Column(TEXT_N_DISTINCT, _UNSIGNED, "", "how many texts there are; 10,001: more than 10,000", CODES),
+    Column(TEXT_MOST_FREQUENT, "List of Structs", "", "the most frequent texts: `value` and `count`", CODES),
     Column(VOCAB_INDEX, _UNSIGNED, "", "the number of the code in the vocabulary, from 1", CODES),
     Column(SUBJECT_ID, pl.Int64(), "", "the subject", SPLITS),
     Column(SPLIT, _TEXT, "", "its split: `train`, `tuning`, `held_out` or a name of the user's", SPLITS),

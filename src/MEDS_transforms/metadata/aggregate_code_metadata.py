@@ -2,10 +2,11 @@
 
 Any stage whose block has `aggregations` can be run by this script (`stage=<name>`); of subjects, it looks at those
 of the train split unless `train_only: false` is set. Workers share the shards; worker 0 merges. The result does not
-depend on how the rows are cut into shards, sums and deviations up to rounding, quantiles of codes with more than
-50,000 distinct values in a shard up to one hundred-thousandth of the ranks.
+depend on how the rows are cut into shards, sums and deviations up to rounding, median and quantiles of codes with more
+than 50,000 distinct values in a shard up to one hundred-thousandth of the ranks and one more per shard.
 
-Input: data shards with code, the code modifiers, and as needed subject_id and numeric_value; the former code metadata.
+Input: data shards with code, the code modifiers, and as needed subject_id, numeric_value (absent: no values) and
+text_value or another column of text; the former code metadata.
 Output: `<output_dir>/<shard>.parquet`, the parts; `<reducer_output_dir>/codes.parquet` with a row per code and
 modifiers that occur, sorted, null first; columns: the key, the aggregations, then those of the former code metadata.
 Rows without a code count only for all codes together.
@@ -25,7 +26,7 @@ from ..dataset.columns import column, internal
 from ..dataset.dtypes import concat_with_common_dtypes
 from ..dataset.io import Frame, few_at_a_time, scan_parquet, write_parquet
 from ..dataset.measurements import checked
-from ..dataset.schema import CODE, MANDATORY_COLUMNS, NUMERIC_VALUE, SUBJECT_ID, VALUES_QUANTILES
+from ..dataset.schema import CODE, MANDATORY_COLUMNS, NUMERIC_VALUE, SUBJECT_ID, TEXT_N_DISTINCT
 from ..errors import InputError, listed
 from ..mapreduce.accounting import IN, OUT
 from ..mapreduce.figures import CODES, count_codes, count_rows
@@ -43,6 +44,7 @@ from .aggregations import Aggregations, read_aggregations
 from .counting import parts_by_code
 from .quantiles import dtype_of_quantiles, merge_quantiles, quantile_part
 from .statistics import STATISTICS, SUMS, summed, sums_of_parts, terms_of, value_or_null
+from .texts import TEXT, merge_texts, text_or_null, text_part
 
 _ROW = internal("row")
 
@@ -56,9 +58,9 @@ def check(cfg: Mapping[str, Any]) -> None:
 def codes_made(cfg: Mapping[str, Any]) -> dict[str, pl.DataType]:
     """The columns of the code metadata that the stage makes."""
     aggregations = read_aggregations(cfg["stage_cfg"], cfg.get("stage"))
-    of_quantiles = {VALUES_QUANTILES: dtype_of_quantiles(aggregations.quantiles)} if aggregations.quantiles else {}
-    of_key = dict.fromkeys(code_key(code_modifiers(cfg)), pl.String())
-    return of_key | dict.fromkeys(aggregations.names, pl.Float64()) | of_quantiles
+    made = dict.fromkeys(code_key(code_modifiers(cfg)), pl.String()) | dict.fromkeys(aggregations.columns, pl.Float64())
+    of_quantiles = dtype_of_quantiles(aggregations.quantiles)
+    return made | ({VALUES_QUANTILES: of_quantiles} if VALUES_QUANTILES in made else {})
 
 
 def plan(cfg: Mapping[str, Any]) -> Plan:
@@ -104,7 +106,13 @@ def plan(cfg: Mapping[str, Any]) -> Plan:
     return plan_reduction(cfg, outputs, units, reduce, lambda codes: {IN: found, OUT: count_codes(codes)})
 
 
-run = PlannedStage(plan, others=Others.DROPPED)
+def others(stage_cfg: Mapping[str, Any]) -> Others:
+    """What the stage does with columns that not every MEDS file has."""
+    looks_at_texts = read_aggregations(stage_cfg).looks_at_texts
+    return Others.NEEDED if looks_at_texts else Others.DROPPED
+
+
+run = PlannedStage(plan, others=others)
 
 
 def summarize(df: Frame, key: Sequence[str], aggregations: Aggregations) -> pl.DataFrame:
@@ -117,8 +125,10 @@ def summarize(df: Frame, key: Sequence[str], aggregations: Aggregations) -> pl.D
     df = checked(df, *(column for column in needed if column in MANDATORY_COLUMNS))
     check_data(df.collect_schema(), key)
     values = [value_or_null()] if NUMERIC_VALUE in needed else []
+    texts = [text_or_null(df.collect_schema(), aggregations.text_column)] if aggregations.looks_at_texts else []
+    texts = [text.alias(TEXT) for text in texts]
     # NOTE: in memory, so that floats are added in the order of the rows: the same rows give the same bytes.
-    rows = df.select(needed).with_columns(values).collect(engine="in-memory")
+    rows = df.select(*needed, *texts).with_columns(values).collect(engine="in-memory")
     coded = rows.filter(pl.col(CODE).is_not_null())
     parts = [_parts_of_codes(coded, key, aggregations.parts)]
     if aggregations.over_all_codes:
@@ -127,10 +137,11 @@ def summarize(df: Frame, key: Sequence[str], aggregations: Aggregations) -> pl.D
         of_all = rows.select(*no_key, **terms_of(aggregations.parts, grouped=False))
         parts.append(summed(of_all, grouped=False).select(parts[0].columns))
     part = pl.concat(parts)
-    if aggregations.quantiles:
-        of_codes = [quantile_part(coded, key)]
+    more = {quantile_part: bool(aggregations.quantile_columns), text_part: aggregations.keeps_texts}
+    for part_of in (part_of for part_of, is_wanted in more.items() if is_wanted):
+        of_codes = [part_of(coded, key)]
         if aggregations.over_all_codes:
-            of_codes.append(quantile_part(rows.with_columns(no_key), key))
+            of_codes.append(part_of(rows.with_columns(no_key), key))
         part = part.join(pl.concat(of_codes), on=key, how="left", nulls_equal=True)
     return part.sort(key, nulls_last=False)
 
@@ -148,7 +159,7 @@ def read_parts(paths: Sequence[Path], key: Sequence[str], aggregations: Aggregat
     Raises:
         ValueError: a part was made for other aggregations.
     """
-    columns = [*key, *aggregations.parts, *([VALUES_QUANTILES] if aggregations.quantiles else [])]
+    columns = [*key, *aggregations.part_columns]
     parts = [scan_parquet(path) for path in paths]
     for path, part in zip(paths, parts, strict=True):
         if missing := [column for column in columns if column not in part.collect_schema()]:
@@ -177,10 +188,14 @@ def merge(parts: Sequence[pl.DataFrame], key: Sequence[str], aggregations: Aggre
         *(pl.Series(n, sums_of_parts(together[n].to_numpy(), group, heights, codes.height)) for n in sums),
         *(to_smallest_unsigned(codes[name]) for name in merged if STATISTICS[name].is_count),
     )
-    if aggregations.quantiles:
-        quantiles = merge_quantiles(together, key, aggregations.quantiles)
-        codes = codes.join(quantiles, on=key, how="left", nulls_equal=True, maintain_order="left")
-    return codes.select(*key, *aggregations.names)
+    join = partial(pl.DataFrame.join, on=key, how="left", nulls_equal=True, maintain_order="left")
+    if aggregations.quantile_columns:
+        quantiles = merge_quantiles(together, key, aggregations.quantile_columns)
+        codes = join(codes, aggregations.with_quantiles_together(quantiles))
+    if aggregations.keeps_texts:
+        codes = join(codes, merge_texts(together, key, aggregations.n_most_frequent))
+        codes = codes.with_columns(to_smallest_unsigned(codes[TEXT_N_DISTINCT].fill_null(0)))
+    return codes.select(*key, *aggregations.columns)
 
 
 def count_subjects_once(

@@ -8,12 +8,12 @@ concatenation. A part's ranks are off by at most half of its weight / `CAPACITY`
 values of all shards is off by at most n / (2 * `CAPACITY`), which is n / 100,000, plus one per shard.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from ..dataset.columns import internal
-from ..dataset.schema import NUMERIC_VALUE, VALUES_QUANTILE, VALUES_QUANTILES
+from ..dataset.schema import NUMERIC_VALUE, VALUES_QUANTILES
 
 CAPACITY = 50_000
 """How many values of a code a shard's part keeps at most."""
@@ -79,8 +79,8 @@ def collapse(weighted: pl.DataFrame, key: Sequence[str], capacity: int) -> pl.Da
     return pl.concat([few, collapsed.select(weighted.columns)]).sort(*key, NUMERIC_VALUE)
 
 
-def merge_quantiles(parts: pl.DataFrame, key: Sequence[str], quantiles: Sequence[float]) -> pl.DataFrame:
-    """The key and the struct `values/quantiles` of the codes that have values.
+def merge_quantiles(parts: pl.DataFrame, key: Sequence[str], quantiles: Mapping[str, float]) -> pl.DataFrame:
+    """The key and the quantiles of the codes that have values.
 
     A quantile is the value at the rank nearest to `q * (n - 1)` of n values, counted from 0; of two equally near ranks
     the upper one.
@@ -88,7 +88,7 @@ def merge_quantiles(parts: pl.DataFrame, key: Sequence[str], quantiles: Sequence
     Args:
         parts: the concatenated parts of all shards.
         key: the columns that identify a code.
-        quantiles: numbers from 0 to 1.
+        quantiles: numbers from 0 to 1, by the columns that they are to be in.
     """
     exploded = (
         parts.select(*key, VALUES_QUANTILES)
@@ -100,10 +100,9 @@ def merge_quantiles(parts: pl.DataFrame, key: Sequence[str], quantiles: Sequence
 
     def at(quantile: float) -> pl.Expr:
         rank = ((pl.col(_TOTAL) - 1) * quantile + 0.5).floor()
-        return pl.col(NUMERIC_VALUE).filter(pl.col(_UP_TO) > rank).first().alias(f"{VALUES_QUANTILE}{quantile}")
+        return pl.col(NUMERIC_VALUE).filter(pl.col(_UP_TO) > rank).first()
 
-    by_rank = _ranked(weighted, key).group_by(key, maintain_order=True).agg(at(q) for q in quantiles)
-    return by_rank.select(*key, pl.struct(pl.exclude(key)).alias(VALUES_QUANTILES))
+    return _ranked(weighted, key).group_by(key, maintain_order=True).agg(at(q).alias(n) for n, q in quantiles.items())
 
 
 def dtype_of_quantiles(quantiles: Sequence[float]) -> pl.DataType:

@@ -18,6 +18,7 @@ from ..dataset.schema import (
     CODE_N_SUBJECTS,
     NUMERIC_VALUE,
     SUBJECT_ID,
+    TEXT_N_OCCURRENCES,
     VALUES_MAX,
     VALUES_MEAN,
     VALUES_MIN,
@@ -28,6 +29,7 @@ from ..dataset.schema import (
     VALUES_SUM,
     VALUES_SUM_SQD,
 )
+from .texts import TEXT
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -48,7 +50,7 @@ def value_or_null() -> pl.Expr:
 class Statistic:
     """A statistic of a code.
 
-    `parts` has the columns of a shard's part, as expressions of rows whose `numeric_value` is `value_or_null`;
+    `parts` has the columns of a shard's part, as expressions of rows with `value_or_null` and `text_or_null`;
     `merged` is an expression of the concatenated parts, None for sums (see `summed` and `sums_of_parts`). A count is a
     number of rows or subjects.
     """
@@ -177,5 +179,6 @@ STATISTICS: Mapping[str, Statistic] = {
     VALUES_MAX: Statistic({VALUES_MAX: VALUE.max()}, pl.col(VALUES_MAX).max()),
     VALUES_MEAN: Statistic(_MEAN, _mean_of_parts()),
     VALUES_STD: Statistic(_DEVIATION, _deviation_of_parts()),
+    TEXT_N_OCCURRENCES: _count(TEXT_N_OCCURRENCES, pl.col(TEXT).count()),
 }
-"""Every statistic by its name, without `values/quantiles` (see `quantiles`)."""
+"""Every statistic by its name, without those that need more than a few figures (see `quantiles` and `texts`)."""
