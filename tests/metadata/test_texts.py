@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import Preprocessing, check_meds_codes, measurements
+from MEDS_transforms.mapreduce.plans import Others
 from MEDS_transforms.metadata import aggregate_code_metadata as stage
 from MEDS_transforms.metadata.aggregations import Aggregations
 from MEDS_transforms.metadata.texts import LIMIT, TEXT, merge_texts, text_part
@@ -127,3 +128,9 @@ def test_a_column_that_cannot_be_used(tmp_path, column, message):
     data.write({"0": with_texts(*ROWS)})
     with pytest.raises(ValueError, match=message):
         data.run("aggregate_code_metadata", aggregations=[{"name": NAMES[0], "column": column}], train_only=False)
+
+
+@pytest.mark.parametrize(("name", "others"), [(NAMES[0], Others.NEEDED), ("values/sum", Others.DROPPED)])
+def test_the_column_is_made_though_what_is_read_is_not_kept(tmp_path, name, others):
+    cfg = Preprocessing(tmp_path).cfg("aggregate_code_metadata", aggregations=[name])
+    assert stage.run.others_with(cfg) is others
