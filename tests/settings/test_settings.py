@@ -304,7 +304,11 @@ PACKAGED_STAGES = {
             "values/sum_sqd",
         ]
     },
-    "fit_vocabulary_indices": {"is_metadata": True, "ordering_method": "lexicographic"},
+    "fit_vocabulary_indices": {
+        "is_metadata": True,
+        "ordering_method": "lexicographic",
+        **dict.fromkeys(("min_occurrences", "min_subjects", "keep", "drop", "reserved_tokens", "extend_fp")),
+    },
 }
 EXTRACTION = list(PACKAGED_STAGES)[:7]
 PREPROCESSING = [

@@ -1,6 +1,6 @@
 """What each stage of a pipeline will find when its turn comes, as far as the stages before it tell."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from ..dataset.code_metadata import check_metadata
 from ..dataset.schema import CODE, MANDATORY_TYPES
 from ..errors import MissingColumnError, Problem, UserError, listed
 from ..settings.keys import code_modifiers
@@ -56,7 +57,9 @@ class Flow:
         The module of a stage may say more of it:
 
         - `FORMS`: what it makes of the forms that it can read; default: of measurements measurements;
-        - `codes_made(cfg, columns)`: the columns of the code metadata that it makes, beside those before it.
+        - `codes_made(cfg)`: the columns of the code metadata that it makes, beside those before it;
+        - `NEEDS_CODES`: the problem that there is no code metadata, of a stage that does not say by its function's
+          parameters that it needs some; `codes_needed(cfg)`: the columns that such a stage needs.
 
         `module` is None for a stage of which nothing is known.
         """
@@ -116,7 +119,10 @@ def _wrong_codes(module: Any, cfg: Mapping[str, Any], codes: Codes | None) -> li
     if codes is None:
         return []
     if needed := getattr(module, "NEEDS_CODES", None):
-        return [] if codes else [Problem.of(needed)]
+        if not codes:
+            return [Problem.of(needed)]
+        codes_needed = getattr(module, "codes_needed", lambda _: ())
+        return _refusals(lambda: check_metadata(pl.DataFrame(schema=codes), codes_needed(cfg)))
     compute_fn = _compute_fn(getattr(module, "run", None))
     if not wants(compute_fn, CODE_METADATA):
         return []
@@ -133,8 +139,13 @@ def _wrong_codes(module: Any, cfg: Mapping[str, Any], codes: Codes | None) -> li
         frame: Any = bind_compute_fn(cfg, stage_cfg, compute_fn, metadata)(data)
         frame.lazy().collect_schema()
 
+    return _refusals(lambda: check_revisions(cfg, attempt))
+
+
+def _refusals(check: Callable[[], object]) -> list[Problem]:
+    """What a check says is wrong."""
     try:
-        check_revisions(cfg, attempt)
+        check()
     except MissingColumnError:  # of the data, of which just the columns of every MEDS file are known here
         return []
     except UserError as error:

@@ -63,8 +63,8 @@ class PlannedStage:
     cheap: bool = False
     """Whether to compute its output takes less time than to write and read it."""
     others: OthersOf = Others.NEEDED
-    """What it does with columns that not every MEDS file has, where it does not match & revise; or what tells that of its
-    block."""
+    """What it does with columns that not every MEDS file has, where it does not match & revise, or what tells that of
+    its block."""
     is_alone: bool = False
     """Whether it never shares a pass, since it reads and writes no shards."""
 
