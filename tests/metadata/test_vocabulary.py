@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import Preprocessing, measurements
+from helpers import Preprocessing, check_meds_codes, measurements
 from MEDS_transforms.metadata.fit_vocabulary_indices import fit_vocabulary
 from MEDS_transforms.metadata.former_vocabulary import read_former
 from MEDS_transforms.metadata.vocabulary import read_vocabulary

@@ -830,6 +830,16 @@ PREPROCESSING = [
         "code/n_subjects",
     ),
     Case(
+        "no counts for a vocabulary",
+        dataset_of(
+            "fit_outlier_detection", "fit_vocabulary_indices", fit_vocabulary_indices={"ordering_method": "frequency"}
+        ),
+        ERROR,
+        "stage_order",
+        "fit_vocabulary_indices",
+        "Run count_code_occurrences",
+    ),
+    Case(
         "no code metadata for a vocabulary",
         lambda x: ((x.dataset / "metadata/codes.parquet").unlink(), x.write_pipeline(["fit_vocabulary_indices"]))[2:],
         ERROR,
