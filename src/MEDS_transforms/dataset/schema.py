@@ -89,7 +89,7 @@ COLUMNS = (
     Column(TEXT_N_OCCURRENCES, _UNSIGNED, "rows", "how many have a text", CODES),
     Column(TEXT_N_DISTINCT, _UNSIGNED, "", "how many texts there are; 10,001: more than 10,000", CODES),
     Column(TEXT_MOST_FREQUENT, "List of Structs", "", "the most frequent texts: `value` and `count`", CODES),
-    Column(VOCAB_INDEX, _UNSIGNED, "", "the number of the code in the vocabulary, from 1", CODES),
+    Column(VOCAB_INDEX, _UNSIGNED, "", "the number of the code in the vocabulary, from 1; null: none", CODES),
     Column(SUBJECT_ID, pl.Int64(), "", "the subject", SPLITS),
     Column(SPLIT, _TEXT, "", "its split: `train`, `tuning`, `held_out` or a name of the user's", SPLITS),
     Column(SUBJECT_ID, pl.Int64(), "", "the subject", STATIC),

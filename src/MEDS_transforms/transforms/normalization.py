@@ -2,7 +2,8 @@
 
 `code` becomes `code/vocab_index`; `numeric_value` becomes (value - mean) / standard deviation. Mean and deviation are
 `values/mean` and `values/std` of the code metadata, or are computed from `values/n_occurrences`, `values/sum` and
-`values/sum_sqd`. Rows whose code is not in the metadata are dropped; the others keep their order.
+`values/sum_sqd`. Rows whose code is not in the metadata, or has no number there, are dropped; the others keep
+their order.
 
 Input: data shards, code metadata with those columns (stages fit_normalization and fit_vocabulary_indices).
 Output: the shards with just subject_id, time, code (the unsigned type of code/vocab_index) and numeric_value
