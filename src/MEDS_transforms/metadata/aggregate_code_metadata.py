@@ -26,7 +26,7 @@ from ..dataset.columns import column, internal
 from ..dataset.dtypes import concat_with_common_dtypes
 from ..dataset.io import Frame, few_at_a_time, scan_parquet, write_parquet
 from ..dataset.measurements import checked
-from ..dataset.schema import CODE, MANDATORY_COLUMNS, NUMERIC_VALUE, SUBJECT_ID, TEXT_N_DISTINCT
+from ..dataset.schema import CODE, MANDATORY_COLUMNS, NUMERIC_VALUE, SUBJECT_ID, TEXT_N_DISTINCT, VALUES_QUANTILES
 from ..errors import InputError, listed
 from ..mapreduce.accounting import IN, OUT
 from ..mapreduce.figures import CODES, count_codes, count_rows

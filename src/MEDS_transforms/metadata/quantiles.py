@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from ..dataset.columns import internal
-from ..dataset.schema import NUMERIC_VALUE, VALUES_QUANTILES
+from ..dataset.schema import NUMERIC_VALUE, VALUES_QUANTILE, VALUES_QUANTILES
 
 CAPACITY = 50_000
 """How many values of a code a shard's part keeps at most."""
