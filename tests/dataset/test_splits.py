@@ -1,5 +1,6 @@
 """The draw of splits and shards: its known results, its invariants, what it refuses."""
 
+import hashlib
 import json
 import logging
 import math
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from MEDS_transforms.dataset.splits import DEFAULT_SPLIT_FRACS, shard_subjects
+from MEDS_transforms.dataset.splits import DEFAULT_SPLIT_FRACS, HASH, draw_by_hash, shard_subjects
 
 TEN = np.arange(1, 11)
 
@@ -156,3 +157,45 @@ def test_external_ids_are_not_drawn_and_come_last(ids, external, seed):
     shards = shard_subjects(np.array(ids), 1000, {"task": external}, {"train": 1}, seed)
     assert shards.pop("task/0") == external
     assert sorted(shards.get("train/0", [])) == drawn
+
+
+def by_reference(subject, fractions, seed):
+    """The split of a subject as the guide describes it."""
+    digest = hashlib.blake2b(str(subject).encode(), digest_size=8, key=str(seed).encode()).digest()
+    drawn = (int.from_bytes(digest, "big") >> 11) / 2**53
+    so_far = 0.0
+    for split, fraction in fractions.items():
+        so_far += fraction
+        if drawn < so_far:
+            return split
+    raise AssertionError(drawn)
+
+
+def split_by_subject(shards):
+    return {i: name.rpartition("/")[0] for name, shard in shards.items() for i in shard}
+
+
+@given(ids=ids, more=ids, fractions=fractions, seed=st.integers(0, 50), size=st.integers(1, 20))
+def test_the_hash_moves_nobody_when_subjects_are_added(ids, more, fractions, seed, size):
+    some = split_by_subject(shard_subjects(np.array(ids), size, None, fractions, seed, HASH))
+    all_of_them = split_by_subject(shard_subjects(np.array([*more, *ids]), 50, None, fractions, seed, HASH))
+    assert sorted(all_of_them) == sorted({*ids, *more})
+    assert some.items() <= all_of_them.items()
+    given_fractions = {split: fraction for split, fraction in fractions.items() if fraction is not None}
+    assert some == {i: by_reference(i, given_fractions, seed) for i in {*ids}}
+
+
+def test_the_hash_meets_the_fractions_in_expectation():
+    sizes = {split: len(ids) for split, ids in draw_by_hash(np.arange(50_000), DEFAULT_SPLIT_FRACS, 3).items()}
+    assert all(abs(sizes[split] / 50_000 - share) < 0.005 for split, share in DEFAULT_SPLIT_FRACS.items())
+
+
+def test_a_split_that_the_hash_leaves_empty_is_left_out_with_a_warning(caplog):
+    found = draw_by_hash(np.array([2]), {"a": 0.5, "b": 0.5, "c": 0}, 1)
+    assert {split: ids.tolist() for split, ids in found.items()} == {"b": [2]}
+    assert "none of 1 subjects into the split a" in caplog.text
+
+
+def test_the_hash_needs_a_seed():
+    with pytest.raises(ValueError, match="seed must be a number"):
+        shard_subjects(TEN, seed=None, method=HASH)
