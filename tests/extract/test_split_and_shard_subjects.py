@@ -71,6 +71,24 @@ def test_external_splits_follow_the_drawn_ones_as_given(x, split):
     ]
 
 
+@pytest.mark.parametrize("name", ["external.csv", "external.parquet"])
+def test_external_splits_of_a_table_are_those_of_json(x, split, name):
+    given = pl.DataFrame({"subject_id": [8, 9, 10], "split": ["mine", "mine", "yours"]})
+    x.table(f"../{name}", given)
+    found = split(".n_subjects_per_shard=3", f".external_splits_fp={x.folder}/{name}")
+    assert pairs(found)[-2:] == [("mine/0", [8, 9]), ("yours/0", [10])]
+    (x.folder / "external.json").write_text(json.dumps({"mine": [8, 9], "yours": [10]}))
+    json_fp = f".external_splits_json_fp={x.folder}/external.json"
+    assert pairs(split(".n_subjects_per_shard=3", json_fp, "do_overwrite=True")) == pairs(found)
+
+
+def test_the_hash_as_the_way_to_split(split):
+    found = split(".n_subjects_per_shard=3", ".split_method=hash")
+    want = shard_subjects(TO_TEN["subject_id"].to_numpy(), 3, method="hash")
+    assert pairs(found) == pairs(want)
+    assert {name.partition("/")[0] for name in found} != {"train"}
+
+
 def test_external_splits_may_hold_ids_that_are_not_in_the_data(x, split):
     (x.folder / "external.json").write_text(json.dumps({"all": [99, *range(10, 0, -1)]}))
     assert split(f".external_splits_json_fp={x.folder}/external.json") == {"all/0": [99, *range(10, 0, -1)]}

@@ -92,6 +92,10 @@ def few_subjects(x: Raw) -> None:
     x.table("labs.csv", labs().filter(pl.col("subject_id") < 3))
 
 
+def external_table(text: str) -> Break:
+    return file("splits.csv", text, f"stage_configs.{SPLIT}.external_splits_fp={{folder}}/splits.csv")
+
+
 def external(content: Any, text: str | None = None) -> Break:
     return file(
         "splits.json",
@@ -538,6 +542,22 @@ EXTRACTION = [
     ),
     Case("external splits of text", external({"train": ["a"]}), ERROR, "unusable", "splits.json", "list of integers"),
     Case("external splits are no JSON", external(None, "{"), ERROR, "unusable", "splits.json", "must be a JSON object"),
+    Case(
+        "a table of external splits with a subject in two",
+        external_table("subject_id,split\n1,mine\n1,yours\n"),
+        ERROR,
+        "unusable",
+        "splits.csv",
+        "Keep one for each subject",
+    ),
+    Case(
+        "a table of external splits of other subjects",
+        external_table("subject_id,split\n1,mine\n4711,mine\n"),
+        WARNING,
+        "splits_unknown",
+        f"{SPLIT}.external_splits_fp",
+        "of these data",
+    ),
     Case(
         "external splits of other subjects",
         external({"mine": [1, 4711]}),

@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 
 from ..dataset.dtypes import TEXT_DTYPES
-from ..dataset.splits import shard_subjects
+from ..dataset.external_splits import external_splits_file
+from ..dataset.splits import RANDOM, shard_subjects
 from ..errors import InputError, UserError, counted
 from ..precheck.memory import once
 from ..precheck.report import Inspection
@@ -207,11 +208,12 @@ def inspect_splits(cfg: Mapping[str, Any], external: Mapping[str, Sequence[Any]]
             found.error(SPLITS, where, what, "Check subject_id_col")
         elif ids.len() and samples.event_file.default.subject_ids == INTEGER:
             _try_to_split(cfg, ids, external, where, found)
-    if external:
+    given = external_splits_file(cfg["stage_cfg"])
+    if external and given:
         _inspect_external(
             external,
             ids if samples.are_whole and samples.event_file.default.subject_ids == INTEGER else None,
-            where,
+            f"{where}.{given[0]}",
             found,
         )
     return found
@@ -233,8 +235,9 @@ def _try_to_split(
 ) -> None:
     stage_cfg = cfg["stage_cfg"]
     per_shard, fracs = stage_cfg["n_subjects_per_shard"], plain(stage_cfg.get("split_fracs"))
+    method = stage_cfg.get("split_method") or RANDOM
     try:
-        shard_subjects(ids.to_numpy(), per_shard, external, fracs, cfg.get("seed", 1))
+        shard_subjects(ids.to_numpy(), per_shard, external, fracs, cfg.get("seed", 1), method)
     except InputError as error:
         found.add_error(error, where, SPLITS)
 
@@ -242,7 +245,6 @@ def _try_to_split(
 def _inspect_external(
     external: Mapping[str, Sequence[Any]], ids: pl.Series | None, where: str, found: Inspection
 ) -> None:
-    where = f"{where}.external_splits_json_fp"
     given = [subject for split in external.values() for subject in split]
     if twice := sorted(subject for subject, n in Counter(given).items() if n > 1):
         what = f"the external splits have {counted(len(twice), 'subject')} twice, such as {twice[0]!r}"

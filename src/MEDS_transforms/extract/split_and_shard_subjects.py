@@ -1,7 +1,7 @@
 """Assigns every subject to a split and a shard.
 
-Subjects are drawn at random into splits (a seed gives the same splits as release 0.1 did), or come from external
-splits; each split is cut into shards. One worker does it for all.
+Subjects are drawn into splits at random (a seed gives the same splits as release 0.1 did) or by a hash, or come from
+external splits; each split is cut into shards. One worker does it for all.
 
 Input: the chunks of shard_events. Output: `shards_map_fp`, a JSON file {"<split>/<number>": [subject ids]}.
 """
@@ -16,11 +16,12 @@ import polars as pl
 
 from ..cli.script import stage_script
 from ..dataset.columns import INTERNAL, column
+from ..dataset.external_splits import external_splits_file, read_external_splits
 from ..dataset.io import few_at_a_time, scan_parquet
 from ..dataset.schema import SUBJECT_ID
-from ..dataset.splits import check_fractions, shard_subjects
+from ..dataset.splits import RANDOM, check_fractions, shard_subjects
 from ..dataset.subjects import subject_ids
-from ..errors import InputError, MissingInputError, listed, nearest
+from ..errors import InputError, listed, nearest
 from ..mapreduce.mapper import map_units
 from ..mapreduce.stage_outputs import stage_outputs
 from ..precheck.report import Inspection
@@ -30,7 +31,6 @@ from ..settings.plain import plain
 from ..work.accounts import Account, added_up
 from ..work.claims import Staged
 from ..work.expected import instead_of
-from ..work.files import read_json
 from ..work.sources import Source
 from .chunks import complete_chunks
 from .event_file.model import Table
@@ -43,16 +43,12 @@ __all__ = ["main", "run", "shard_subjects"]
 logger = logging.getLogger(__name__)
 
 
-_ADJECTIVES, _NOUNS = {int: "integer", str: "textual"}, {int: "integers", str: "texts"}
-
-
 def check(cfg: Mapping[str, Any]) -> None:
     """Raises an error where the configuration alone shows that the stage cannot run."""
     stage_cfg = cfg["stage_cfg"]
     fracs = stage_cfg.get("split_fracs")
     event_file = read_event_file(config_value(cfg, "event_conversion_config_fp"))
-    has_text = event_file.default.subject_ids != INTEGER
-    external = read_external_splits(stage_cfg.get("external_splits_json_fp"), str if has_text else int)
+    external = _external_splits(stage_cfg, event_file.default.subject_ids)
     if external is None:  # else they may cover all subjects, so that the fractions do not matter
         check_fractions(plain(fracs))
     check_names([*(fracs or ()), *(external or ())], "split", "The splits cannot be used")
@@ -60,9 +56,8 @@ def check(cfg: Mapping[str, Any]) -> None:
 
 def inspect(cfg: Mapping[str, Any]) -> Inspection:
     """Whether the subjects of the raw tables suffice for the splits, as far as a look at their first rows tells."""
-    has_text = read_event_file(config_value(cfg, "event_conversion_config_fp")).default.subject_ids != INTEGER
-    external_fp = cfg["stage_cfg"].get("external_splits_json_fp")
-    return inspect_splits(cfg, read_external_splits(external_fp, str if has_text else int))
+    id_kind = read_event_file(config_value(cfg, "event_conversion_config_fp")).default.subject_ids
+    return inspect_splits(cfg, _external_splits(cfg["stage_cfg"], id_kind))
 
 
 def run(cfg: Mapping[str, Any]) -> None:
@@ -77,10 +72,11 @@ def run(cfg: Mapping[str, Any]) -> None:
 
     def make(folder: Path) -> Staged:
         ids = distinct_ids(event_file.tables, Path(stage_cfg["data_input_dir"]))
-        external = read_external_splits(stage_cfg.get("external_splits_json_fp"), str if has_text else int)
+        external = _external_splits(stage_cfg, id_kind)
         if has_text:
             ids, external = _as_numbers(ids, external, id_kind, cfg)
-        splits = (stage_cfg["n_subjects_per_shard"], external, plain(fracs), cfg.get("seed", 1))
+        method = stage_cfg.get("split_method") or RANDOM
+        splits = (stage_cfg["n_subjects_per_shard"], external, plain(fracs), cfg.get("seed", 1), method)
         shards = shard_subjects(ids.to_numpy(), *splits)
         (folder / out_fp.name).write_text(json.dumps(shards), encoding="utf-8")
         logger.info("%s: %d subjects in %d shards", out_fp, sum(map(len, shards.values())), len(shards))
@@ -88,14 +84,19 @@ def run(cfg: Mapping[str, Any]) -> None:
 
     chunks_dir = Path(stage_cfg["data_input_dir"])
     sources = {"chunks": Source(chunks_dir, ".parquet")}
-    if external_splits_fp := stage_cfg.get("external_splits_json_fp"):
-        sources["external splits"] = Source.of_files(Path(external_splits_fp), whole=True)
+    if given := external_splits_file(stage_cfg):
+        sources["external splits"] = Source.of_files(given[1], whole=True)
     columns = {"subject_id_cols": {name: t.subject_id_col for name, t in event_file.tables.items()}}
     settings = {"seed": cfg.get("seed", 1), **columns, "subject_ids": id_kind}
     outputs = stage_outputs(cfg, sources, folder=out_fp.parent, settings=settings, watched=[event_config_fp])
     units = [outputs.unit(out_fp, make, chunks_dir)]
     with outputs.being_made(units):
         map_units(units)
+
+
+def _external_splits(stage_cfg: Mapping[str, Any], id_kind: str) -> dict[str, list[Any]] | None:
+    """The external splits; their ids are as those of the raw tables: integers, or text where these are numbered."""
+    return read_external_splits(stage_cfg, *((int, subject_ids) if id_kind == INTEGER else (str, ids_as_text)))
 
 
 def count_splits(shards: Mapping[str, Sequence[int]]) -> Account:
@@ -166,32 +167,6 @@ def _as_numbers(
     if external is not None:
         splits = {split: [numbers[text] for text in ids] for split, ids in external.items()}
     return pl.Series([numbers[text] for text in texts], dtype=pl.Int64).sort(), splits
-
-
-def read_external_splits(path: str | None, kind: type) -> dict[str, list[Any]] | None:
-    """Splits that are given, from a JSON file {split: [ids]}; ids are whole numbers or text.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it holds something else.
-    """
-    if path is None:
-        return None
-    if not Path(path).is_file():
-        raise MissingInputError(f"There is no file {path} (external_splits_json_fp)", remedy="Check the path.")
-    must = f"The external splits {path} must be a JSON object of lists of {_ADJECTIVES[kind]} subject ids"
-    try:
-        splits = read_json(Path(path))
-    except ValueError as error:
-        raise InputError(f"{must}: {error}") from None
-    if not isinstance(splits, dict):
-        raise InputError(f"{must}, not {type(splits).__name__}.")
-    for split, ids in splits.items():
-        if not isinstance(ids, list) or not all(isinstance(i, kind) and not isinstance(i, bool) for i in ids):
-            raise InputError(f"{must}; the split {split!r} is not a list of {_NOUNS[kind]}.")
-        if large := [i for i in ids if isinstance(i, int) and not -(2**63) <= i < 2**63]:
-            raise InputError(f"{must}, of at most 64 bits; the split {split!r} has {large[0]}.")
-    return splits
 
 
 main = stage_script(__spec__.name)
