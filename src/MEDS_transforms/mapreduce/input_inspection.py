@@ -10,7 +10,7 @@ from ..dataset.measurements import checked
 from ..dataset.schema import CODE, NUMERIC_VALUE, SPLIT, SUBJECT_ID, TIME
 from ..errors import UserError, counted, listed
 from ..precheck.report import Inspection
-from ..settings.layout import METADATA_DIR, SPLITS_FILE
+from ..settings.splits_in_force import splits_in_force
 from ..work.files import is_complete_parquet_file
 from .flow import Form, form_in
 from .limits import percent
@@ -30,17 +30,19 @@ def inspect_input(cfg: Mapping[str, Any]) -> Inspection:
         found.add_error(error, str(folder))
         return found
     found.bytes_made = sum(path.stat().st_size for path in paths)
-    try:
-        Shards(cfg)
-    except UserError as error:
-        found.add_error(error, str(folder), SPLITS)
+    splits = splits_in_force(cfg)
+    if not splits.are_newer_than_shards:  # else a stage will make them
+        try:
+            Shards(cfg)
+        except UserError as error:
+            found.add_error(error, str(folder), SPLITS)
     if damaged := [path for path in paths if not is_complete_parquet_file(path)]:
         what = f"{counted(len(damaged), 'shard')} cannot be read, such as {damaged[0].name}: damaged or truncated"
         found.error(DAMAGED, str(damaged[0]), what, "Get a new copy")
     elif form_in(folder) in (Form.MEASUREMENTS, None):
         _inspect_shards(_some_of(paths), found)
-        if not found.remarks:
-            _inspect_splits(Path(cfg["input_dir"]) / METADATA_DIR / SPLITS_FILE, paths[0], found)
+        if not found.remarks and not splits.are_newer_than_shards:
+            _inspect_splits(splits.path, paths[0], found)
     return found
 
 

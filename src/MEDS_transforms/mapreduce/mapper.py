@@ -13,7 +13,8 @@ from ..dataset.io import Frame, scan_parquet
 from ..dataset.schema import CODE, SPLIT, SUBJECT_ID, TRAIN_SPLIT
 from ..errors import MissingInputError
 from ..settings.keys import flag
-from ..settings.layout import CODES_FILE, METADATA_DIR, SPLITS_FILE
+from ..settings.layout import CODES_FILE
+from ..settings.splits_in_force import splits_in_force
 from ..work.claims import Unit, rwlock_wrap
 from ..work.outputs import StageOutputs
 from ..work.sources import Source
@@ -137,7 +138,7 @@ class Shards:
         self.paths, only_train = shard_iterator_fntr(cfg)
         self.splits_fp = None
         if flag(self.stage_cfg, "train_only") and not only_train:
-            self.splits_fp = _splits_fp(Path(cfg["input_dir"]))
+            self.splits_fp = _splits_fp(cfg)
 
     def sources(self, compute_fn: ComputeFn | None, files: Collection[str] = ()) -> dict[str, Source]:
         """What the stage reads, also from the files that these keys of its block name."""
@@ -212,8 +213,8 @@ def read_and_filter_fntr(filter_expr: pl.Expr, read_fn: ReadFn) -> ReadFn:
     return read_and_filter
 
 
-def _splits_fp(input_dir: Path) -> Path:
-    path = input_dir / METADATA_DIR / SPLITS_FILE
+def _splits_fp(cfg: Mapping[str, Any]) -> Path:
+    path = splits_in_force(cfg).path
     if not path.is_file():
         raise MissingInputError(
             f"There is no {path}: the stage looks at the train split only, and no shard is named after it",

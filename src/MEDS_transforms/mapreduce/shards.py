@@ -12,6 +12,7 @@ from ..settings.folders import key_of
 from ..settings.keys import flag
 from ..settings.layout import DATA_DIR
 from ..settings.names import check_names
+from ..settings.splits_in_force import splits_in_force
 from ..work.files import read_json
 from ..work.sources import Source, check_not_freed
 
@@ -32,7 +33,12 @@ def shuffle_shards(shards: list[str], cfg: Mapping[str, Any]) -> list[str]:
 
 
 def only_train(shards: list[str], cfg: Mapping[str, Any]) -> tuple[list[str], bool]:
-    """The shards of the train split where the stage is `train_only` and shards are named after splits."""
+    """The shards of the train split where the stage is `train_only` and shards are named after splits.
+
+    After split_subjects they are so only once reshard_to_split has run.
+    """
+    if flag(cfg["stage_cfg"], "train_only") and splits_in_force(cfg).are_newer_than_shards:
+        return shards, False
     train = [shard for shard in shards if shard.startswith(f"{TRAIN_SPLIT}/")]
     if flag(cfg["stage_cfg"], "train_only") and train:
         return train, True

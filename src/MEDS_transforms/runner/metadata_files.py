@@ -20,8 +20,17 @@ NOTE_FILE = ".brought_along"
 """In `log_dir`; which copies the runner has made, with size and checksum."""
 
 
-def bring_along(input_dir: Path, cohort_dir: Path, log_dir: Path, made: Container[Path], overwrite: bool) -> None:
+def bring_along(
+    input_dir: Path,
+    cohort_dir: Path,
+    log_dir: Path,
+    made: Container[Path],
+    overwrite: bool,
+    splits_fp: Path | None = None,
+) -> None:
     """Copies what a pre-processed cohort needs of its input's metadata and its stages have not made (`made`).
+
+    `splits_fp`: the splits that the cohort's shards are of, where these are not the input's.
 
     A copy is made again where the source is another one now, or the copy was damaged. A file that is no such copy
     stays, unless it may be overwritten.
@@ -29,7 +38,8 @@ def bring_along(input_dir: Path, cohort_dir: Path, log_dir: Path, made: Containe
     copies = copies_noted(log_dir)
     for name in BROUGHT_ALONG:
         source, target = (absolute(folder / METADATA_DIR / name) for folder in (input_dir, cohort_dir))
-        if target in made:
+        source = absolute(splits_fp) if splits_fp and name == SPLITS_FILE else source
+        if target in made or source == target:
             copies.pop(target, None)
         elif source.is_file() and _follows(source, target, copies.get(target), overwrite):
             copies[target] = fingerprint(source)

@@ -22,6 +22,7 @@ from ..remarks import Remark, Severity
 from ..settings.keys import flag, names_taken
 from ..settings.layout import METADATA_DIR
 from ..settings.packaged import RUNNER_CONFIG_YAML
+from ..settings.splits_in_force import splits_in_force
 from ..work.files import make_folder, publish, try_lock
 from .checks import Look
 from .done import ALL_DONE, Overwriting, recorded_files
@@ -165,7 +166,8 @@ def _bring_along(pipeline: Pipeline, runs: Sequence[StageRun], log_dir: Path) ->
     input_dir, cohort_dir = pipeline.value("input_dir"), pipeline.value("cohort_dir")
     if input_dir and cohort_dir:
         made = {path for stage in runs for path in stage.done.made()} | recorded_files(Path(cohort_dir) / METADATA_DIR)
-        bring_along(Path(input_dir), Path(cohort_dir), log_dir, made, pipeline.flag("do_overwrite"))
+        splits_fp = splits_in_force(pipeline.cfg, after_all=True).path
+        bring_along(Path(input_dir), Path(cohort_dir), log_dir, made, pipeline.flag("do_overwrite"), splits_fp)
 
 
 def _tell(remarks: Sequence[Remark]) -> None:

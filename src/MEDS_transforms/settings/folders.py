@@ -242,22 +242,28 @@ def _fill(
     is_metadata = metadata[stage]
 
     def nearest_earlier(kind: bool, key: str, otherwise: str) -> Any:
-        before = [s for s in earlier if metadata[s] is kind]
+        before = [s for s in earlier if metadata[s] is kind and earlier[s][key]]
         return earlier[before[-1]][key] if before else f"{input_dir}/{otherwise}"
 
-    is_last = [s for s in metadata if metadata[s] is is_metadata][-1] == stage
+    is_last = [s for s in metadata if metadata[s] is is_metadata and not _makes_no_codes(stage_configs.get(s))][-1:]
     own_dir = f"{cohort_dir}/{stage}"
     inferred: Block = {
         "is_metadata": is_metadata,
         "data_input_dir": nearest_earlier(False, "output_dir", DATA_DIR),
         "metadata_input_dir": nearest_earlier(True, "reducer_output_dir", METADATA_DIR),
-        "output_dir": f"{cohort_dir}/data" if is_last and not is_metadata else own_dir,
+        "output_dir": f"{cohort_dir}/data" if is_last == [stage] and not is_metadata else own_dir,
         "reducer_output_dir": None,
     }
     if is_metadata:
-        inferred["reducer_output_dir"] = f"{cohort_dir}/metadata" if is_last else own_dir
+        inferred["reducer_output_dir"] = f"{cohort_dir}/metadata" if is_last == [stage] else own_dir
         inferred["train_only"] = True
     return inferred | {key: block[key] for key in inferred if _sets(block, key)}
+
+
+def _makes_no_codes(block: Mapping[str, Any] | None) -> bool:
+    """Whether a block says that its stage writes no code metadata: stages after it read what was there before."""
+    block = block or {}
+    return _sets(block, "reducer_output_dir") and block["reducer_output_dir"] is None
 
 
 def key_of(cfg: Mapping[str, Any], key: str) -> str:

@@ -1,8 +1,9 @@
 """Re-shards the dataset so that every shard holds subjects of one split.
 
-The splits are those of `<input_dir>/metadata/subject_splits.parquet`, in the order in which they appear there. Each is
-cut into shards at random; the same seed gives the same shards. Subjects that are in no split are left out, with a
-warning.
+The splits are those that split_subjects has made before it in the pipeline, else those of
+`<input_dir>/metadata/subject_splits.parquet`; `splits_fp` names others. They are in the order in which they appear
+there. Each is cut into shards at random; the same seed gives the same shards. Subjects that are in no split are left
+out, with a warning.
 
 Workers share the old shards: each is read once and its rows are grouped by new shard, in a hidden file beside the
 output. Then they share the new shards, each of which is put together from its parts. A worker holds one old or one new
@@ -42,7 +43,8 @@ from ..mapreduce.passes import finish
 from ..mapreduce.shards import shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
-from ..settings.layout import METADATA_DIR, SHARD_MAP_FILE, SPLITS_FILE
+from ..settings.layout import SHARD_MAP_FILE
+from ..settings.splits_in_force import SPLITS_FP, splits_in_force
 from ..work.claims import Staged, Unit, claim, staged_file
 from ..work.files import clear_scratch, lock_path
 from ..work.outputs import StageOutputs
@@ -86,7 +88,8 @@ class Resharding:
             FileNotFoundError: there are no splits, or no shards.
             ValueError: the splits or the stage's block cannot be used.
         """
-        stage_cfg, splits_fp = cfg["stage_cfg"], Path(cfg["input_dir"]) / METADATA_DIR / SPLITS_FILE
+        stage_cfg = cfg["stage_cfg"]
+        splits_fp = Path(stage_cfg.get(SPLITS_FP) or splits_in_force(cfg).path)
         splits = read_splits(splits_fp)
         n_per_shard, seed = config_value(stage_cfg, "n_subjects_per_shard"), cfg.get("seed", 1)
         shards = shard_subjects(np.empty(0, np.int64), n_per_shard, splits, None, seed)
