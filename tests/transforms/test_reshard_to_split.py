@@ -69,6 +69,21 @@ def test_the_map_is_that_of_external_splits_with_the_stage_s_own_settings(x):
     assert list(want) == ["tuning/0", "tuning/1", "train/0", "train/1", "train/2", "empty/0", "task/0"]
 
 
+def test_splits_that_the_stage_s_block_names(x):
+    rows = {"subject_id": [1, 2, 5], "split": ["new", "new", "other"]}
+    pl.DataFrame(rows).write_parquet(x.folder / "mine.parquet")
+    assert subjects(run(x, splits_fp=str(x.folder / "mine.parquet"))) == {"new/0": [1, 2], "other/0": [5]}
+
+
+def test_splits_that_an_earlier_stage_has_made(x):
+    stages = ["split_subjects", "reshard_to_split"]
+    x.run("split_subjects", *stages, split_fracs={"train": 0.5, "tuning": None, "held_out": 0.5})
+    made = dict(pl.read_parquet(x.cohort / "metadata" / "subject_splits.parquet").rows())
+    shards = subjects(x.run("reshard_to_split", *stages))
+    assert {i: name[:-2] for name, ids in shards.items() for i in ids} == made
+    assert made.keys() == {*range(1, 9)}
+
+
 def test_rows_are_whole_and_keep_their_order_within_a_time(x):
     got = run(x)["train/0"]
     assert got.rows() == [

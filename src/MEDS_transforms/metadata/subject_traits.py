@@ -7,7 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from ..dataset.columns import column, internal
+from ..dataset.columns import internal
+from ..dataset.dtypes import TEXT_DTYPES
 from ..dataset.io import scan_parquet
 from ..dataset.measurements import checked
 from ..dataset.schema import CODE, NUMERIC_VALUE, SUBJECT_ID, TIME
@@ -77,9 +78,10 @@ class Traits:
         group = pl.lit(None, pl.String) if self.group is None else self.group[0]
         rows = rows.filter(pl.col(SUBJECT_ID).is_not_null())
         rows = rows.select(pl.col(SUBJECT_ID).cast(pl.Int64), *masks, group.alias(GROUP))
-        text = _as_text(rows.collect_schema()[GROUP])
-        rows = rows.with_columns(text.alias(GROUP), text.alias(_LAST_GROUP))
-        return rows.group_by(SUBJECT_ID).agg(aggregates).collect(engine="streaming")
+        dtype = rows.collect_schema()[GROUP]
+        rows = rows.with_columns(_comparable(dtype)).with_columns(pl.col(GROUP).alias(_LAST_GROUP))
+        found = rows.group_by(SUBJECT_ID).agg(aggregates).collect(engine="streaming")
+        return found.with_columns(number_as_text(pl.col(GROUP, _LAST_GROUP), found.schema[GROUP]))
 
     def _needed(self, path: Path, there: Sequence[str]) -> set[str]:
         """The columns that the traits read; an error where the shard lacks one."""
@@ -120,9 +122,13 @@ def _label(matcher: Any) -> str:
     return " and ".join(f"{name}: {wanted}" for name, wanted in matcher.items()) or "any measurement"
 
 
-def _as_text(dtype: pl.DataType) -> pl.Expr:
-    """The group as text; null where there is nothing in it."""
+def _comparable(dtype: pl.DataType) -> pl.Expr:
+    """The group, so that the least and the greatest tell whether there are several; null where there is nothing in it.
+
+    NOTE: numbers become text once they are one for each subject, which saves half of the time.
+    """
     if dtype.is_nested():
         raise InputError(f"groups must be text or single values, not {dtype}", "group_by", "Name another column.")
-    values = column(GROUP).fill_nan(None) if dtype.is_float() else column(GROUP)
-    return number_as_text(values, dtype).replace("", None)
+    if dtype in TEXT_DTYPES:
+        return pl.col(GROUP).cast(pl.String).replace("", None)
+    return pl.col(GROUP).fill_nan(None) if dtype.is_float() else pl.col(GROUP)
