@@ -1,10 +1,14 @@
 """Which splits stages go by, where a pipeline makes some."""
 
+import polars as pl
 import pytest
 
+from helpers import Preprocessing, measurements
+from MEDS_transforms import run_pipeline
 from MEDS_transforms.runner.metadata_files import bring_along
 from MEDS_transforms.settings.folders import stage_folders
 from MEDS_transforms.settings.splits_in_force import splits_in_force
+from MEDS_transforms.work.sources import Source, describe_source
 
 INPUT, MADE = "in/metadata/subject_splits.parquet", "out/metadata/subject_splits.parquet"
 SPLIT = {"is_metadata": True, "output_dir": "out/metadata", "reducer_output_dir": None}
@@ -67,3 +71,16 @@ def test_the_cohort_gets_the_splits_of_its_shards(tmp_path, splits_fp):
     folders = [tmp_path / name for name in ("in", "out", "logs")]
     bring_along(*folders, made=(), overwrite=False, splits_fp=splits_fp and tmp_path / splits_fp)
     assert (tmp_path / MADE).read_text() == (splits_fp or INPUT)
+
+
+def test_splits_of_a_stage_that_left_the_pipeline_are_replaced_when_asked(tmp_path):
+    """They are not those of the shards any more; and who reads the cohort must not take the copy for damaged."""
+    x = Preprocessing(tmp_path)
+    x.write({"train/0": measurements(*((i, None, "A") for i in range(20)))}, splits={"train": [*range(20)]})
+    folders = {"input_dir": x.dataset, "cohort_dir": x.cohort}
+    splits_fp = x.cohort / "metadata" / "subject_splits.parquet"
+    run_pipeline({"stages": ["split_subjects", "reshard_to_split"], **folders}, progress="plain")
+    assert pl.read_parquet(splits_fp)["split"].n_unique() == 3
+    run_pipeline({"stages": ["reshard_to_split"], **folders}, do_overwrite=True, progress="plain")
+    assert pl.read_parquet(splits_fp)["split"].unique().to_list() == ["train"]
+    assert "made_by" not in describe_source(Source.of_files(splits_fp), x.cohort)

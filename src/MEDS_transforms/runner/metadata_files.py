@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 from ..settings.layout import CODES_FILE, DATASET_FILE, METADATA_DIR, SPLITS_FILE
 from ..work.files import publish
 from ..work.fingerprints import Fingerprint, fingerprint, fingerprint_or_none
+from ..work.provenance import read_record, record_path, recorded_stages
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,20 @@ def bring_along(
             copies[target] = fingerprint(source)
     if copies != copies_noted(log_dir):
         _note(copies, log_dir)
+
+
+def former_makers(path: Path, stages: Container[str]) -> list[str]:
+    """The stages that have made a file, and are no longer in the pipeline."""
+    folder = path.parent
+    records = {stage: read_record(folder, stage) for stage in recorded_stages(folder) if stage not in stages}
+    return [stage for stage, record in records.items() if record and path.name in record.files]
+
+
+def forget_makers(path: Path, makers: Sequence[str], log_dir: Path) -> None:
+    """Removes the records of former makers of a file that is a copy now, which would pass for damaged."""
+    if absolute(path) in copies_noted(log_dir):
+        for stage in makers:
+            record_path(path.parent, stage).unlink(missing_ok=True)
 
 
 def _note(copies: Mapping[Path, Fingerprint], log_dir: Path) -> None:

@@ -20,7 +20,7 @@ from ..cli.repeats import without_repeats
 from ..errors import InputError, StageError
 from ..remarks import Remark, Severity
 from ..settings.keys import flag, names_taken
-from ..settings.layout import METADATA_DIR
+from ..settings.layout import METADATA_DIR, SPLITS_FILE
 from ..settings.packaged import RUNNER_CONFIG_YAML
 from ..settings.splits_in_force import splits_in_force
 from ..work.files import make_folder, publish, try_lock
@@ -29,7 +29,7 @@ from .done import ALL_DONE, Overwriting, recorded_files
 from .ending import last_words
 from .figures import FAILED
 from .freed import clean, free_intermediates, needed_again
-from .metadata_files import bring_along
+from .metadata_files import absolute, bring_along, forget_makers, former_makers
 from .pipeline import Pipeline, load_pipeline
 from .plan import StageRun, plan, serial_workers, unknown_keys
 from .processes import Children
@@ -165,9 +165,15 @@ def _run_stages(
 def _bring_along(pipeline: Pipeline, runs: Sequence[StageRun], log_dir: Path) -> None:
     input_dir, cohort_dir = pipeline.value("input_dir"), pipeline.value("cohort_dir")
     if input_dir and cohort_dir:
-        made = {path for stage in runs for path in stage.done.made()} | recorded_files(Path(cohort_dir) / METADATA_DIR)
-        splits_fp = splits_in_force(pipeline.cfg, after_all=True).path
+        splits_fp, own = (
+            splits_in_force(pipeline.cfg, after_all=True).path,
+            Path(cohort_dir) / METADATA_DIR / SPLITS_FILE,
+        )
+        made = {path for stage in runs for path in stage.done.made()} | recorded_files(own.parent)
+        if former := former_makers(own, pipeline.stage_names):
+            made.discard(absolute(own))
         bring_along(Path(input_dir), Path(cohort_dir), log_dir, made, pipeline.flag("do_overwrite"), splits_fp)
+        forget_makers(own, former, log_dir)
 
 
 def _tell(remarks: Sequence[Remark]) -> None:
