@@ -17,14 +17,12 @@ nested_ragged_tensors loads. In it, as safetensors:
 A shard without events gives a file without tensors.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,6 +31,7 @@ from nested_ragged_tensors.ragged_numpy import JointNestedRaggedTensorDict
 from ..cli.script import stage_script
 from ..dataset.io import Frame
 from ..dataset.schema import CODE, NUMERIC_VALUE
+from ..dataset.tensor_files import SUFFIX, Tensor, n_subjects, tensors_in
 from ..errors import InputError, Problems, counted, listed
 from ..mapreduce.figures import CODES, FILES, ROWS, SUBJECTS
 from ..mapreduce.flow import Form
@@ -45,10 +44,8 @@ from ..work.accounts import Account
 FORMS = {Form.NUMBERED_SEQUENCES: Form.TENSORS}
 
 IN_PREFIX = "event_seqs/"
-SUFFIX = ".nrt"
 TIME_DELTA_PREFIX = "time_delta_"
 
-Tensor = npt.NDArray[Any]
 Tensors = dict[str, Tensor]
 
 
@@ -174,25 +171,10 @@ def count_tensors(paths: Sequence[Path]) -> Account:
     """The files, measurements, subjects and distinct codes in files of tensors; a subject counts in each of them."""
     rows, subjects, codes = 0, 0, set[int]()
     for path in paths:
-        found = _stored(path, f"dim2/{CODE}")
-        rows, subjects = rows + len(found), subjects + len(_stored(path, "dim1/bounds"))
+        found = tensors_in(path).get(f"dim2/{CODE}", np.empty(0, np.uint8))
+        rows, subjects = rows + len(found), subjects + n_subjects(path)
         codes.update(np.flatnonzero(np.bincount(found)) if found.itemsize < 4 else pl.Series(found).unique())
     return {FILES: len(paths), ROWS: rows, SUBJECTS: subjects, CODES: len(codes)}
-
-
-def _stored(path: Path, name: str) -> Tensor:
-    """One of the tensors of a file, in place; an empty one if it has no such tensor.
-
-    The file begins with the length of a JSON text, which says where the tensors are.
-    """
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        tensor = json.loads(file.read(size)).get(name)
-    if tensor is None or 0 in tensor["shape"]:
-        return np.empty(0, np.uint8)
-    kind, bits = tensor["dtype"][0].lower(), int(tensor["dtype"][1:])
-    offset = 8 + size + tensor["data_offsets"][0]
-    return np.memmap(path, np.dtype(f"<{kind}{bits // 8}"), "r", offset, tuple(tensor["shape"]))
 
 
 main = stage_script(__spec__.name)
