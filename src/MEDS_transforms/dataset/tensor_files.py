@@ -6,7 +6,7 @@ A file begins with the length of a JSON text, which says where the tensors are.
 import json
 import mmap
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,55 +16,47 @@ from ..errors import InputError
 SUFFIX = ".nrt"
 
 Tensor = npt.NDArray[Any]
+Content = mmap.mmap | bytes
 
 _BOUNDS_OF_SUBJECTS = "dim1/bounds"
 _LARGEST_HEADER = 2**24
 """No file of tensors has a longer text at its beginning; what claims to is another file."""
 
 
-def n_subjects(path: Path) -> int:
-    """The number of subjects in a file of tensors, by its header alone."""
+def content(path: Path, in_memory: bool = False) -> Content:
+    """A file: mapped, so that only what is looked at is read, or all in memory."""
+    if in_memory:
+        return path.read_bytes()
     with path.open("rb") as file:
-        found, _ = _header(path, file)
-    return int(found[_BOUNDS_OF_SUBJECTS]["shape"][0]) if found else 0
+        try:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError:  # an empty file cannot be mapped
+            return b""
 
 
-def tensors_in(path: Path, in_memory: bool = False) -> dict[str, Tensor]:
-    """The tensors of a file by name, read-only: mapped, so that only what is looked at is read, or all in memory.
+def tensors_in(path: Path, data: Content | None = None) -> dict[str, Tensor]:
+    """The tensors of a file by name, read-only views of its content; none in that of a shard without events.
 
     Raises:
         InputError: it is no file of tensors, or not a whole one.
     """
-    with path.open("rb") as file:
-        found, start = _header(path, file)
-        file.seek(0)
-        data = file.read() if in_memory else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    data = content(path) if data is None else data
+    size = int.from_bytes(data[:8], "little")
     try:
-        return {name: _tensor(data, start, about) for name, about in found.items()}
-    except ValueError:
-        raise _not_tensors(path) from None
+        found: Any = json.loads(data[8 : 8 + size]) if size < _LARGEST_HEADER else None
+        return {name: _tensor(data, 8 + size, about) for name, about in found.items() if name != "__metadata__"}
+    except (ValueError, TypeError, LookupError, AttributeError):
+        raise InputError("this is not a whole file of tensors", str(path), "Run tensorization again.") from None
 
 
-def _header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], int]:
-    """Where the tensors of a file are, by name, and where the first begins."""
-    size = int.from_bytes(file.read(8), "little")
-    try:
-        found = json.loads(file.read(size)) if size < _LARGEST_HEADER else None
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise _not_tensors(path)
-    return {name: about for name, about in found.items() if name != "__metadata__"}, 8 + size
+def n_subjects(path: Path) -> int:
+    """The number of subjects in a file of tensors, by its header alone."""
+    return len(tensors_in(path).get(_BOUNDS_OF_SUBJECTS, ()))
 
 
-def _not_tensors(path: Path) -> InputError:
-    return InputError("this is not a whole file of tensors", str(path), "Run tensorization again.")
-
-
-def _tensor(data: Any, start: int, about: dict[str, Any]) -> Tensor:
+def _tensor(data: Content, start: int, about: dict[str, Any]) -> Tensor:
     kind, bits = about["dtype"][0].lower(), int(about["dtype"][1:])
     dtype, shape = np.dtype(f"<{kind}{bits // 8}"), tuple(about["shape"])
-    count = int(np.prod(shape))
-    if not count:
+    if 0 in shape:
         return np.empty(shape, dtype)
-    return np.frombuffer(data, dtype, count, start + about["data_offsets"][0]).reshape(shape)
+    return np.frombuffer(data, dtype, int(np.prod(shape)), start + about["data_offsets"][0]).reshape(shape)

@@ -16,6 +16,10 @@ from .labels import place_labels, read_labels
 from .shards import Ints, Sequences, Shard
 from .windows import EVENTS, RANDOM, Window, draw
 
+_RELEASED_AFTER = 100
+"""The number of items after which what was read for them is given back. The system maps more than is looked at: for so
+many items some 60 MB."""
+
 
 class TensorDataset:
     """The subjects of a split, or labels of a task, and the tensors of each.
@@ -28,6 +32,7 @@ class TensorDataset:
     def __init__(self, shards: Sequence[Shard], index: Index, window: Window) -> None:
         self.shards, self.index, self.window = tuple(shards), index, window
         self.epoch = 0
+        self._looked_at: list[int] = []
 
     @classmethod
     def open(
@@ -142,9 +147,18 @@ class TensorDataset:
             raise IndexError(f"There are {len(self):,} items; {number} is none of them.")
         return at % len(self)
 
+    def _shard(self, number: int) -> Shard:
+        """A shard; after many items those that they were from are released."""
+        if len(self._looked_at) >= _RELEASED_AFTER:
+            for looked_at in set(self._looked_at):
+                self.shards[looked_at].release()
+            self._looked_at = []
+        self._looked_at.append(number)
+        return self.shards[number]
+
     def _item(self, place: Place, first: int, last: int, start: int | None = None, stop: int | None = None) -> Item:
         """The events `first` to `last` of a shard; of the outer ones only measurements between `start` and `stop`."""
-        shard = self.shards[place.shard]
+        shard = self._shard(place.shard)
         sequences, static = shard.sequences, shard.static
         ends, row = sequences.measurement_ends, place.row
         bounds = np.empty(last - first + 1, np.int64)
