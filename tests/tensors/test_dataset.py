@@ -213,13 +213,6 @@ def test_nothing_is_read_before_it_is_asked_for(cohort, tmp_path):
     assert named[0].subject_id == IDS[0]
 
 
-def test_the_mapped_file_is_given_back_and_arrays_stay_as_they_are(cohort):
-    dataset = TensorDataset.open(cohort, "train")
-    kept = [dataset[number % len(dataset)] for number in range(300)]
-    for number, item in enumerate(kept):
-        assert_is(item, 0, n_measurements(number % len(dataset)))
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -23,24 +23,20 @@ _LARGEST_HEADER = 2**24
 """No file of tensors has a longer text at its beginning; what claims to is another file."""
 
 
-def content(path: Path, in_memory: bool = False) -> Content:
-    """A file: mapped, so that only what is looked at is read, or all in memory."""
-    if in_memory:
-        return path.read_bytes()
-    with path.open("rb") as file:
-        try:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except ValueError:  # an empty file cannot be mapped
-            return b""
+def n_subjects(path: Path) -> int:
+    """The number of subjects in a file of tensors; only its header is read."""
+    return len(tensors_in(path).get(_BOUNDS_OF_SUBJECTS, ()))
 
 
-def tensors_in(path: Path, data: Content | None = None) -> dict[str, Tensor]:
-    """The tensors of a file by name, read-only views of its content; none in that of a shard without events.
+def tensors_in(path: Path, in_memory: bool = False) -> dict[str, Tensor]:
+    """The tensors of a file by name, read-only; none in that of a shard without events.
+
+    The file is mapped, so that only what is looked at is read, or it is all read into memory.
 
     Raises:
         InputError: it is no file of tensors, or not a whole one.
     """
-    data = content(path) if data is None else data
+    data = path.read_bytes() if in_memory else _mapped(path)
     size = int.from_bytes(data[:8], "little")
     try:
         found: Any = json.loads(data[8 : 8 + size]) if size < _LARGEST_HEADER else None
@@ -49,9 +45,12 @@ def tensors_in(path: Path, data: Content | None = None) -> dict[str, Tensor]:
         raise InputError("this is not a whole file of tensors", str(path), "Run tensorization again.") from None
 
 
-def n_subjects(path: Path) -> int:
-    """The number of subjects in a file of tensors, by its header alone."""
-    return len(tensors_in(path).get(_BOUNDS_OF_SUBJECTS, ()))
+def _mapped(path: Path) -> Content:
+    with path.open("rb") as file:
+        try:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError:  # an empty file cannot be mapped
+            return b""
 
 
 def _tensor(data: Content, start: int, about: dict[str, Any]) -> Tensor:

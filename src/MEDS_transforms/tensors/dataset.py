@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cli.process import raise_file_limit
 from ..errors import InputError
 from .batches import Batch, collate
 from .folders import find_shards, folders_of
@@ -15,10 +16,6 @@ from .items import Item
 from .labels import place_labels, read_labels
 from .shards import Ints, Sequences, Shard
 from .windows import EVENTS, RANDOM, Window, draw
-
-_RELEASED_AFTER = 100
-"""The number of items after which what was read for them is given back. The system maps more than is looked at: for so
-many items some 60 MB."""
 
 
 class TensorDataset:
@@ -32,7 +29,6 @@ class TensorDataset:
     def __init__(self, shards: Sequence[Shard], index: Index, window: Window) -> None:
         self.shards, self.index, self.window = tuple(shards), index, window
         self.epoch = 0
-        self._looked_at: list[int] = []
 
     @classmethod
     def open(
@@ -67,6 +63,7 @@ class TensorDataset:
         Raises:
             UserError: files or columns are missing, or labels cannot be used.
         """
+        raise_file_limit()  # a mapped file counts as an open one
         tensors, schemas = folders_of(cohort, tensors, schemas)
         shards = find_shards(tensors, schemas, split, in_memory)
         index: Index = AllSubjects(shards)
@@ -147,18 +144,9 @@ class TensorDataset:
             raise IndexError(f"There are {len(self):,} items; {number} is none of them.")
         return at % len(self)
 
-    def _shard(self, number: int) -> Shard:
-        """A shard; after many items those that they were from are released."""
-        if len(self._looked_at) >= _RELEASED_AFTER:
-            for looked_at in set(self._looked_at):
-                self.shards[looked_at].release()
-            self._looked_at = []
-        self._looked_at.append(number)
-        return self.shards[number]
-
     def _item(self, place: Place, first: int, last: int, start: int | None = None, stop: int | None = None) -> Item:
         """The events `first` to `last` of a shard; of the outer ones only measurements between `start` and `stop`."""
-        shard = self._shard(place.shard)
+        shard = self.shards[place.shard]
         sequences, static = shard.sequences, shard.static
         ends, row = sequences.measurement_ends, place.row
         bounds = np.empty(last - first + 1, np.int64)

@@ -4,7 +4,6 @@ Both are opened when they are first asked for, by each process for itself, and t
 pyarrow on one thread: polars must not be used in a process that was forked from one that has used it.
 """
 
-import mmap
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..dataset.schema import CODE, NUMERIC_VALUE, START_TIME, SUBJECT_ID, TIME, TIME_DELTA_DAYS
-from ..dataset.tensor_files import Content, Tensor, content, n_subjects, tensors_in
+from ..dataset.tensor_files import Tensor, n_subjects, tensors_in
 from ..errors import InputError, MissingInputError, listed
 
 Ints = npt.NDArray[np.int64]
@@ -62,22 +61,9 @@ class Shard:
         return n_subjects(self.tensors_fp)
 
     @cached_property
-    def _content(self) -> Content:
-        return content(self.tensors_fp, self.in_memory)
-
-    def release(self) -> None:
-        """Gives what was read of a mapped file back to the system, which keeps it at hand while it has room.
-
-        Otherwise all of the file would count as this process's memory sooner or later. Arrays that are views of the
-        file stay as they are. NOTE: not every system can do so.
-        """
-        if isinstance(self._content, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-            self._content.madvise(mmap.MADV_DONTNEED)
-
-    @cached_property
     def sequences(self) -> Sequences:
         """The events; of a shard that has none there is nothing to ask for."""
-        found = tensors_in(self.tensors_fp, self._content)
+        found = tensors_in(self.tensors_fp, self.in_memory)
         if missing := [name for name in _TENSORS if name not in found]:
             raise InputError(
                 f"there is no tensor {listed(missing)}; there are {listed(found)}",
