@@ -82,6 +82,20 @@ def test_the_floors_and_the_suite_do_the_same(folder):
     assert found["preprocessing"] == {"stages": [], "runner": [], "floor-all-columns": []}
 
 
+def test_a_reader_reads_the_tensors_that_preprocessing_left(folder):
+    tensors = folder / "work/preprocessing-stages/cohort"
+    told = ["--repeat", 1, "--items", 40, "--work", folder / "work", "--results", folder / "results"]
+    printed = run("reader.py", "--peer", f"numpy={SCRIPTS}:{tensors}", "--small", tensors, *told)
+    found = results(folder / "results", "reader")
+    assert [(done["peer"], done["window"]) for done in found["runs"]] == [
+        (peer, window)
+        for peer in ("numpy", "numpy, small")
+        for window in ("random-measurements", "last-measurements", "random-events")
+    ]
+    assert all(done["items_per_s"] > 0 and done["peak_mib"] > 20 for done in found["runs"])
+    assert "## random events" in printed
+
+
 def test_what_differs_is_said(folder):
     work = folder / "work"
     got = run("agreement.py", "compare", work / "extraction-stages/cohort", work / "preprocessing-stages/cohort")
