@@ -187,6 +187,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """The record."""
     found = {
         "name": args.name,
+        "benchmark": "reader",
         "date": date.today().isoformat(),
         "machine": machine(),
         "settings": {"repeat": args.repeat, "items": args.items, "batch": 32, "window": 256, "sample": args.sample},

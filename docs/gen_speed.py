@@ -44,7 +44,7 @@ def module(name: str) -> Any:
 
 def benchmark_of(record: Record) -> str | None:
     """Which benchmark a record is of; older ones do not say, but their stages do."""
-    stages = record["runs"][0]["stages"] if record["runs"] else {}
+    stages = record["runs"][0].get("stages", ()) if record["runs"] else ()
     return record.get("benchmark") or next((FIRST_STAGE[stage] for stage in stages if stage in FIRST_STAGE), None)
 
 

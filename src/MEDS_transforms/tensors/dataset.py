@@ -87,8 +87,7 @@ class TensorDataset:
     @property
     def subject_ids(self) -> Ints:
         """The subject of each item. It reads the ids of all shards."""
-        places = [self.index.place(number) for number in range(len(self))]
-        return np.array([self.shards[p.shard].static.subject_ids[p.row] for p in places], np.int64)
+        return self.index.subject_ids(self.shards)
 
     def read(self, number: int, window: Window | None = None, rng: np.random.Generator | None = None) -> Item:
         """An item, with another window than the dataset's, or one at a place that a generator draws."""

@@ -31,6 +31,9 @@ class Index(Protocol):
     def place(self, number: int) -> Place:
         """Where an item is."""
 
+    def subject_ids(self, shards: Sequence[Shard]) -> Ints:
+        """The subject of each item."""
+
 
 class AllSubjects:
     """Every subject that has an event is an item, shard by shard. It takes a number for each shard."""
@@ -45,6 +48,10 @@ class AllSubjects:
         """Where a subject is."""
         shard = bisect_right(self.ends, number)
         return Place(shard, number - (self.ends[shard - 1] if shard else 0))
+
+    def subject_ids(self, shards: Sequence[Shard]) -> Ints:
+        """The subjects, shard by shard."""
+        return np.concatenate([np.empty(0, np.int64), *(s.static.subject_ids for s in shards if s.n_subjects)])
 
 
 @dataclass(frozen=True)
@@ -65,3 +72,11 @@ class LabelledTimes:
         label = None if self.values is None else self.values[number]
         until = self.prediction_times[number]
         return Place(int(self.shards[number]), int(self.rows[number]), int(self.n_events[number]), until, label)
+
+    def subject_ids(self, shards: Sequence[Shard]) -> Ints:
+        """The subject of each label."""
+        found = np.empty(len(self), np.int64)
+        for number in np.unique(self.shards):
+            here = self.shards == number
+            found[here] = shards[number].static.subject_ids[self.rows[here]]
+        return found
