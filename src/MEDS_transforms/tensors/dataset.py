@@ -23,7 +23,7 @@ class TensorDataset:
 
     It has a length, and `dataset[number]` is an item. Files are opened when an item of theirs is first asked for, and
     mapped into memory, so that an item costs the same in a dataset of any size. Threads may share a dataset; a forked
-    process may go on with it; a pickled one has paths only. `open` makes one.
+    process may go on with it; a pickled one has the paths, and where labels are, but no tensors. `open` makes one.
     """
 
     def __init__(self, shards: Sequence[Shard], index: Index, window: Window) -> None:
