@@ -15,9 +15,9 @@ from polars.testing import assert_frame_equal
 
 from helpers import SCRIPTS, files_below, write_shards
 from MEDS_transforms.dataset.io import scan_parquet
-from MEDS_transforms.dataset.schema import COLUMNS, SEQUENCES, STATIC
+from MEDS_transforms.dataset.schema import COLUMNS, FOR_MEDS_TORCH_DATA, SEQUENCES, STATIC
 from MEDS_transforms.mapreduce.mapper import map_over
-from MEDS_transforms.transforms.tokenization import main, run, tokenize
+from MEDS_transforms.transforms.tokenization import for_meds_torch_data, main, run, tokenize
 from MEDS_transforms.work.claims import lock_path
 
 NAN = math.nan
@@ -247,6 +247,27 @@ def test_two_files_per_shard_and_nothing_else(folder: Path) -> None:
         assert_frame_equal(pl.read_parquet(folder / "tokenization" / name / "train" / "0.parquet"), got)
 
 
+def test_schemas_for_meds_torch_data(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(stage(folder))
+    plain_seqs = {name: (folder / "tokenization" / name).read_bytes() for name in FILES if "event_seqs" in name}
+    run(stage(folder, layout="meds_torch_data", do_overwrite=True))
+    got = pl.read_parquet(folder / "tokenization" / "schemas" / "train" / "0.parquet")
+    assert [(c.name, c.dtype) for c in COLUMNS if c.found_in == FOR_MEDS_TORCH_DATA and c.name != "static_code"] == [
+        (name, got.schema[name]) for name in ("static_numeric_value", "measurements_per_event")
+    ]
+    assert got.rows() == [
+        (1, [3, 4], [None, 2.0], T[0], [T[0], T[1], T[4]], [1, 2, 1]),
+        (2, None, None, T[2], [T[2]], [2]),
+    ]
+    infinite = for_meds_torch_data(*tokenize(rows((1, None, 3, math.inf), (1, None, 4, None), (1, T[0], 5, None))))
+    assert plain(infinite["static_numeric_value"].to_list()) == [["NaN", None]]
+    assert "no row in schemas for 1 subject without events" in caplog.text  # which has no row in the tensors either
+    assert {name: (folder / "tokenization" / name).read_bytes() for name in plain_seqs} == plain_seqs
+    empty = pl.read_parquet(folder / "tokenization" / "schemas" / "train" / "1.parquet")
+    assert empty.schema == got.schema
+    assert empty.is_empty()
+
+
 @pytest.mark.parametrize("lost", FILES)
 def test_a_shard_is_done_only_when_both_files_are_there(folder: Path, lost: str) -> None:
     run(stage(folder))
@@ -294,7 +315,11 @@ def test_overwriting_rebuilds_both_files(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("block", "message"),
-    [({"train_only": True}, "train_only"), ({"_match_revise": [{"_matcher": {"code": 5}}]}, "_match_revise")],
+    [
+        ({"train_only": True}, "train_only"),
+        ({"layout": "torch"}, "layout: must be"),
+        ({"_match_revise": [{"_matcher": {"code": 5}}]}, "_match_revise"),
+    ],
 )
 def test_what_the_stage_does_not_do(folder: Path, block: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):

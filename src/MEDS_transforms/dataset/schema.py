@@ -43,6 +43,9 @@ TRAIN_SPLIT = "train"
 
 START_TIME = "start_time"
 TIME_DELTA_DAYS = "time_delta_days"
+STATIC_CODE = "static_code"
+STATIC_NUMERIC_VALUE = "static_numeric_value"
+MEASUREMENTS_PER_EVENT = "measurements_per_event"
 
 
 class Column(NamedTuple):
@@ -57,6 +60,7 @@ class Column(NamedTuple):
 
 DATA, CODES, SPLITS = "data", "code metadata", "splits"
 STATIC, SEQUENCES = "tokenized data: schemas", "tokenized data: event_seqs"
+FOR_MEDS_TORCH_DATA = "tokenized data: schemas, with `layout: meds_torch_data`"
 _UNSIGNED = "the smallest unsigned type"
 _TEXT, _TIME, _FLOAT, _EXACT = pl.String(), pl.Datetime("us"), pl.Float32(), pl.Float64()
 
@@ -97,6 +101,9 @@ COLUMNS = (
     Column(NUMERIC_VALUE, pl.List(_FLOAT), "", "their values", STATIC),
     Column(START_TIME, _TIME, "", "the time of the subject's first event; null: none", STATIC),
     Column(TIME, pl.List(_TIME), "", "the times of the events", STATIC),
+    Column(STATIC_CODE, "List of codes", "", "the codes of the static measurements; null: none", FOR_MEDS_TORCH_DATA),
+    Column(STATIC_NUMERIC_VALUE, pl.List(_FLOAT), "", "their values", FOR_MEDS_TORCH_DATA),
+    Column(MEASUREMENTS_PER_EVENT, pl.List(pl.UInt32()), "rows", "how many each event has", FOR_MEDS_TORCH_DATA),
     Column(SUBJECT_ID, pl.Int64(), "", "the subject", SEQUENCES),
     Column(TIME_DELTA_DAYS, pl.List(_FLOAT), "days", "time since the previous event; NaN for the first", SEQUENCES),
     Column(CODE, "List of lists of codes", "", "the codes of each event", SEQUENCES),

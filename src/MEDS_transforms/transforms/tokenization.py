@@ -17,11 +17,17 @@ And `<output_dir>/event_seqs/<shard>.parquet`, with a row per subject that has a
   - code (list of lists), numeric_value (list of lists of Float32; NaN if missing or infinite): the measurements
     of each event.
 
+With `layout: meds_torch_data` the files in `schemas` are those that meds-torch-data 0.9 reads. The columns code and
+numeric_value are called static_code and static_numeric_value, which has NaN for infinite values, since that program
+fails at these; measurements_per_event (list of UInt32) is added.
+Subjects without an event have no row there, since that program takes row i of the tensors for row i of the schemas;
+how many they are is logged.
+
 The stage reads all splits; train_only is an error.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,8 +40,19 @@ import pyarrow as pa
 from ..cli.script import stage_script
 from ..dataset.io import Frame, shard_writer
 from ..dataset.measurements import Bools, Ints, begins_event, checked, in_order
-from ..dataset.schema import CODE, MANDATORY_TYPES, NUMERIC_VALUE, START_TIME, SUBJECT_ID, TIME, TIME_DELTA_DAYS
-from ..errors import InputError, listed, nearest
+from ..dataset.schema import (
+    CODE,
+    MANDATORY_TYPES,
+    MEASUREMENTS_PER_EVENT,
+    NUMERIC_VALUE,
+    START_TIME,
+    STATIC_CODE,
+    STATIC_NUMERIC_VALUE,
+    SUBJECT_ID,
+    TIME,
+    TIME_DELTA_DAYS,
+)
+from ..errors import InputError, counted, listed, nearest
 from ..mapreduce.accounting import OUT
 from ..mapreduce.figures import ROWS, count_data
 from ..mapreduce.flow import Form
@@ -53,6 +70,8 @@ logger = logging.getLogger(__name__)
 
 FORMS = {Form.MEASUREMENTS: Form.SEQUENCES, Form.NUMBERED: Form.NUMBERED_SEQUENCES}
 
+Arrange = Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
+
 _MICROSECONDS_PER_DAY = 24 * 60 * 60 * 1_000_000
 
 
@@ -62,7 +81,8 @@ def plan(cfg: Mapping[str, Any]) -> Plan:
     shards = Shards(cfg)
     outputs = stage_outputs(cfg, shards.sources(None), own_folder=output_dir, count_out=count_data)
     names = {in_fp: out_fp.relative_to(output_dir) for in_fp, out_fp in shards.paths}
-    units = [_shard_unit(in_fp, output_dir, name, outputs) for in_fp, name in names.items()]
+    arrange = LAYOUTS[cfg["stage_cfg"].get("layout")]
+    units = [_shard_unit(in_fp, output_dir, name, outputs, arrange) for in_fp, name in names.items()]
     frames = {output_dir / EVENT_SEQS_DIR / name: partial(_event_seqs, in_fp) for in_fp, name in names.items()}
     return Plan(outputs, units, frames=frames)
 
@@ -70,14 +90,17 @@ def plan(cfg: Mapping[str, Any]) -> Plan:
 run = PlannedStage(plan, others=Others.DROPPED)
 
 
-def _shard_unit(in_fp: Path, output_dir: Path, name: Path, outputs: StageOutputs) -> Unit:
+def _shard_unit(in_fp: Path, output_dir: Path, name: Path, outputs: StageOutputs, arrange: Arrange) -> Unit:
     """The unit of work that makes the two files of a shard; done when both are there."""
     schemas_fp, event_seqs_fp = output_dir / SCHEMAS_DIR / name, output_dir / EVENT_SEQS_DIR / name
     write = shard_writer(output_dir)
 
     def make(scratch: Path) -> Staged:
         finished = {schemas_fp: scratch / "schemas.parquet", event_seqs_fp: scratch / "event_seqs.parquet"}
-        frames = tokenize(scan_shard(in_fp))
+        schemas, event_seqs = tokenize(scan_shard(in_fp))
+        frames = arrange(schemas, event_seqs), event_seqs
+        if left_out := schemas.height - frames[0].height:
+            logger.warning("%s: no row in schemas for %s without events", in_fp, counted(left_out, "subject"))
         for path, frame in zip(finished, frames, strict=True):
             hand_over(path, frame)
         for path, frame in zip(finished.values(), frames, strict=True):
@@ -93,7 +116,7 @@ def _event_seqs(in_fp: Path, **_: object) -> pl.DataFrame:
 
 def count_measurements(frame: pl.DataFrame) -> int:
     """The measurements in a table of static data, or of event sequences."""
-    codes = frame[CODE]
+    codes = frame[STATIC_CODE if STATIC_CODE in frame.columns else CODE]
     while isinstance(codes.dtype.inner, pl.List):  # type: ignore[attr-defined]
         codes = codes.explode(empty_as_null=False)
     return int(codes.list.len().sum())
@@ -205,6 +228,24 @@ def event_sequences(rows: pl.DataFrame, layout: Layout) -> pl.DataFrame:
             NUMERIC_VALUE: _lists(bounds, _lists(layout.row_bounds, timed[NUMERIC_VALUE].to_arrow())),
         }
     )
+
+
+def for_meds_torch_data(schemas: pl.DataFrame, event_seqs: pl.DataFrame) -> pl.DataFrame:
+    """The static data of the subjects that have events, with the columns that meds-torch-data reads."""
+    per_event = event_seqs[CODE].list.eval(pl.element().list.len()).alias(MEASUREMENTS_PER_EVENT)
+    names = {CODE: STATIC_CODE, NUMERIC_VALUE: STATIC_NUMERIC_VALUE}
+    value = pl.element()
+    finite = pl.col(STATIC_NUMERIC_VALUE).list.eval(pl.when(value.is_infinite()).then(float("nan")).otherwise(value))
+    return schemas.filter(pl.col(START_TIME).is_not_null()).rename(names).with_columns(finite, per_event)
+
+
+def as_it_is(schemas: pl.DataFrame, _: pl.DataFrame) -> pl.DataFrame:
+    """The static data of all subjects."""
+    return schemas
+
+
+LAYOUTS = {None: as_it_is, "meds_torch_data": for_meds_torch_data}
+"""What makes the files in `schemas` of static data and event sequences, by the key `layout`."""
 
 
 def _bounds(lengths: Ints) -> Ints:
