@@ -317,7 +317,7 @@ def test_overwriting_rebuilds_both_files(folder: Path) -> None:
     ("block", "message"),
     [
         ({"train_only": True}, "train_only"),
-        ({"layout": "torch"}, "layout: must be"),
+        ({"layout": "torch"}, "layout must be"),
         ({"_match_revise": [{"_matcher": {"code": 5}}]}, "_match_revise"),
     ],
 )
