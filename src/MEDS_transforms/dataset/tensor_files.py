@@ -54,8 +54,8 @@ def _mapped(path: Path) -> Content:
 
 
 def _tensor(data: Content, start: int, about: dict[str, Any]) -> Tensor:
-    kind, bits = about["dtype"][0].lower(), int(about["dtype"][1:])
-    dtype, shape = np.dtype(f"<{kind}{bits // 8}"), tuple(about["shape"])
+    name, shape = about["dtype"], tuple(about["shape"])
+    dtype = np.dtype(np.bool_ if name == "BOOL" else f"<{name[0].lower()}{int(name[1:]) // 8}")
     if 0 in shape:
         return np.empty(shape, dtype)
     return np.frombuffer(data, dtype, int(np.prod(shape)), start + about["data_offsets"][0]).reshape(shape)

@@ -32,12 +32,14 @@ class Form(Enum):
     SEQUENCES = "sequences of events"
     NUMBERED_SEQUENCES = "sequences of events whose codes are numbers"
     TENSORS = "tensors"
+    BATCHES = "batches of tensors"
 
 
 _BEFORE = {
     Form.MEASUREMENTS: "Run it before the stages that make something else of measurements",
     Form.NUMBERED: "Run fit_vocabulary_indices and normalization before it",
     Form.NUMBERED_SEQUENCES: "Run fit_vocabulary_indices, normalization and tokenization before it, in this order",
+    Form.TENSORS: "Run tokenization and tensorization before it, in this order",
 }
 
 

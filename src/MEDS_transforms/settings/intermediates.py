@@ -7,9 +7,11 @@ metadata stage may read after it, and no metadata.
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .declarations import script_stage
 from .folders import stage_folders
 from .newer_signs import METADATA, is_newer
 from .yaml_file import read_yaml
@@ -18,6 +20,8 @@ KEEP_INTERMEDIATES = "keep_intermediates"
 LAST = "last"
 MAKES_EVENTS, DESCRIBES_CODES = "convert_to_sharded_events", "extract_code_metadata"
 """Stages of the extraction. In the newer line's language the second reads what the first does."""
+BATCHES_TENSORS = "batch_tensors"
+"""It reads what tensorization makes, and a part of what that reads."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,13 @@ def intermediates(cfg: Mapping[str, Any]) -> dict[str, Intermediate]:
         read = {stage: {Path(block["data_input_dir"]).resolve()} for stage, block in folders.items()}
         if DESCRIBES_CODES in read and MAKES_EVENTS in read and _describes_codes_by_chunks(cfg):
             read[DESCRIBES_CODES] |= read[MAKES_EVENTS]
+        for stage in filter(partial(_reads_schemas, cfg), read):
+            read[stage] |= {
+                at
+                for one in folders.values()
+                if Path(one["output_dir"]).resolve() in read[stage]
+                for at in (Path(one["data_input_dir"]).resolve(),)
+            }
         above = {stage: {at for folder in of for at in (folder, *folder.parents)} for stage, of in read.items()}
         written = {stage: Path(block["output_dir"]) for stage, block in folders.items() if not block["is_metadata"]}
         readers = {
@@ -48,6 +59,12 @@ def intermediates(cfg: Mapping[str, Any]) -> dict[str, Intermediate]:
             for stage in found
         }
     return {}
+
+
+def _reads_schemas(cfg: Mapping[str, Any], stage: str) -> bool:
+    """Whether a stage reads tensors and, beside them, the static data of what they were made of."""
+    block = cfg["stage_configs"].get(stage) or {}
+    return (script_stage(block.get("_script")) or stage) == BATCHES_TENSORS
 
 
 def _describes_codes_by_chunks(cfg: Mapping[str, Any]) -> bool:

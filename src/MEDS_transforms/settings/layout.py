@@ -20,6 +20,10 @@ CHUNKS_FILE = "chunks.json"
 SCHEMAS_DIR = "schemas"
 EVENT_SEQS_DIR = "event_seqs"
 """The two parts of tokenized data."""
+TOKENIZATION = "tokenization"
+"""The stage that writes them, and so its folder in a cohort."""
+BATCHES_FILE = "batches.json"
+"""What fixed batches are, beside them."""
 
 TABLE_SUFFIXES = (".parquet", ".par", ".csv", ".csv.gz")
 """The formats of raw tables; if a table exists in several, the first of these is read."""

@@ -15,8 +15,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..dataset.schema import CODE, NUMERIC_VALUE, START_TIME, SUBJECT_ID, TIME, TIME_DELTA_DAYS
-from ..dataset.tensor_files import Tensor, n_subjects, tensors_in
+from ..dataset.schema import (
+    CODE,
+    NUMERIC_VALUE,
+    START_TIME,
+    STATIC_CODE,
+    STATIC_NUMERIC_VALUE,
+    SUBJECT_ID,
+    TIME,
+    TIME_DELTA_DAYS,
+)
+from ..dataset.tensor_files import Content, Tensor, content, n_subjects, tensors_in
 from ..errors import InputError, MissingInputError, listed
 
 Ints = npt.NDArray[np.int64]
@@ -75,8 +84,9 @@ class Shard:
     @cached_property
     def static(self) -> Static:
         """The ids and static measurements of the subjects that have events."""
-        rows = self._schemas(SUBJECT_ID, CODE, NUMERIC_VALUE, START_TIME)
-        lengths, codes, values = _lists(rows[CODE], rows[NUMERIC_VALUE])
+        code, value = self._static_columns()
+        rows = self._schemas(SUBJECT_ID, code, value, START_TIME)
+        lengths, codes, values = _lists(rows[code], rows[value])
         numbers = np.where(np.isfinite(values), values, np.float32(np.nan))
         static = Static(rows[SUBJECT_ID].to_numpy(), _bounds(lengths), codes, numbers)
         if len(static.subject_ids) != self.n_subjects:
@@ -101,6 +111,11 @@ class Shard:
             is_past = is_open & (times[np.minimum(middle, len(times) - 1)] <= when)
             low, high = np.where(is_past, middle + 1, low), np.where(is_open & ~is_past, middle, high)
         return np.asarray(low - bounds[rows], np.int64)
+
+    def _static_columns(self) -> tuple[str, str]:
+        """What the columns with static measurements are called, which depends on the `layout` of tokenization."""
+        there = pq.read_schema(self.schemas_fp).names if self.schemas_fp.is_file() else ()
+        return (STATIC_CODE, STATIC_NUMERIC_VALUE) if STATIC_CODE in there else (CODE, NUMERIC_VALUE)
 
     def _schemas(self, *columns: str) -> pa.Table:
         """Columns of the subjects that have events; START_TIME, which says which these are, must be one of them."""
