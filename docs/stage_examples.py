@@ -169,7 +169,7 @@ def show_file(folder: Path, file: str) -> str:
     path = folder / file
     if path.suffix == ".parquet":
         return show_frame(file, pl.read_parquet(path, glob=False))
-    if path.suffix == ".nrt":
+    if path.suffix in (".nrt", ".safetensors"):
         return show_frame(file, read_tensors(path))
     text = path.read_text(encoding="utf-8")
     text = json.dumps(json.loads(text)) if path.suffix == ".json" else text

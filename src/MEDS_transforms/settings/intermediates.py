@@ -7,7 +7,6 @@ metadata stage may read after it, and no metadata.
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +39,9 @@ def intermediates(cfg: Mapping[str, Any]) -> dict[str, Intermediate]:
         read = {stage: {Path(block["data_input_dir"]).resolve()} for stage, block in folders.items()}
         if DESCRIBES_CODES in read and MAKES_EVENTS in read and _describes_codes_by_chunks(cfg):
             read[DESCRIBES_CODES] |= read[MAKES_EVENTS]
-        for stage in filter(partial(_reads_schemas, cfg), read):
-            read[stage] |= {
-                at
-                for one in folders.values()
-                if Path(one["output_dir"]).resolve() in read[stage]
-                for at in (Path(one["data_input_dir"]).resolve(),)
-            }
+        made_of = {Path(block["output_dir"]).resolve(): read[stage] for stage, block in folders.items()}
+        for stage in [stage for stage in read if _reads_schemas(cfg, stage)]:
+            read[stage] = read[stage].union(*(made_of.get(at, ()) for at in read[stage]))
         above = {stage: {at for folder in of for at in (folder, *folder.parents)} for stage, of in read.items()}
         written = {stage: Path(block["output_dir"]) for stage, block in folders.items() if not block["is_metadata"]}
         readers = {

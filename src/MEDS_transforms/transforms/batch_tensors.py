@@ -110,11 +110,9 @@ def as_int32(codes: Tensor) -> Tensor:
     Raises:
         InputError: they are no vocabulary indices, or too large.
     """
-    if not len(codes):
-        return codes.astype(np.int32)
-    if codes.dtype.kind not in "iu":
+    if codes.size and codes.dtype.kind not in "iu":
         raise InputError(f"Static {CODE}s must be vocabulary indices. Run normalization before tokenization.")
-    if codes.dtype.itemsize >= 4 and codes.max() > _LARGEST_CODE:
+    if codes.max(initial=0) > _LARGEST_CODE:
         raise InputError(f"{CODE} {codes.max()} is too large: vocabulary indices must be below 2^31.")
     return codes.astype(np.int32)
 
