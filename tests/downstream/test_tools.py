@@ -114,6 +114,10 @@ def a_batch_has_the_subjects(folder: Path, printed: str) -> None:
     assert "Static data: (8, " in printed
 
 
+def items_are_the_same(folder: Path, printed: str) -> None:
+    assert f"{measurements(folder, 'train')['subject_id'].n_unique()} subjects, the same\n" in printed
+
+
 def items_have_the_labels(folder: Path, printed: str) -> None:
     found = labels(folder, "train")
     assert f"{found.height} items\n{found['boolean_value'].sum()} with a high potassium\n" in printed
@@ -133,6 +137,7 @@ SEEN: dict[str, Check] = {
     "Random access: meds_reader": the_database_is_verified,
     "Cohorts and labels: ACES": labels_say_what_the_measurements_do,
     "Batches for PyTorch: meds-torch-data": a_batch_has_the_subjects,
+    "Tensors of this package: meds-torch-data": items_are_the_same,
     "Labels in batches: meds-torch-data with ACES": items_have_the_labels,
     "Tables of features: MEDS-Tab": features_count_the_codes,
 }
@@ -150,5 +155,6 @@ def test_commands_of_the_page(section: Section, folder: Path) -> None:
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")
         else:
-            printed += bash(text, folder, scripts)
+            is_ours = text.startswith("MEDS_transforms ")
+            printed += bash(text, folder, Path(sys.executable).parent if is_ours else scripts)
     SEEN[section.title](folder, printed)
