@@ -318,6 +318,10 @@ def test_reference_lists_every_key_of_event_files() -> None:
     assert keys_in_table("Keys of events") == set(event)
 
 
+def test_reference_lists_every_variable_of_a_dataset() -> None:
+    assert keys_in_table("Variables of a dataset") == set(yaml.safe_load((CONFIGS / "_dataset.yaml").read_text()))
+
+
 def test_reference_lists_the_inferred_keys() -> None:
     assert keys_in_table("Where a stage reads and writes") == set(INFERRED_STAGE_KEYS)
 
@@ -341,6 +345,7 @@ def test_pipeline_to_copy_has_every_key_with_a_comment(name: str) -> None:
     derived = {
         "stage",
         "stage_cfg",
+        "dataset",
         "description",
         "hydra",
         "etl_metadata.package_name",

@@ -234,6 +234,9 @@ def problems_in(error: BaseException) -> Sequence[Problem]:
 def _message(error: BaseException) -> str:
     if missing := _MISSING_VALUE.search(str(error)):
         return not_set(missing[1])
+    if unknown := _UNKNOWN_OF_DATASET.search(str(error)):
+        what = "is not set, and the configuration refers to it"
+        return Problem(what, f"dataset.{unknown[1]}", "Set it in the file that dataset_fp names.", joint=" ")
     error = _root(error)
     refused = _refused(error)
     if not is_explained(error):
@@ -286,6 +289,7 @@ def first_line(message: str) -> str:
 
 
 _MISSING_VALUE = re.compile(r"Missing mandatory value: ([\w.]+)")
+_UNKNOWN_OF_DATASET = re.compile(r"Interpolation key 'dataset\.([\w.]+)' not found")
 _UNSET_VARIABLE = re.compile(r"Environment variable '(\w+)' not found")
 _OMEGACONF_DETAILS = re.compile(r"\n\s+(full_key|object_type|reference_type)[:=].*")
 

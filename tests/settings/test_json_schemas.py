@@ -9,7 +9,7 @@ from jsonschema.exceptions import best_match
 
 from MEDS_transforms.extract.event_file.read import read_event_file
 from MEDS_transforms.settings.declarations import read_keys
-from MEDS_transforms.settings.json_schemas import event_schema, pipeline_schema, write_schemas
+from MEDS_transforms.settings.json_schemas import dataset_schema, event_schema, pipeline_schema, write_schemas
 from MEDS_transforms.settings.packaged import CONFIG_DIR
 from MEDS_transforms.stages import packaged_blocks
 
@@ -30,7 +30,11 @@ def test_the_published_schemas_are_current(tmp_path):
         assert published.read_text(encoding="utf-8") == path.read_text(encoding="utf-8"), remedy
 
 
-@pytest.mark.parametrize("schema", [pipeline_schema(packaged_blocks()), event_schema()], ids=["pipeline", "events"])
+@pytest.mark.parametrize(
+    "schema",
+    [pipeline_schema(packaged_blocks()), event_schema(), dataset_schema()],
+    ids=["pipeline", "events", "dataset"],
+)
 def test_they_are_schemas(schema):
     Draft202012Validator.check_schema(schema)
 
@@ -40,6 +44,19 @@ def test_pipelines_to_copy_are_valid_and_name_the_schema(path):
     text = path.read_text(encoding="utf-8")
     assert mistakes(pipeline_schema(packaged_blocks()), text) == []
     assert text.startswith("# yaml-language-server: $schema=../docs/schemas/pipeline.json\n")
+
+
+def test_variables_to_copy_are_valid_and_name_the_schema():
+    text = (ROOT / "configs" / "dataset.yaml").read_text(encoding="utf-8")
+    assert mistakes(dataset_schema(), text) == []
+    assert text.startswith("# yaml-language-server: $schema=../docs/schemas/dataset_variables.json\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "where"), [("birth_code: 3", "$.birth_code"), ("admission_codes: {like: A}", "$.admission_codes")]
+)
+def test_mistakes_in_the_variables_of_a_dataset(text, where):
+    assert set(mistakes(dataset_schema(), text)) == {where}
 
 
 @pytest.mark.parametrize("name", ["_extract", "_preprocess", "_pipeline"])

@@ -28,15 +28,20 @@ def n_subjects(path: Path) -> int:
     return len(tensors_in(path).get(_BOUNDS_OF_SUBJECTS, ()))
 
 
-def tensors_in(path: Path, in_memory: bool = False) -> dict[str, Tensor]:
-    """The tensors of a file by name, read-only; none in that of a shard without events.
+def tensors_in(path: Path, in_memory: bool = False, writable: bool = False) -> dict[str, Tensor]:
+    """The tensors of a file by name; none in that of a shard without events.
 
     The file is mapped, so that only what is looked at is read, or it is all read into memory.
+
+    Args:
+        path: the file.
+        in_memory: whether all of it is read at once.
+        writable: whether what is mapped may be changed, in memory alone; else it is read-only.
 
     Raises:
         InputError: it is no file of tensors, or not a whole one.
     """
-    data = path.read_bytes() if in_memory else _mapped(path)
+    data = path.read_bytes() if in_memory else _mapped(path, mmap.ACCESS_COPY if writable else mmap.ACCESS_READ)
     size = int.from_bytes(data[:8], "little")
     try:
         found: Any = json.loads(data[8 : 8 + size]) if size < _LARGEST_HEADER else None
@@ -45,10 +50,10 @@ def tensors_in(path: Path, in_memory: bool = False) -> dict[str, Tensor]:
         raise InputError("this is not a whole file of tensors", str(path), "Run tensorization again.") from None
 
 
-def _mapped(path: Path) -> Content:
+def _mapped(path: Path, access: int) -> Content:
     with path.open("rb") as file:
         try:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return mmap.mmap(file.fileno(), 0, access=access)
         except ValueError:  # an empty file cannot be mapped
             return b""
 

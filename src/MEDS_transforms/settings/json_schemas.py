@@ -1,6 +1,6 @@
-"""JSON Schemas of pipeline files and event conversion files, by which editors complete and check them.
+"""JSON Schemas of pipeline files, event conversion files and files with the variables of a dataset, for editors.
 
-`python -m MEDS_transforms.settings.json_schemas FOLDER` writes both there, with the stages of all installed packages.
+`python -m MEDS_transforms.settings.json_schemas FOLDER` writes them there, with the stages of all installed packages.
 """
 
 import json
@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ..stages import ROOT, packaged_blocks, registered_stages
+from .dataset_variables import dataset_keys
 from .declarations import Key, Schema, common_keys, pipeline_keys, read_keys, stage_block
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-PIPELINE, EVENTS = "pipeline.json", "events.json"
+PIPELINE, EVENTS, DATASET = "pipeline.json", "events.json", "dataset_variables.json"
 _LATER: Schema = {"type": "string", "pattern": r"\$\{|^\?\?\?$"}
 """A value that is not given yet, or is made of others."""
 _WORDS: Schema = {"enum": ["yes", "no", "on", "off"]}
@@ -63,6 +64,17 @@ def event_schema() -> Schema:
     }
 
 
+def dataset_schema() -> Schema:
+    """The schema of files with the variables of a dataset."""
+    known = {name: {"description": key.meaning, **key.schema} for name, key in dataset_keys().items()}
+    return {
+        "$schema": DIALECT,
+        "title": "The variables of a dataset, for MEDS_transforms",
+        "type": "object",
+        "properties": known,
+    }
+
+
 def _or_block(key: Key, block: Schema) -> Schema:
     """The schema of a key in whose place a block of the same name may stand."""
     words = [_WORDS] if "boolean" in key.own_schema.get("type", ()) else []
@@ -96,9 +108,10 @@ def _property(key: Key) -> Schema:
 
 
 def write_schemas(folder: Path, stages: Iterable[str]) -> None:
-    """Writes both schemas to a folder."""
+    """Writes the schemas to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, schema in {PIPELINE: pipeline_schema(stages), EVENTS: event_schema()}.items():
+    schemas = {PIPELINE: pipeline_schema(stages), EVENTS: event_schema(), DATASET: dataset_schema()}
+    for name, schema in schemas.items():
         (folder / name).write_text(json.dumps(schema, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

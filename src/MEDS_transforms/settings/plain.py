@@ -8,8 +8,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 _REFERENCE = re.compile(r"\$\{\s*([^{}:]+?)\s*\}")
-_FROM_OUTSIDE = re.compile(r"\$\{\s*(\.|[\w.]+\s*:)")
-"""A resolver, which may read the environment or a file; or a relative path, which is not followed."""
+_FROM_OUTSIDE = re.compile(r"\$\{\s*(\.|(?!load_dataset\b)[\w.]+\s*:)")
+"""A resolver, which may read the environment or a file; or a relative path, which is not followed. The variables of a
+dataset are plain values."""
 _UNKNOWN = "${.}"
 
 

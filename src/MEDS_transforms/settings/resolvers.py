@@ -1,7 +1,7 @@
 """The OmegaConf resolvers by which the packaged YAML files ask for what only Python knows.
 
 Importing this module registers them: `current_script_name`, `populate_stage`, `get_script_docstring`,
-`get_package_name`, `get_package_version` and `load_yaml_file`.
+`get_package_name`, `get_package_version`, `load_yaml_file` and `load_dataset`.
 """
 
 import ast
@@ -14,6 +14,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ..errors import MissingInputError
 from ..stages import PACKAGE, module_path
+from .dataset_variables import load_dataset
 from .folders import populate_stage
 from .packaged import register_stage_blocks, with_packaged_blocks
 from .words import list_of_keys
@@ -117,6 +118,7 @@ def _register_resolvers() -> None:
         "get_package_name": lambda: PACKAGE,
         "get_package_version": get_package_version,
         "load_yaml_file": load_yaml_file,
+        "load_dataset": load_dataset,
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)

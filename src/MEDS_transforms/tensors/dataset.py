@@ -57,7 +57,7 @@ class TensorDataset:
             unusable: what to do with labels whose subject has no tensors, or no event so early, and those without a
                 value: `error`, or `drop`, which counts them in the log.
             in_memory: whether to read all tensors at once, and keep them.
-            tensors: the folder of the tensors, if it is not `data` in the cohort.
+            tensors: the folder of the tensors, if it is neither `data` nor `tensorization` in the cohort.
             schemas: that of the static data, if it is not `tokenization/schemas` in the cohort.
 
         Raises:

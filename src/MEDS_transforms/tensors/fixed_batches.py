@@ -5,7 +5,6 @@ for batch in read_batches("cohort/data", "train", epoch=0, as_torch=True):
 """
 
 import json
-import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,8 +64,7 @@ def read_batches(
 
 def _as_numpy(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            return tensors_in(path, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+        return tensors_in(path, writable=True)
     except (FileNotFoundError, ValueError):
         raise MissingInputError(f"There is no whole batch {path}", remedy="Run batch_tensors again.") from None
 

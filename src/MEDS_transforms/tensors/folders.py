@@ -34,7 +34,15 @@ def folders_of(cohort: str | Path | None, tensors: str | Path | None, schemas: s
     if cohort is None and (tensors is None or schemas is None):
         raise InputError("Give the folder of a cohort, or both `tensors` and `schemas`.")
     root = Path(cohort or "").expanduser()
+    # Where other stages follow, such as batch_tensors, the data of the cohort are theirs.
+    by_default = next(
+        (root / name for name in (DATA_DIR, "tensorization") if _has_tensors(root / name)), root / DATA_DIR
+    )
     return (
-        Path(tensors).expanduser() if tensors else root / DATA_DIR,
+        Path(tensors).expanduser() if tensors else by_default,
         Path(schemas).expanduser() if schemas else root / "tokenization" / SCHEMAS_DIR,
     )
+
+
+def _has_tensors(folder: Path) -> bool:
+    return next(folder.rglob(f"*{SUFFIX}"), None) is not None

@@ -25,7 +25,7 @@ from ..dataset.schema import (
     TIME,
     TIME_DELTA_DAYS,
 )
-from ..dataset.tensor_files import Content, Tensor, content, n_subjects, tensors_in
+from ..dataset.tensor_files import Tensor, n_subjects, tensors_in
 from ..errors import InputError, MissingInputError, listed
 
 Ints = npt.NDArray[np.int64]
