@@ -44,7 +44,7 @@ imports neither polars nor pyarrow, to keep `--help` fast; names that need them 
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 from . import interrupts as _interrupts  # noqa: F401  answers them while the rest is imported
 from .settings import resolvers as _resolvers  # noqa: F401  registers them
