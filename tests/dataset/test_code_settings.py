@@ -17,7 +17,7 @@ CODES = ["A", "LAB//B", "LAB//C", None, "other", "A"]
 def found(block: dict, df: pl.DataFrame | None = None, settable: Settable = RANGES, **more) -> list[tuple]:
     rules = read_rules(settable, block, "ranges", "ranges_fp")
     df = pl.DataFrame({"code": CODES}) if df is None else df
-    got = CodeSettings(settable, rules, **more)(df.lazy()).collect()
+    got = CodeSettings(settable, rules, **more)(df)
     assert got.select(df.columns).equals(df)
     return got.drop(df.columns).rows()
 
@@ -98,10 +98,10 @@ def test_codes_of_later_shards_are_looked_up_too():
     rules = read_rules(RANGES, {"ranges": [{"code": {"regex": "[13]"}, "min": 1}]}, "ranges")
     add = CodeSettings(RANGES, rules, {"min": "low"})
     for n in (1, 2, 4):
-        got = add(pl.LazyFrame({"code": [f"C{i}" for i in range(n)]})).collect()
+        got = add(pl.DataFrame({"code": [f"C{i}" for i in range(n)]}))
         assert got["low"].to_list() == [1 if i in (1, 3) else None for i in range(n)]
         assert got.columns == ["code", "low"]
-    assert add(pl.LazyFrame(schema={"code": pl.String})).collect().shape == (0, 2)
+    assert add(pl.DataFrame(schema={"code": pl.String})).shape == (0, 2)
 
 
 def test_many_rows_keep_their_order():
@@ -109,7 +109,7 @@ def test_many_rows_keep_their_order():
     rules = read_rules(
         RANGES, {"ranges": [{"code": {"regex": "^C[0-4]"}, "min": 1}, {"code": "C7", "max": 2}]}, "ranges"
     )
-    got = CodeSettings(RANGES, rules)(pl.LazyFrame({"code": codes, "n": range(200_000)})).collect()
+    got = CodeSettings(RANGES, rules)(pl.DataFrame({"code": codes, "n": range(200_000)}))
     assert got["n"].is_sorted()
     assert got["min"].to_list() == [1 if code[1] in "01234" else None for code in codes]
     assert (got["max"] == 2).sum() == codes.eq("C7").sum()

@@ -158,6 +158,12 @@ def test_shards_without_values_or_rows():
     assert put_into_bins(wide)["code"].to_list() == ["A"]
 
 
+def test_a_shard_in_which_nothing_changes_is_given_back():
+    df = measurements((1, T, "A", NAN), (1, T, "B", 5)).lazy()
+    block = {"bin_with_columns": [], "code_with_bin_name": DEFAULT, "custom_bins": {"A": [1]}}
+    assert bin_numeric_values_fntr({**block, "do_drop_numeric_value": True}, None)(df) is df
+
+
 @pytest.mark.parametrize(
     ("block", "message"),
     [

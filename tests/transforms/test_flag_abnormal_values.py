@@ -126,6 +126,12 @@ def test_shards_without_values_or_rows():
     assert flags(measurements((1, T, "A", 2)).with_columns(pl.lit("old").alias(FLAG)), ranges=ranges) == ["HIGH"]
 
 
+def test_a_shard_in_which_nothing_changes_is_given_back():
+    df = measurements((1, T, "A", NAN), (1, T, "B", 5)).lazy()
+    block = {"flag_as": "suffix", "flags": FLAGS, "ranges": [{"code": "A", "upper": 1}]}
+    assert flag_abnormal_values_fntr(block, None)(df) is df
+
+
 def test_without_ranges_nothing_changes(caplog):
     df = measurements((1, T, "A", NAN))
     assert_frame_equal(flag(df), df)

@@ -189,6 +189,16 @@ def test_shards_without_rows_values_or_units(block):
     assert_frame_equal(standardize(without, **block), without.cast({"unit": pl.String}))
 
 
+@pytest.mark.parametrize("unconverted", ["keep", "remove_value", "drop_row"])
+def test_a_shard_in_which_nothing_changes_is_given_back(unconverted):
+    change = standardize_units_fntr({**DEFAULTS, "conversions": [GLUCOSE], "unconverted": unconverted}, None)
+    in_units = rows(("GLUCOSE", 5, " mmol/L"), ("GLUCOSE", None, "mg/dL"), ("B", 5, "g"), ("GLUCOSE", 5, None))
+    for df in (in_units.lazy(), in_units.clear().lazy()):
+        assert change(df) is df
+    wide = change(in_units.lazy().cast({"numeric_value": pl.Float64})).lazy().collect()
+    assert_frame_equal(wide, in_units)
+
+
 def test_without_settings_nothing_changes(caplog):
     df = measurements((1, T, "A", NAN))
     assert_frame_equal(standardize(df), df)
@@ -249,8 +259,8 @@ def test_the_stage_counts_and_names_what_it_could_not_convert(tmp_path, caplog):
     data.run("standardize_units", conversions=[GLUCOSE], target_units=[{"code": "HCG", "unit": "ng/mL"}])
     account = json.loads((data.cohort / "metadata/accounting/standardize_units.json").read_text())
     assert account["values"] == {"converted": 2, "in_unit": 2, "without_unit": 1, "not_converted": 4}
-    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert sorted(warnings) == [
+    messages = [record.getMessage() for record in caplog.records]
+    assert sorted(message for message in messages if "could not" in message) == [
         "1 value could not be brought to the unit of the code: GLUCOSE from U to mmol/L (1)",
         "3 values could not be brought to the unit of the code: "
         "HCG from IU/L to ng/mL (2), GLUCOSE from U to mmol/L (1)",

@@ -1,4 +1,4 @@
-"""What is set for each code, added to the rows of shards: `CodeSettings`.
+"""What is set for each code, found for the rows of shards: `CodeSettings`.
 
 It comes from up to three sources, and for each row from the first that has its code:
 
@@ -9,9 +9,7 @@ It comes from up to three sources, and for each row from the first that has its 
 A code has all its settings from one source, so that none is combined with another that was not made for it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,16 +17,17 @@ import numpy.typing as npt
 import polars as pl
 
 from ..errors import InputError, MissingInputError, Problems, listed
-from .code_metadata import check_data, check_metadata, check_unique, code_key, finder, with_found
+from .code_metadata import check_data, check_metadata, check_unique, code_key
 from .code_rules import PLACE, REGEX, Rules, Settable, followed_by, found_wrong, read_entries, rules_of_metadata
 from .code_tables import read_table
-from .columns import column, internal
+from .columns import column, columns, internal
 from .dtypes import TEXT_DTYPES, cast_columns, common_dtype
+from .key_tables import Found, KeyTable
 from .schema import CODE
 
 __all__ = ["REGEX", "CodeSettings", "Rules", "Settable", "followed_by", "read_entries", "read_rules", "read_table"]
 
-_SEEN, _AT = internal("seen"), internal("at")
+_AT = internal("at")
 _CODE = internal("key0")
 _NONE = 2**32 - 1
 """The number that no rule has."""
@@ -54,7 +53,7 @@ def read_rules(
 
 
 class CodeSettings:
-    """Adds the settings of its code to every row; null where nothing is set.
+    """Finds the settings of the code of every row; null where nothing is set.
 
     Rows keep their order. A null code matches nothing. A code is looked up once, however many rows and shards have it.
 
@@ -94,41 +93,28 @@ class CodeSettings:
         """The columns of the data that decide what is set."""
         self._plain = {name: internal(f"key{n}") for n, name in enumerate(self.key)}
         self._values = _values_of(settable, rules, names or {name: name for name in settable.settings})
-        self._known: dict[tuple[pl.DataType, ...], _Known] = {}
+        self._known = KeyTable(self._find_out)
 
-    def __call__(self, df: pl.LazyFrame) -> pl.LazyFrame:
-        """The measurements with the settings."""
-        schema = df.collect_schema()
-        check_data(schema, self.key)
-        dtypes = tuple(schema[name] for name in self.key)
-        if dtypes not in self._known:
-            keys = {self._plain[name]: _key_type(name, schema[name]) for name in self.key}
-            self._known[dtypes] = self._known_of(pl.DataFrame(schema=keys))
-        return with_found(df, self._plain, lambda keys: self._look_up(keys, dtypes), self._values.to_struct().dtype)
+    def columns_of(self, df: pl.LazyFrame, *others: str) -> pl.DataFrame:
+        """Of measurements the columns that decide what is set, and others, in memory."""
+        check_data(df.collect_schema(), self.key)
+        return df.select(columns(dict.fromkeys([*self.key, *others]))).collect()
 
-    def _look_up(self, keys: pl.Series, dtypes: tuple[pl.DataType, ...]) -> pl.Series:
-        """What is set for keys, each a struct, as structs.
+    def __call__(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows with the settings."""
+        found = self.of(rows)
+        return rows.hstack(found.table.select(self._values.columns)[found.at])
 
-        NOTE: polars may call it in several threads at once. What one of them finds out may be lost then, and is found
-        out again; nothing else is shared.
-        """
-        known = self._known[dtypes]
-        rows = known.cast(keys.struct.unnest())
-        found = known.find(rows)
-        new = rows.filter(found[_SEEN].is_null() & rows[_CODE].is_not_null())
-        if new.height:
-            known = self._known_of(new.unique(), known)
-            self._known[dtypes] = known
-            found = known.find(rows)
-        return found.drop(_SEEN).to_struct(keys.name)
+    def of(self, rows: pl.DataFrame) -> Found:
+        """The settings by the distinct codes of rows, and by what else they depend on."""
+        check_data(rows.schema, self.key)
+        return self._known(pl.DataFrame([rows[name].alias(plain) for name, plain in self._plain.items()]))
 
-    def _known_of(self, keys: pl.DataFrame, before: "_Known | None" = None) -> "_Known":
-        """What is set for some keys, beside what is known already."""
+    def _find_out(self, keys: pl.DataFrame) -> pl.DataFrame:
+        """What is set for some keys."""
         matches = [numbers for one in self.rules for numbers in _matches(one, keys, self._plain)]
         nothing = np.full(keys.height, self._values.height - 1, np.uint32)
-        first = np.minimum.reduce([*matches, nothing])
-        table = keys.hstack(self._values[first]).with_columns(pl.lit(True).alias(_SEEN))
-        return _Known(pl.concat([before.table, table]) if before else table, [*keys.columns])
+        return keys.hstack(self._values[np.minimum.reduce([*matches, nothing])])
 
 
 def _given(code_metadata: pl.DataFrame | None, named: Mapping[str, str]) -> pl.DataFrame:
@@ -154,11 +140,6 @@ def _values_of(settable: Settable, rules: Sequence[Rules], names: Mapping[str, s
     wanted = [column(name).alias(new) for name, new in names.items()]
     values = [one.entries.select(wanted).with_columns(one.number.alias(_AT)) for one in rules]
     return pl.concat([*([pl.concat(values).sort(_AT).drop(_AT)] if values else []), nothing]).rechunk()
-
-
-def _key_type(name: str, dtype: pl.DataType) -> pl.DataType:
-    """The dtype in which a column of the key is looked up."""
-    return pl.String() if name == CODE or dtype in TEXT_DTYPES else dtype
 
 
 def _matches(rules: Rules, keys: pl.DataFrame, plain: Mapping[str, str]) -> Iterator[Numbers]:
@@ -197,25 +178,3 @@ def _common_dtype(name: str, dtype: pl.DataType, rules: Rules) -> pl.DataType:
             f"The column {name} is {dtype} in the data, and {other} in {rules.source}: make it the same in both."
         )
     return common
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What is set for the keys that have been looked up: a row for each.
-
-    Args:
-        table: the keys, and what is set.
-        key: the columns of the keys.
-    """
-
-    table: pl.DataFrame
-    key: list[str]
-
-    def cast(self, keys: pl.DataFrame) -> pl.DataFrame:
-        """Keys in the dtypes in which they are looked up."""
-        return keys.cast({k: self.table.schema[k] for k in self.key if keys.schema[k] != self.table.schema[k]})
-
-    @cached_property
-    def find(self) -> Callable[[pl.DataFrame], pl.DataFrame]:
-        """Gives for each row what is set for its key; null for keys that have not been looked up."""
-        return finder(self.table, self.key)

@@ -24,6 +24,7 @@ _FORMER_NAMES = {former for former, name in DEPRECATED_NAMES.items() if name == 
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
 
 _STATIC = np.iinfo(np.int64).min
 """Stands for the null time of static rows; it sorts before every time, as nulls come first in a shard."""
@@ -72,6 +73,11 @@ def checked(df: Frame, *columns: str) -> pl.LazyFrame:
 def as_given(df: Frame, rows: pl.LazyFrame) -> Frame:
     """The very frame that was given, where its check changed nothing; else the checked rows."""
     return df if df.lazy().collect_schema() == rows.collect_schema() else rows
+
+
+def as_floats(values: pl.Series) -> Floats:
+    """Numbers in 32 bits; null becomes NaN."""
+    return values.cast(pl.Float32).fill_null(float("nan")).to_numpy()
 
 
 def flagged(schema: Mapping[str, pl.DataType], is_inlier: pl.Expr) -> pl.Expr:

@@ -73,7 +73,8 @@ def enforce_value_ranges_fntr(
         df = checked(df, CODE, NUMERIC_VALUE)
         schema = df.collect_schema()
         # Found out once for each row, so that it can be counted.
-        is_in = add_bounds(df).select(is_in_range(schema[NUMERIC_VALUE]).alias(_IS_IN)).collect().to_series()
+        rows = add_bounds(add_bounds.columns_of(df, NUMERIC_VALUE))
+        is_in = rows.select(is_in_range(schema[NUMERIC_VALUE]).alias(_IS_IN)).to_series()
         note({"values": {"in_range": int(is_in.sum()), "removed": int((~is_in).sum())}})
         stays = is_in.fill_null(value=True)
         df = df.with_columns(is_in).with_columns(flagged(schema, pl.col(_IS_IN))).drop(_IS_IN)

@@ -15,15 +15,20 @@ Output: the shards with new codes (String), and with `do_drop_numeric_value` nul
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from ..cli.script import stage_script
 from ..dataset.code_settings import CodeSettings, Rules, Settable, followed_by, read_entries, read_table
 from ..dataset.columns import column, internal
-from ..dataset.measurements import checked
+from ..dataset.io import Frame
+from ..dataset.key_tables import COUNT, KIND, Found
+from ..dataset.measurements import Floats, as_floats, as_given, checked
 from ..dataset.schema import CODE, NUMERIC_VALUE
 from ..errors import MissingInputError, Problems, listed, nearest
 from ..mapreduce.mapper import map_stage
@@ -42,7 +47,7 @@ _STAGE = "bin_numeric_values"
 _KEYS = ("custom_bins", "custom_bins_filepath")
 _YAML = (".yaml", ".yml")
 _LISTS = pl.List(pl.Float32())
-_BINS, _BIN, _NEW = internal("bins"), internal("bin"), internal("new")
+_BINS = internal("bins")
 
 
 def read_custom_bins(stage_cfg: Mapping[str, Any], code_modifiers: Sequence[str] | None) -> list[Rules]:
@@ -124,7 +129,7 @@ def _ascending(edges: pl.Expr) -> pl.Expr:
 
 def bin_numeric_values_fntr(
     stage_cfg: Mapping[str, Any], code_modifiers: list[str] | None, code_metadata: pl.DataFrame | None = None
-) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
+) -> Callable[[Frame], Frame]:
     """The function of one shard that puts the bins of values into codes.
 
     Raises:
@@ -133,36 +138,52 @@ def bin_numeric_values_fntr(
     """
     template, without_value = read_templates(stage_cfg)
     does_drop = flag(stage_cfg, "do_drop_numeric_value")
-    bins, add_bins = _bins(stage_cfg, code_modifiers, code_metadata)
+    bins, bins_of = _bins(stage_cfg, code_modifiers, code_metadata)
     names = bins.names(template)
 
-    def new_codes(rows: pl.Series) -> pl.Series:
-        found = bins.bins_of(rows.struct.field(_BINS), rows.struct.field(NUMERIC_VALUE))
-        parts = [rows.struct.field(CODE) if name is None else name[found] for name in names]
-        joined = pl.DataFrame([part.alias(f"{n}") for n, part in enumerate(parts)]).select(pl.concat_str(pl.all()))
-        return joined.to_series().set(found.is_null(), None)
-
-    def put_into_bins(df: pl.LazyFrame) -> pl.LazyFrame:
-        value = pl.col(NUMERIC_VALUE).cast(pl.Float32)
-        new = pl.struct(CODE, NUMERIC_VALUE, _BINS).map_batches(new_codes, pl.String, is_elementwise=True)
-        if without_value is not None:
-            is_missing = pl.col(_BINS).is_not_null() & (value.is_null() | value.is_nan())
-            new = pl.when(is_missing).then(_of_code(without_value)).otherwise(new)
-        df = checked(df, CODE, NUMERIC_VALUE)
-        # Found out once for each row, so that it can be counted.
-        found = add_bins(df).select(new.alias(_NEW)).collect().to_series()
-        note({"codes": {"put_into_bins": found.count(), "left": found.null_count()}})
+    def put_into_bins(df: Frame) -> Frame:
+        rows = checked(df, CODE, NUMERIC_VALUE)
+        data = bins_of.columns_of(rows, NUMERIC_VALUE)
+        found = by_bin(bins_of.of(data), as_floats(data[NUMERIC_VALUE]), bins)
+        new = new_codes(found, bins, names, without_value)
+        is_new = new.is_not_null()
+        counts = {"put_into_bins": is_new, "left": ~is_new}
+        note({"codes": {what: int(found.table[COUNT].filter(which).sum()) for what, which in counts.items()}})
+        if not is_new.any():
+            return as_given(df, rows)
         if does_drop:
-            df = df.with_columns(pl.when(found.is_null()).then(NUMERIC_VALUE))
-        return df.with_columns(pl.coalesce(found, CODE).alias(CODE))
+            rows = rows.with_columns(pl.when(~is_new.gather(found.at)).then(NUMERIC_VALUE))
+        return rows.with_columns(new.zip_with(is_new, found.codes).gather(found.at).alias(CODE))
 
     return put_into_bins
+
+
+def by_bin(found: Found, values: Floats, bins: Bins) -> Found:
+    """What is found by codes and bins: KIND is 1 for the first bin of a code, and 0 without one."""
+    numbers, at = found.table[_BINS], found.places
+    is_in = np.flatnonzero(numbers.is_not_null().to_numpy()[at] & ~np.isnan(values))
+    codes = numbers.cast(pl.Int64).fill_null(0).to_numpy()[at[is_in]]
+    kinds = np.zeros(len(values), np.int64)
+    kinds[is_in] = bins.bins_of(codes, values[is_in]) + 1
+    return found.by_kind(kinds, bins.counts[numbers].fill_null(0).to_numpy() + 1)
+
+
+def new_codes(found: Found, bins: Bins, names: Sequence[pl.Series | None], without_value: str | None) -> pl.Series:
+    """The new code of each code and bin; null where the code stays."""
+    kinds, firsts = found.table[KIND], bins.firsts[found.table[_BINS]]
+    numbers = (firsts + kinds - 1).set(kinds == 0, None).cast(pl.get_index_type())
+    parts = [found.codes if name is None else name[numbers] for name in names]
+    new = reduce(add, parts, pl.repeat("", len(kinds), eager=True)).set(numbers.is_null(), None)
+    if without_value is None:
+        return new
+    of_missing = found.codes.alias(CODE).to_frame().select(_of_code(without_value)).to_series()
+    return of_missing.zip_with((kinds == 0) & firsts.is_not_null(), new)
 
 
 def _bins(
     stage_cfg: Mapping[str, Any], code_modifiers: Sequence[str] | None, code_metadata: pl.DataFrame | None
 ) -> tuple[Bins, CodeSettings]:
-    """The bins of all codes, and what adds the number of its code among them to each row."""
+    """The bins of all codes, and what finds the numbers of codes among them."""
     rules, names = read_custom_bins(stage_cfg, code_modifiers), plain(stage_cfg.get("bin_with_columns")) or []
     lists = [one.entries[EDGES] for one in rules]
     if names:
@@ -178,8 +199,8 @@ def _bins(
         code_metadata = code_metadata.with_columns(numbers.slice(at))
     settable = Settable({_BINS: pl.UInt32()}, tuple(code_modifiers or ()))
     of_metadata = {_BINS: _BINS} if names else {}
-    add = CodeSettings(settable, numbered, None, code_metadata, code_modifiers, of_metadata)
-    return Bins(edges.filter(has_bins)), add
+    bins_of = CodeSettings(settable, numbered, None, code_metadata, code_modifiers, of_metadata)
+    return Bins(edges.filter(has_bins)), bins_of
 
 
 def read_templates(stage_cfg: Mapping[str, Any]) -> tuple[str, str | None]:

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from string import Formatter
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from ..dataset.columns import internal
+from ..dataset.measurements import Floats, Ints
 from ..errors import InputError, nearest
 
 CODE_FIELD, LEFT, RIGHT, BIN = "code", "left", "right", "bin"
-_FIRST_NEGATIVE, _ALL = np.uint32(0x80000000), np.uint32(0xFFFFFFFF)
 
 
 class Bins:
@@ -26,22 +25,26 @@ class Bins:
 
     def __init__(self, edges: pl.Series) -> None:
         counts = edges.list.len().to_numpy().astype(np.int64)
-        flat = edges.explode().to_numpy()
-        self._keys = _keys(np.repeat(np.arange(len(counts), dtype=np.uint64), counts), flat)
-        self.left, self.right, self.number = _ends(flat, counts)
+        self.left, self.right, self.number = _ends(edges.explode().to_numpy(), counts)
+        self.counts = pl.Series(counts + 1)
+        """How many bins each code has."""
+        self.firsts = self.counts.cum_sum() - self.counts
+        """The number of the first bin of each code."""
+        self._lasts = np.cumsum(counts + 1) - 1
+        self._ends = self.right.to_numpy().copy()
+        self._ends[self._lasts] = np.nan  # which no value reaches
+        self._steps = [2**n for n in reversed(range(int(counts.max(initial=0)).bit_length()))]
 
-    def bins_of(self, codes: pl.Series, values: pl.Series) -> pl.Series:
-        """The bins of values, by the numbers of their codes; null where either is null, or the value NaN.
+    def bins_of(self, codes: Ints, values: Floats) -> Ints:
+        """The bins of values, none of them NaN, among those of their codes, by the numbers of these.
 
-        NOTE: all values are looked up at once, in the edges of all codes, by integers in whose order codes come first.
+        NOTE: bisection of all values at once takes a third of the time of np.searchsorted in the edges of all codes.
         """
-        value = values.cast(pl.Float32)
-        is_in = codes.is_not_null() & value.is_not_null() & value.is_not_nan()
-        code = codes.filter(is_in).to_numpy()
-        n_edges = np.searchsorted(self._keys, _keys(code, value.filter(is_in).to_numpy()), side="right")
-        found = np.zeros(codes.len(), np.uint32)
-        found[is_in.to_numpy()] = n_edges + code  # since each code before has one bin more than it has edges
-        return pl.Series(values.name, found).set(~is_in, None)
+        firsts: Ints = self.firsts.to_numpy()[codes]
+        found, lasts = firsts.copy(), self._lasts[codes]
+        for step in self._steps:
+            found += step * (values >= self._ends[np.minimum(found + (step - 1), lasts)])
+        return found - firsts
 
     def names(self, template: str) -> list[pl.Series | None]:
         """For each bin the texts of a template between which the code stands; None where the code does.
@@ -64,14 +67,7 @@ def _joined(bins: pl.DataFrame, parts: Sequence[pl.Expr]) -> pl.Series:
     return bins.with_columns(pl.concat_str(parts).alias(internal("text"))).get_column(internal("text"))
 
 
-def _keys(codes: npt.NDArray[np.uint64], values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
-    """Integers in the order of codes, then values."""
-    bits = (values.astype(np.float32) + np.float32(0)).view(np.uint32)  # which makes 0 of -0
-    ordered = np.where(bits >= _FIRST_NEGATIVE, bits ^ _ALL, bits | _FIRST_NEGATIVE)
-    return (codes.astype(np.uint64) << np.uint64(32)) | ordered
-
-
-def _ends(edges: npt.NDArray[np.float32], counts: npt.NDArray[np.int64]) -> tuple[pl.Series, pl.Series, pl.Series]:
+def _ends(edges: Floats, counts: Ints) -> tuple[pl.Series, pl.Series, pl.Series]:
     """Of all bins of all codes: the left edges, the right edges, and the numbers within the code."""
     firsts = np.cumsum(counts) - counts
     left, right = np.insert(edges, firsts, -np.inf), np.insert(edges, firsts + counts, np.inf)

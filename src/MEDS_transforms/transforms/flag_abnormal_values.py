@@ -19,13 +19,16 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from ..cli.script import stage_script
 from ..dataset.code_settings import CodeSettings, Rules, Settable, read_rules
-from ..dataset.columns import column, internal
+from ..dataset.columns import internal
 from ..dataset.io import Frame
-from ..dataset.measurements import checked
+from ..dataset.key_tables import COUNT, KIND, Ints
+from ..dataset.measurements import Bools, Floats, as_floats, as_given, checked
 from ..dataset.schema import CODE, NUMERIC_VALUE, RANGE_FLAG
 from ..errors import InputError, MissingColumnError, counted, listed, nearest
 from ..mapreduce.mapper import map_stage
@@ -40,42 +43,51 @@ _STAGE = "flag_abnormal_values"
 LOWER, UPPER = "lower", "upper"
 LOW, NORMAL, HIGH = "low", "normal", "high"
 _OF_CODE = {LOWER: internal("lower"), UPPER: internal("upper")}
-_LEVEL, _IS_WRONG, _COUNT = internal("level"), internal("is_wrong"), internal("count")
+_WITHOUT_VALUE, _WITHOUT_RANGE = "without_value", "without_range"
+_LEVELS = (_WITHOUT_VALUE, _WITHOUT_RANGE, LOW, NORMAL, HIGH)
 _MOST_SHOWN = 20
 
-_NUMBER = pl.col(NUMERIC_VALUE).cast(pl.Float32).fill_nan(None)
-"""The value; null where it is not a number."""
+Levels = npt.NDArray[np.int8]
+"""Where values are in their ranges, as places in `_LEVELS`."""
 
 
 class Range(NamedTuple):
-    """The bounds of rows, in 32 bits as the values are, so that a value can equal one; null where there is none."""
+    """The bounds of rows, in 32 bits as the values are, so that a value can equal one; NaN where there is none."""
 
-    lower: pl.Expr
-    upper: pl.Expr
+    lower: Floats
+    upper: Floats
 
     @classmethod
-    def of(cls, names: Mapping[str, str]) -> Self:
-        """The range in columns, by what they are; NaN is no bound."""
-        bounds = {bound: column(name).cast(pl.Float32).fill_nan(None) for bound, name in names.items()}
-        nothing = pl.lit(None, pl.Float32)
-        return cls(bounds.get(LOWER, nothing), bounds.get(UPPER, nothing))
+    def of(cls, rows: pl.DataFrame, names: Mapping[str, str]) -> Self:
+        """The range in columns, by what they are."""
+        nothing = np.full(1, np.nan, np.float32)
+        return cls(*(as_floats(rows[names[bound]]) if bound in names else nothing for bound in (LOWER, UPPER)))
 
     @property
-    def is_wrong(self) -> pl.Expr:
+    def is_wrong(self) -> Bools:
         """Whether its bounds are the wrong way round."""
-        return (self.lower > self.upper).fill_null(value=False)
+        return self.lower > self.upper
 
     @property
-    def is_given(self) -> pl.Expr:
+    def is_given(self) -> Bools:
         """Whether there is such a range."""
-        return (self.lower.is_not_null() | self.upper.is_not_null()) & ~self.is_wrong
+        return ~(np.isnan(self.lower) & np.isnan(self.upper)) & ~self.is_wrong
 
-    @property
-    def level(self) -> pl.Expr:
-        """Where the value is in it."""
-        is_low = (_NUMBER.is_infinite() & (_NUMBER < 0)) | (_NUMBER.lt(self.lower))
-        is_high = (_NUMBER.is_infinite() & (_NUMBER > 0)) | (_NUMBER.gt(self.upper))
-        return pl.when(is_low).then(pl.lit(LOW)).when(is_high).then(pl.lit(HIGH)).otherwise(pl.lit(NORMAL))
+    def at(self, places: Ints) -> Self:
+        """The ranges in some places."""
+        return type(self)(*(bound[places] for bound in self))
+
+    def or_else(self, other: Self) -> Self:
+        """The other range where this is none."""
+        is_given = self.is_given
+        return type(self)(*(np.where(is_given, *bounds) for bounds in zip(self, other, strict=True)))
+
+    def levels(self, values: Floats) -> Levels:
+        """Where values are in it."""
+        is_low, is_high = (values < self.lower) | (values == -np.inf), (values > self.upper) | (values == np.inf)
+        levels = np.int8(_LEVELS.index(NORMAL)) + is_high.astype(np.int8) - is_low.astype(np.int8)
+        levels = np.where(self.is_given, levels, np.int8(_LEVELS.index(_WITHOUT_RANGE)))
+        return np.where(np.isnan(values), np.int8(_LEVELS.index(_WITHOUT_VALUE)), levels)
 
 
 def read_ranges(stage_cfg: Mapping[str, Any], code_modifiers: Sequence[str] | None) -> tuple[Settable, list[Rules]]:
@@ -110,32 +122,32 @@ def flag_abnormal_values_fntr(
     if not (rules or of_rows or any(of_codes.values())):
         logger.warning("%s flags nothing: its block names neither ranges nor columns with bounds", _STAGE)
         return lambda df: df
-    add_bounds = CodeSettings(settable, rules, _OF_CODE, code_metadata, code_modifiers, of_codes)
-    figures, flag = figures_of(Range.of(of_rows), Range.of(_OF_CODE)), flag_of(stage_cfg["flags"])
-    flagged_code = pl.coalesce(pl.concat_str(CODE, pl.lit("//"), flag), CODE)
+    bounds_of = CodeSettings(settable, rules, _OF_CODE, code_metadata, code_modifiers, of_codes)
+    words = pl.Series([stage_cfg["flags"].get(level) for level in _LEVELS], dtype=pl.String)
 
-    def add_flags(df: Frame) -> pl.DataFrame:
+    def add_flags(df: Frame) -> Frame:
         rows = checked(df, CODE, NUMERIC_VALUE)
         check_bounds(rows.collect_schema(), of_rows.values())
-        found = add_bounds(rows).with_columns(figures).collect()
-        report(found)
-        result = flagged_code.alias(CODE) if as_suffix else flag.alias(RANGE_FLAG)
-        return found.with_columns(result).drop(_LEVEL, _IS_WRONG, *_OF_CODE.values())
+        data = bounds_of.columns_of(rows, NUMERIC_VALUE, *of_rows.values())
+        of_row, found = Range.of(data, of_rows), bounds_of.of(data)
+        values, of_code = as_floats(data[NUMERIC_VALUE]), Range.of(found.table, _OF_CODE).at(found.places)
+        ranges = of_row.or_else(of_code) if of_rows else of_code
+        by_level = found.by_kind(ranges.levels(values), len(_LEVELS))
+        report(by_level.table, data[CODE].filter(pl.Series(of_row.is_wrong & ~np.isnan(values))))
+        flags = words[by_level.table[KIND]]
+        if not as_suffix:
+            return rows.with_columns(flags.gather(by_level.at).alias(RANGE_FLAG))
+        if flags.null_count() == flags.len():
+            return as_given(df, rows)
+        return rows.with_columns(with_flags(by_level.codes, flags).gather(by_level.at).alias(CODE))
 
     return add_flags
 
 
-def figures_of(of_row: Range, of_code: Range) -> list[pl.Expr]:
-    """Where the value of a row is in its range, if it has both, and whether the bounds of its own cannot be."""
-    level = pl.when(of_row.is_given).then(of_row.level).when(of_code.is_given).then(of_code.level)
-    has_number = _NUMBER.is_not_null()
-    return [pl.when(has_number).then(level).alias(_LEVEL), (has_number & of_row.is_wrong).alias(_IS_WRONG)]
-
-
-def flag_of(words: Mapping[str, str | None]) -> pl.Expr:
-    """The flag of a row; null where it has none."""
-    levels = (LOW, NORMAL, HIGH)
-    return pl.coalesce(pl.when(pl.col(_LEVEL) == level).then(pl.lit(words.get(level), pl.String)) for level in levels)
+def with_flags(codes: pl.Series, flags: pl.Series) -> pl.Series:
+    """The codes with their flags at the end; as they were where they have none."""
+    flagged = codes + "//" + flags
+    return flagged.zip_with(flagged.is_not_null(), codes)
 
 
 def check_bounds(schema: Mapping[str, pl.DataType], names: Iterable[str]) -> None:
@@ -149,18 +161,22 @@ def check_bounds(schema: Mapping[str, pl.DataType], names: Iterable[str]) -> Non
             raise InputError(what, remedy="Make it a number before this stage, with extract_values.")
 
 
-def report(found: pl.DataFrame) -> None:
-    """Notes in the account how many values have which flag, and warns of ranges that cannot be."""
-    figures = {name: pl.col(_LEVEL) == name for name in (LOW, NORMAL, HIGH)}
-    figures |= {"without_range": _NUMBER.is_not_null() & pl.col(_LEVEL).is_null(), "wrong_range": pl.col(_IS_WRONG)}
-    counts = found.select(is_one.sum().alias(name) for name, is_one in figures.items()).row(0, named=True)
-    note({"values": counts})
-    if n := counts["wrong_range"]:
-        codes = found.lazy().filter(_IS_WRONG).group_by(CODE).agg(pl.len().alias(_COUNT))
-        codes = codes.sort(_COUNT, CODE, descending=[True, False]).head(_MOST_SHOWN)
-        shown = ", ".join(f"{code} ({n_rows:,})" for code, n_rows in codes.collect().iter_rows())
+def report(by_level: pl.DataFrame, wrong: pl.Series) -> None:
+    """Notes in the account how many values have which flag, and warns of ranges that cannot be.
+
+    Args:
+        by_level: how many rows of each code there are, by levels.
+        wrong: the codes of values in rows that have such ranges.
+    """
+    counts = np.bincount(by_level[KIND], by_level[COUNT], len(_LEVELS)).astype(int).tolist()
+    figures = dict(zip(_LEVELS, counts, strict=True)) | {"wrong_range": wrong.len()}
+    note({"values": {what: n for what, n in figures.items() if what != _WITHOUT_VALUE}})
+    if wrong.len():
+        codes = wrong.to_frame().group_by(CODE).agg(pl.len().alias(COUNT))
+        codes = codes.sort(COUNT, CODE, descending=[True, False]).head(_MOST_SHOWN)
+        shown = ", ".join(f"{code} ({n_rows:,})" for code, n_rows in codes.iter_rows())
         what = "has a lower bound above the upper one, which counts as no range"
-        logger.warning("%s of rows whose range %s: %s", counted(n, "value"), what, shown)
+        logger.warning("%s of rows whose range %s: %s", counted(wrong.len(), "value"), what, shown)
 
 
 def check(cfg: Mapping[str, Any]) -> None:

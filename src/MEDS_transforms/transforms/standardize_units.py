@@ -19,18 +19,19 @@ Output: the shards, with numeric_value (Float32) and the unit (String) as they a
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from ..cli.script import stage_script
-from ..dataset.code_metadata import finder
+from ..dataset.code_metadata import check_data
 from ..dataset.columns import column, columns, internal
 from ..dataset.dtypes import TEXT_DTYPES
 from ..dataset.io import Frame
-from ..dataset.measurements import checked
+from ..dataset.key_tables import COUNT, KIND, Found, KeyTable
+from ..dataset.measurements import as_given, checked
 from ..dataset.patterns import why_no_pattern
 from ..dataset.schema import CODE, NUMERIC_VALUE
 from ..errors import InputError, MissingColumnError, counted, listed, nearest
@@ -47,13 +48,13 @@ _STAGE = "standardize_units"
 _REMOVE_VALUE, _DROP_ROW = "remove_value", "drop_row"
 _MOST_SHOWN = 20
 
-_UNIT, _BEFORE, _COUNT = internal("unit"), internal("before"), internal("count")
+_UNIT, _BEFORE = internal("unit"), internal("before")
 _FOUND = {name: internal(name) for name in (FROM, TO, FACTOR, OFFSET)}
 _FROM, _TO, _FACTOR, _OFFSET = _FOUND.values()
 
-_HAS_VALUE = pl.col(NUMERIC_VALUE).is_not_null() & pl.col(_TO).is_not_null()
+_HAS_VALUE = (pl.col(KIND) == 1) & pl.col(_TO).is_not_null()
 _IS_OFF = _HAS_VALUE & (pl.col(_FROM) != pl.col(_TO)).fill_null(value=False)
-"""Whether a row has a value in another unit than its code is to have."""
+"""Whether rows have a value in another unit than their code is to have."""
 _IS_CONVERTED = _IS_OFF & pl.col(_FACTOR).is_not_null()
 _IS_UNCONVERTED = _IS_OFF & pl.col(_FACTOR).is_null()
 
@@ -112,13 +113,21 @@ def standardize_units_fntr(
         logger.warning("%s changes nothing: its block has neither conversions nor target units", _STAGE)
         return lambda df: df
     conversions = Conversions(settings.rules, code_modifiers, code_metadata)
+    units_of = KeyTable(lambda keys: find_units(keys, settings, conversions))
 
-    def standardize(df: Frame) -> pl.DataFrame:
-        rows = with_text_units(checked(df, CODE, NUMERIC_VALUE), settings.unit_column).collect()
-        found = rows.with_columns(find_units(rows, settings, conversions).get_columns())
-        report(found)
-        kept = found.filter(~_IS_UNCONVERTED) if settings.unconverted == _DROP_ROW else found
-        return kept.with_columns(changes(settings)).select(columns(rows.columns))
+    def standardize(df: Frame) -> Frame:
+        rows = with_text_units(checked(df, CODE, NUMERIC_VALUE), settings.unit_column)
+        check_data(rows.collect_schema(), conversions.key)
+        keys, values = columns(conversions.key), rows.select(NUMERIC_VALUE).collect().to_series()
+        if settings.unit_column is not None:
+            keys.append(column(settings.unit_column).alias(_UNIT))
+        units = units_of(rows.select(keys).collect()).by_kind(values.is_not_null().to_numpy(), 2)
+        report(units.table)
+        changed = [*changes(values, units, settings)]
+        result = rows.with_columns(changed) if changed else as_given(df, rows)
+        if settings.unconverted == _DROP_ROW and (fails := of_rows(units, _IS_UNCONVERTED)).any():
+            return result.lazy().collect().filter(~fails)
+        return result
 
     return standardize
 
@@ -137,64 +146,91 @@ def with_text_units(df: pl.LazyFrame, unit_column: str | None) -> pl.LazyFrame:
     return df.with_columns(column(unit_column).cast(pl.String))
 
 
-def find_units(rows: pl.DataFrame, settings: Settings, conversions: Conversions) -> pl.DataFrame:
-    """For each row its unit and what `Conversions.of` says of it, and what is in its code before its unit."""
-    key = columns(conversions.key)
+def find_units(keys: pl.DataFrame, settings: Settings, conversions: Conversions) -> pl.DataFrame:
+    """For codes and what goes with them their unit, what is in the code before it, and what `Conversions.of` says."""
     before, unit = pl.lit(None, pl.String), pl.col(_UNIT)
     if settings.unit_column is None:
         before = pl.col(CODE).str.extract(f"(?s)^.*?(?:{settings.unit_after})", 0)
         unit = pl.when(before.is_not_null()).then(pl.col(CODE).str.strip_prefix(before))
-    else:
-        key.append(column(settings.unit_column).alias(_UNIT))
-    keys = rows.select(key)
-    pairs = keys.unique().filter(pl.col(CODE).is_not_null())
     trimmed = unit.str.strip_chars()
-    pairs = pairs.with_columns(before.alias(_BEFORE), pl.when(trimmed != "").then(trimmed).alias(FROM))
-    return finder(conversions.of(pairs).rename(_FOUND), keys.columns)(keys)
+    pairs = keys.with_columns(before.alias(_BEFORE), pl.when(trimmed != "").then(trimmed).alias(FROM))
+    return conversions.of(pairs).rename(_FOUND)
 
 
-def changes(settings: Settings) -> list[pl.Expr]:
-    """The columns of the result that may differ from those of the rows."""
-    value, unit = pl.col(NUMERIC_VALUE).cast(pl.Float32), pl.when(_IS_CONVERTED).then(_TO)
-    converted = (pl.col(NUMERIC_VALUE).cast(pl.Float64) * pl.col(_FACTOR) + pl.col(_OFFSET)).cast(pl.Float32)
-    stays = ~_IS_UNCONVERTED | (settings.unconverted != _REMOVE_VALUE)
-    changed = [pl.when(_IS_CONVERTED).then(converted).when(stays).then(value).alias(NUMERIC_VALUE)]
+def changes(values: pl.Series, units: Found, settings: Settings) -> Iterator[pl.Series | pl.Expr]:
+    """The columns that are not as they were.
+
+    Args:
+        values: those of the rows.
+        units: what is known of the units of the rows, by whether they have a value.
+        settings: those of the stage.
+    """
+    converts, fails = (units.table.select(which.any()).item() for which in (_IS_CONVERTED, _IS_UNCONVERTED))
+    does_remove = fails and settings.unconverted == _REMOVE_VALUE
+    if converts or does_remove or values.dtype != pl.Float32:
+        yield new_values(values, units, does_remove)
+    if converts and settings.unit_column is not None:
+        to = of_rows(units, pl.when(_IS_CONVERTED).then(_TO))
+        yield pl.coalesce(to, column(settings.unit_column)).alias(settings.unit_column)
+    codes = units.table.select(pl.coalesce(new_code(settings), CODE)).to_series()
+    if not codes.eq_missing(units.codes).all():
+        yield codes.gather(units.at).alias(CODE)
+
+
+def of_rows(units: Found, expr: pl.Expr) -> pl.Series:
+    """For each row the value of an expression of what is known of its unit."""
+    return units.table.select(expr).to_series().gather(units.at)
+
+
+def new_values(values: pl.Series, units: Found, does_remove: bool) -> pl.Series:
+    """The values in the units of their codes, and null where that cannot be, if these are to be removed."""
+    new, is_converted = values.cast(pl.Float32), of_rows(units, _IS_CONVERTED)
+    if is_converted.any():
+        factor, offset = of_rows(units, pl.col(_FACTOR)), of_rows(units, pl.col(_OFFSET))
+        new = (values.cast(pl.Float64) * factor + offset).cast(pl.Float32).zip_with(is_converted, new)
+    return new.set(of_rows(units, _IS_UNCONVERTED), None) if does_remove else new
+
+
+def new_code(settings: Settings) -> pl.Expr:
+    """The code of rows, by their units; null where it stays."""
     if settings.unit_column is None:
-        code = pl.when(_IS_CONVERTED).then(pl.concat_str(_BEFORE, _TO)).otherwise(CODE)
-        return [*changed, code.alias(CODE)]
-    changed.append(pl.coalesce(unit, column(settings.unit_column)).alias(settings.unit_column))
-    if settings.code_with_unit is not None:
-        parts = {"{code}": pl.col(CODE), "{unit}": pl.coalesce(unit, _FROM)}
-        text = pl.concat_str(parts.get(part, pl.lit(part)) for part in _parts_of(settings.code_with_unit))
-        changed.append(pl.coalesce(text, CODE).alias(CODE))
-    return changed
+        return pl.when(_IS_CONVERTED).then(pl.concat_str(_BEFORE, _TO))
+    if settings.code_with_unit is None:
+        return pl.lit(None, pl.String)
+    unit = pl.coalesce(pl.when(_IS_CONVERTED).then(_TO), _FROM)
+    parts = {"{code}": pl.col(CODE), "{unit}": unit}
+    return pl.concat_str(parts.get(part, pl.lit(part)) for part in _parts_of(settings.code_with_unit))
 
 
 def _parts_of(template: str) -> list[str]:
     return [part for part in re.split(r"(\{code\}|\{unit\})", template) if part]
 
 
-def report(found: pl.DataFrame) -> None:
-    """Notes in the account, and logs, what becomes of the values whose code is to have a unit."""
+def report(units: pl.DataFrame) -> None:
+    """Notes in the account, and logs, what becomes of the values whose code is to have a unit.
+
+    Args:
+        units: what is known of units, with how many rows there are of each, by whether they have a value.
+    """
     figures = {
         "converted": _IS_CONVERTED,
         "in_unit": _HAS_VALUE & (pl.col(_FROM) == pl.col(_TO)),
         "without_unit": _HAS_VALUE & pl.col(_FROM).is_null(),
         "not_converted": _IS_UNCONVERTED,
     }
-    counts = found.select(is_one.sum().alias(name) for name, is_one in figures.items()).row(0, named=True)
-    note({"values": counts})
-    if n := counts["converted"]:
-        logger.info("%s converted: %s", counted(n, "value"), by_code_and_unit(found, _IS_CONVERTED))
-    if n := counts["not_converted"]:
-        shown = by_code_and_unit(found, _IS_UNCONVERTED)
-        logger.warning("%s could not be brought to the unit of the code: %s", counted(n, "value"), shown)
+    counts = units.select(pl.col(COUNT).filter(which).sum().alias(name) for name, which in figures.items())
+    note({"values": (n := counts.row(0, named=True))})
+    if n["converted"]:
+        logger.info("%s converted: %s", counted(n["converted"], "value"), by_code_and_unit(units, _IS_CONVERTED))
+    if n["not_converted"]:
+        shown = by_code_and_unit(units, _IS_UNCONVERTED)
+        logger.info("%s could not be brought to the unit of the code: %s", counted(n["not_converted"], "value"), shown)
 
 
-def by_code_and_unit(found: pl.DataFrame, which: pl.Expr) -> str:
+def by_code_and_unit(units: pl.DataFrame, which: pl.Expr) -> str:
     """How many of some rows there are of each code and unit, in words, most first."""
-    counts = found.lazy().filter(which).group_by(CODE, _FROM, _TO).agg(pl.len().alias(_COUNT))
-    groups = counts.sort(_COUNT, CODE, _FROM, _TO, descending=[True, False, False, False]).collect()
+    counts = units.lazy().filter(which).group_by(CODE, _FROM, _TO).agg(pl.col(COUNT).sum())
+    groups = counts.sort(COUNT, CODE, _FROM, _TO, descending=[True, False, False, False]).collect()
     shown = [f"{code} from {unit} to {to} ({n:,})" for code, unit, to, n in groups.head(_MOST_SHOWN).iter_rows()]
     more = f" and {groups.height - _MOST_SHOWN} more" if groups.height > _MOST_SHOWN else ""
     return f"{', '.join(shown)}{more}"

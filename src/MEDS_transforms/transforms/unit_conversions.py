@@ -115,8 +115,8 @@ class Conversions:
             the same with `to`, the unit of the code, null where it has none; and `factor` and `offset`, null where no
             conversion is known.
         """
-        wanted = self._implied(self._asked(pairs.lazy())).with_columns(pl.coalesce(_ASKED, _IMPLIED).alias(TO))
-        found = self._factors(wanted.drop(_ASKED, _IMPLIED)).collect()
+        wanted = self._implied(self._asked(pairs)).with_columns(pl.coalesce(_ASKED, _IMPLIED).alias(TO))
+        found = self._factors(wanted.drop(_ASKED, _IMPLIED))
         return _with_known(found) if self._knows_units else found
 
 
