@@ -10,16 +10,23 @@ values of all shards is off by at most n / (2 * `CAPACITY`), which is n / 100,00
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from ..dataset.columns import internal
 from ..dataset.schema import NUMERIC_VALUE, VALUES_QUANTILE, VALUES_QUANTILES
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 
 CAPACITY = 50_000
 """How many values of a code a shard's part keeps at most."""
 
 WEIGHT = internal("weight")
 """The column with the number of a value's occurrences."""
+_CODE = internal("code")
+_START, _END = internal("start"), internal("end")
 _UP_TO = internal("up_to")
 _TOTAL = internal("total")
 
@@ -32,21 +39,40 @@ def quantile_part(rows: pl.DataFrame, key: Sequence[str], capacity: int = CAPACI
         key: the columns that identify a code.
         capacity: how many values of a code to keep at most.
     """
-    kept = collapse(weighted_values(rows, key), key, capacity).select(
-        *key, pl.struct(NUMERIC_VALUE, WEIGHT).alias(VALUES_QUANTILES)
-    )
-    return kept.group_by(key, maintain_order=True).agg(VALUES_QUANTILES)
+    codes, weighted = _weighted(rows, key)
+    kept = collapse(weighted, [_CODE], capacity).select(_CODE, pl.struct(NUMERIC_VALUE, WEIGHT).alias(VALUES_QUANTILES))
+    return codes.with_columns(kept.group_by(_CODE, maintain_order=True).agg(VALUES_QUANTILES)[VALUES_QUANTILES])
 
 
 def weighted_values(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
     """The distinct values of each code that are not null, sorted, each with its weight."""
-    return (
-        rows.select(*key, NUMERIC_VALUE)
-        .filter(pl.col(NUMERIC_VALUE).is_not_null())
-        .group_by(*key, NUMERIC_VALUE)
-        .agg(pl.len().cast(pl.Int64).alias(WEIGHT))
-        .sort(*key, NUMERIC_VALUE)
+    codes, weighted = _weighted(rows, key)
+    return codes[weighted[_CODE]].with_columns(weighted[NUMERIC_VALUE], weighted[WEIGHT])
+
+
+def _weighted(rows: pl.DataFrame, key: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The codes that have values, sorted, and the distinct values of each with their weights, sorted.
+
+    The values have the numbers of their codes' rows. Zeros are positive: which sign comes first must not matter.
+    """
+    some = rows.select(*key, NUMERIC_VALUE).filter(pl.col(NUMERIC_VALUE).is_not_null())
+    codes = some.group_by(key).agg(NUMERIC_VALUE).sort(key)
+    n_values = codes[NUMERIC_VALUE].list.len().to_numpy()
+    values = codes[NUMERIC_VALUE].explode(empty_as_null=False, keep_nulls=False).to_numpy() + 0.0
+    for of_code in np.split(values, np.cumsum(n_values)[:-1]):
+        of_code.sort()
+    code = np.repeat(np.arange(codes.height), n_values)
+    is_first = np.ones(len(values), bool)
+    is_first[1:] = (values[1:] != values[:-1]) | (code[1:] != code[:-1])
+    first = np.flatnonzero(is_first)
+    weighted = pl.DataFrame(
+        {
+            _CODE: code[first],
+            NUMERIC_VALUE: pl.Series(values[first], dtype=rows.schema[NUMERIC_VALUE]),
+            WEIGHT: np.diff(first, append=len(values)),
+        }
     )
+    return codes.select(key), weighted.with_columns(pl.col(_CODE).set_sorted())
 
 
 def merge_weighted(parts: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
@@ -90,19 +116,28 @@ def merge_quantiles(parts: pl.DataFrame, key: Sequence[str], quantiles: Mapping[
         key: the columns that identify a code.
         quantiles: numbers from 0 to 1, by the columns that they are to be in.
     """
-    exploded = (
-        parts.select(*key, VALUES_QUANTILES)
-        .filter(pl.col(VALUES_QUANTILES).list.len() > 0)
-        .explode(VALUES_QUANTILES, empty_as_null=False)
-        .unnest(VALUES_QUANTILES)
-    )
-    weighted = merge_weighted(exploded, key)
+    lists = parts[VALUES_QUANTILES]
+    weighted = lists.explode(empty_as_null=False, keep_nulls=False).struct.unnest()
+    values, weights = weighted[NUMERIC_VALUE].to_numpy(), weighted[WEIGHT].to_numpy()
+    n_values = lists.list.len().fill_null(0)
+    ends = n_values.cum_sum()
+    spans = parts.select(key).with_columns((ends - n_values).alias(_START), ends.alias(_END))
+    codes = spans.filter(pl.col(_END) > pl.col(_START)).group_by(key).agg(_START, _END).sort(key)
+    found = np.empty((codes.height, len(quantiles)), values.dtype)
+    for row, of_parts in enumerate(codes.select(_START, _END).iter_rows()):
+        places = [slice(*span) for span in zip(*of_parts, strict=True)]
+        theirs, their_weights = (np.concatenate([numbers[at] for at in places]) for numbers in (values, weights))
+        found[row] = _at_ranks(theirs, their_weights, [*quantiles.values()])
+    return codes.select(key).with_columns(pl.Series(name, found[:, n]) for n, name in enumerate(quantiles))
 
-    def at(quantile: float) -> pl.Expr:
-        rank = ((pl.col(_TOTAL) - 1) * quantile + 0.5).floor()
-        return pl.col(NUMERIC_VALUE).filter(pl.col(_UP_TO) > rank).first()
 
-    return _ranked(weighted, key).group_by(key, maintain_order=True).agg(at(q).alias(n) for n, q in quantiles.items())
+def _at_ranks(values: Floats, weights: Ints, quantiles: Sequence[float]) -> Floats:
+    """The quantiles of one code's values in any order."""
+    in_order = np.argsort(values, kind="stable")  # fast, since the values of each part are sorted
+    up_to = np.cumsum(weights[in_order])
+    ranks = np.floor((up_to[-1] - 1) * np.array(quantiles) + 0.5)
+    found: Floats = values[in_order[np.searchsorted(up_to, ranks, side="right")]]
+    return found
 
 
 def dtype_of_quantiles(quantiles: Sequence[float]) -> pl.DataType:
