@@ -107,6 +107,8 @@ class Resharding:
         input_dir = Path(cfg["stage_cfg"]["data_input_dir"])
         self.apart = [self._apart(in_fp, in_fp.relative_to(input_dir)) for in_fp in old_shards]
         self.parts = sorted(unit.claim_fp for unit in self.apart)
+        self.starts: dict[Path, Numbers] = {}
+        """Where the rows of each new shard begin in the parts of the old shards that were looked at."""
         self.together = [self._together(input_dir, name) for name in shuffle_shards(self.names, cfg)]
         self.shard_map = self._shard_map(shards)
 
@@ -139,12 +141,23 @@ class Resharding:
             found: list[pl.DataFrame] = []
             for start in range(0, len(self.parts), _OPEN_AT_A_TIME):
                 some = self.parts[start : start + _OPEN_AT_A_TIME]
-                scans = [scan_parquet(parts).filter(pl.col(_SHARD) == number).drop(_SHARD) for parts in some]
+                scans = [scan_parquet(parts).slice(*self._span(parts, number)).drop(_SHARD) for parts in some]
                 found += pl.collect_all(scans)
             return found
 
         make = staged_file(input_dir, out_fp, read, shard_writer(self.output_dir), put_together)
         return self.outputs.unit(out_fp, make, input_dir)
+
+    def _span(self, parts: Path, number: int) -> tuple[int, int]:
+        """Where the rows of a new shard begin among the parts of an old one, and how many there are.
+
+        NOTE: statistics of the row groups would tell this as well, but take a fifth of the time of writing.
+        """
+        if parts not in self.starts:
+            shards = scan_parquet(parts).select(_SHARD).collect()[_SHARD].to_numpy()
+            self.starts[parts] = np.searchsorted(shards, np.arange(len(self.names) + 1, dtype=shards.dtype))
+        first, last = self.starts[parts][number : number + 2].tolist()
+        return first, last - first
 
     def _shard_map(self, shards: ShardMap) -> Unit:
         path = self.output_dir / SHARD_MAP_FILE
@@ -222,7 +235,7 @@ def put_together(parts: list[pl.DataFrame]) -> pl.DataFrame:
 def _write_parts(rows: pl.DataFrame, path: Path, n_shards: int) -> None:
     """Writes grouped rows in row groups of about one part each, so that a part can be read by itself."""
     group = max(rows.height // n_shards, _SMALLEST_ROW_GROUP)
-    rows.write_parquet(path, compression="lz4", statistics=True, row_group_size=group)
+    rows.write_parquet(path, compression="lz4", statistics=False, row_group_size=group)
 
 
 main = stage_script(__spec__.name)
