@@ -59,10 +59,13 @@ class Traits:
             ValueError: a column has another dtype than it must; or subjects are in several groups.
         """
         masks = [pl.col(_mask(number)).any() for number in range(len(self.matchers))]
-        groups = [pl.col(GROUP).min(), pl.col(_LAST_GROUP).max()]
+        groups = [pl.col(GROUP).min(), pl.col(_LAST_GROUP).max()] if self.group else []
         found = pl.concat([self._of_shard(path, [*masks, *groups]) for path in paths])
         subjects = found.lazy().group_by(SUBJECT_ID).agg(*masks, *groups).collect(engine="streaming").sort(SUBJECT_ID)
-        self._check_groups(subjects)
+        if self.group:
+            self._check_groups(subjects)
+        else:
+            subjects = subjects.with_columns(pl.lit(None, pl.String).alias(GROUP))
         return subjects.select(SUBJECT_ID, self._stratum().alias(STRATUM), GROUP)
 
     def _of_shard(self, path: Path, aggregates: list[pl.Expr]) -> pl.DataFrame:
@@ -75,13 +78,16 @@ class Traits:
             error.add_note(f"It is in {path}.")
             raise
         masks = [mask.alias(_mask(number)) for number, (mask, _) in enumerate(self.matchers.values())]
-        group = pl.lit(None, pl.String) if self.group is None else self.group[0]
+        group = [self.group[0].alias(GROUP)] if self.group else []
         rows = rows.filter(pl.col(SUBJECT_ID).is_not_null())
-        rows = rows.select(pl.col(SUBJECT_ID).cast(pl.Int64), *masks, group.alias(GROUP))
-        dtype = rows.collect_schema()[GROUP]
-        rows = rows.with_columns(_comparable(dtype)).with_columns(pl.col(GROUP).alias(_LAST_GROUP))
+        rows = rows.select(pl.col(SUBJECT_ID).cast(pl.Int64), *masks, *group)
+        if group:
+            dtype = rows.collect_schema()[GROUP]
+            rows = rows.with_columns(_comparable(dtype)).with_columns(pl.col(GROUP).alias(_LAST_GROUP))
         found = rows.group_by(SUBJECT_ID).agg(aggregates).collect(engine="streaming")
-        return found.with_columns(number_as_text(pl.col(GROUP, _LAST_GROUP), found.schema[GROUP]))
+        if group:
+            found = found.with_columns(number_as_text(pl.col(GROUP, _LAST_GROUP), found.schema[GROUP]))
+        return found
 
     def _needed(self, path: Path, there: Sequence[str]) -> set[str]:
         """The columns that the traits read; an error where the shard lacks one."""
