@@ -187,5 +187,21 @@ def begins_event(df: pl.DataFrame) -> Bools:
     return begins
 
 
+def places_among(df: pl.DataFrame, rows: pl.DataFrame, after: Bools) -> Ints:
+    """For other rows of the subjects of a sorted frame the positions of the rows that they are to stand before.
+
+    Those with `after` come after all rows of their subject and time, the others before these.
+    """
+    (subject, when), (of_subject, time) = _keys(df), _keys(rows)
+    low, high = (np.searchsorted(subject, of_subject, side) for side in ("left", "right"))
+    while (goes_on := low < high).any():
+        middle = (low + high) // 2
+        there = when.take(middle, mode="clip")
+        is_before = np.where(after, there <= time, there < time)
+        low = np.where(goes_on & is_before, middle + 1, low)
+        high = np.where(goes_on & ~is_before, middle, high)
+    return low
+
+
 def _keys(df: pl.DataFrame) -> tuple[Ints, Ints]:
     return df[SUBJECT_ID].to_numpy(), df[TIME].to_physical().fill_null(_STATIC).to_numpy()

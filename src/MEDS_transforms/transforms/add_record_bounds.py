@@ -10,7 +10,7 @@ Input: data shards with the columns subject_id, time, code. Rows that are not so
 first. Output: the shards with the new rows, sorted; in these all other columns are null.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -20,8 +20,9 @@ import numpy as np
 import polars as pl
 
 from ..cli.script import stage_script
+from ..dataset.columns import internal
 from ..dataset.io import Frame
-from ..dataset.measurements import Ints, checked, in_order, sorted_rows
+from ..dataset.measurements import Ints, checked, in_order, places_among, sorted_rows
 from ..dataset.schema import CODE, SUBJECT_ID, TIME
 from ..errors import InputError, Problems, listed, nearest
 from ..mapreduce.mapper import map_stage
@@ -32,6 +33,7 @@ from ..settings.plain import plain
 from ..work.accounts import note
 from .block_settings import call_with, check_code
 from .matches import Find, finder, wants_others
+from .new_rows import Moved, NewRows, insert
 from .time_units import seconds_per
 
 START, END = "start", "end"
@@ -40,6 +42,7 @@ RECORD_BOUNDS = "record_bounds"
 ADDED, AT_EVENT, NO_EVENT, NO_MATCH = "added", "at_event_otherwise", "no_event", "no_match"
 
 _EVENT, _SKIP = "event", "skip"
+_AT, _WHICH = internal("at"), internal("which")
 _NONE = -1
 """In place of the position of a row, where there is none."""
 _STEPS = {"ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -58,16 +61,15 @@ def add_record_bounds(stage_cfg: Mapping[str, Any]) -> Callable[[Frame], Frame]:
             a column that the shard lacks, or an offset leads out of the range of times.
     """
     bounds = read_bounds(stage_cfg)
+    in_turn = [bounds[name] for name in (START, END) if name in bounds]
     if not bounds:
         return lambda df: df
 
     def add(df: Frame) -> pl.DataFrame:
         rows = in_order(checked(df, SUBJECT_ID, TIME, CODE).collect())
-        new = {name: bound.rows(rows) for name, bound in bounds.items()}
-        # The first for the order of columns. Since the sort is stable, the start stays before the rows of its time, and
-        # the end after them.
-        parts = [rows.clear(), new.get(START), rows, new.get(END)]
-        return sorted_rows(pl.concat([part for part in parts if part is not None], how="diagonal"))
+        new, old = _new_rows(rows, in_turn), rows.get_columns()
+        del rows
+        return insert(old, [new])
 
     return add
 
@@ -91,16 +93,20 @@ class Bound:
     otherwise_at_event: bool
 
     def rows(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Its rows for a shard that is in order, a subject each; notes how many there are, and why not more."""
+        """Its subjects and times for a shard that is in order, and the positions of the rows that these are from.
+
+        Notes how many there are, and why not more.
+        """
         at = self._positions(rows[SUBJECT_ID].to_numpy(), rows)
-        return self._moved(rows.select(SUBJECT_ID, TIME)[at]).with_columns(pl.lit(self.code).alias(CODE))
+        return self._moved(rows.select(SUBJECT_ID, TIME)[at]).with_columns(pl.Series(_AT, at))
 
     def _positions(self, subjects: Ints, rows: pl.DataFrame) -> Ints:
         """The positions of the rows that it is at."""
-        number = np.zeros(rows.height, np.int64)  # of each row's subject
-        number[1:] = np.cumsum(subjects[1:] != subjects[:-1])
-        of_event = self._of_each(np.flatnonzero(rows[TIME].is_not_null().to_numpy()), number)
-        chosen = self._of_each(self.find(rows), number) if self.find else of_event
+        is_first = np.ones(rows.height, dtype=bool)
+        is_first[1:] = subjects[1:] != subjects[:-1]
+        bounds = np.append(np.flatnonzero(is_first), rows.height)
+        of_event = self._of_each(np.flatnonzero(rows[TIME].is_not_null().to_numpy()), bounds)
+        chosen = self._of_each(self.find(rows), bounds) if self.find else of_event
         has_other = (chosen == _NONE) & (of_event != _NONE)
         if self.otherwise_at_event:
             chosen = np.where(has_other, of_event, chosen)
@@ -110,12 +116,12 @@ class Bound:
         note({RECORD_BOUNDS: {self.name: {ADDED: len(at), **others, NO_EVENT: no_event}}})
         return at
 
-    def _of_each(self, found: Ints, number: Ints) -> Ints:
-        """For each subject the last of the rows that were found, for a start the first; given each row's subject."""
-        of_each = np.full(int(number[-1]) + 1 if len(number) else 0, _NONE)
-        in_turn = found if self.name == END else found[::-1]
-        of_each[number[in_turn]] = in_turn  # of several for one subject the last one stays
-        return of_each
+    def _of_each(self, found: Ints, bounds: Ints) -> Ints:
+        """For each subject the last of the rows that were found, for a start the first; given where subjects begin."""
+        begin, end = bounds[:-1], bounds[1:]
+        which = np.searchsorted(found, end) - 1 if self.name == END else np.searchsorted(found, begin)
+        of_each = np.append(found, _NONE)[which]
+        return np.where((begin <= of_each) & (of_each < end), of_each, _NONE)
 
     def _moved(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows with their time moved by the offset."""
@@ -132,6 +138,16 @@ class Bound:
                 what = f"from {time}, for subject {subject}, it leads out of the times that {dtype} can hold"
                 raise InputError(what, f"{self.name}.offset", "Give a smaller offset, or correct the time")
         return rows.with_columns((before + offset).cast(dtype).alias(TIME))
+
+
+def _new_rows(rows: pl.DataFrame, bounds: Sequence[Bound]) -> NewRows:
+    """The rows of the bounds of a shard that is in order, each in its place."""
+    numbered = [bound.rows(rows).with_columns(pl.lit(n).alias(_WHICH)) for n, bound in enumerate(bounds)]
+    new = sorted_rows(pl.concat(numbered))  # at one time the start first, as the bounds come in this order
+    which = new[_WHICH].to_numpy()
+    is_end = np.array([bound.name == END for bound in bounds])[which]
+    moved = Moved(new[TIME], places_among(rows, new, after=is_end))
+    return NewRows(new[_AT].to_numpy(), pl.Series([bound.code for bound in bounds]), which, moved=moved)
 
 
 def read_bounds(stage_cfg: Mapping[str, Any]) -> dict[str, Bound]:

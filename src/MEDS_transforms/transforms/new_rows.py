@@ -4,20 +4,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from ..dataset.columns import internal
-from ..dataset.measurements import Bools, Ints
+from ..dataset.measurements import Ints
 from ..dataset.schema import CODE, NUMERIC_VALUE, SUBJECT_ID, TIME
 
 
 @dataclass(frozen=True)
+class Moved:
+    """The times of new rows that are not at the time of another row, and where this puts them."""
+
+    times: pl.Series
+    before: Ints
+    """The positions of the rows that they stand before, ascending; the number of rows for those that come last."""
+
+
+@dataclass(frozen=True)
 class NewRows:
-    """Measurements to insert: each beside a row of the shard, with the subject and time of that row."""
+    """Measurements to insert: each beside a row of the shard, with the subject and time of that row, or moved."""
 
     at: Ints
-    """The positions of these rows, ascending."""
+    """The positions of these rows; ascending, unless the new ones are moved."""
     codes: pl.Series
     """The codes that they have, few."""
     which: Ints
@@ -26,11 +34,18 @@ class NewRows:
     """Float32; None for rows without values."""
     after: bool = False
     """Whether they stand after these rows; else before them."""
+    moved: Moved | None = None
+    """Given where they have times of their own."""
 
     @classmethod
     def of_one_code(cls, code: str, at: Ints, numeric_value: pl.Series | None = None, after: bool = False) -> "NewRows":
         """New rows that all have the same code."""
         return cls(at, pl.Series([code]), np.zeros(len(at), np.int64), numeric_value, after)
+
+    @property
+    def before(self) -> Ints:
+        """The positions of the rows that they stand before, ascending."""
+        return self.moved.before if self.moved else self.at + self.after
 
 
 Block = Callable[[pl.DataFrame, Ints], Sequence[NewRows]]
@@ -52,14 +67,17 @@ def insert(rows: list[pl.Series], blocks: Sequence[NewRows]) -> pl.DataFrame:
     if not blocks:
         return pl.DataFrame(rows)
     place = _place(rows[0].len(), blocks)
-    old, old_or_null = pl.Series(place.source), pl.Series(place.or_else(np.uint32(rows[0].len())))
-    n_new = len(place.order)
+    beside = place.source(np.concatenate([block.at for block in blocks]))
+    old_or_null = place.source(rows[0].len())
     fill: dict[str, Callable[[pl.Series], pl.Series]] = {
-        SUBJECT_ID: lambda values: values.rechunk()[old],
-        TIME: lambda values: values.rechunk()[old],
+        SUBJECT_ID: lambda values: values.rechunk()[beside],
+        TIME: lambda values: values.rechunk()[beside],
         CODE: lambda values: place.filled(values, *_codes(blocks)),
-        NUMERIC_VALUE: lambda values: place.filled(values, _values(blocks), np.arange(n_new)),
     }
+    if any(block.moved for block in blocks):
+        fill[TIME] = lambda values: place.filled(values, _times(values, blocks))
+    if any(block.numeric_value is not None for block in blocks):
+        fill[NUMERIC_VALUE] = lambda values: place.filled(values, _values(blocks))
     filled = []
     while rows:
         values = rows.pop(0)
@@ -82,38 +100,44 @@ def _or_null(values: pl.Series, which: pl.Series) -> pl.Series:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the rows of the result come from."""
+    """The positions that rows have in the result."""
 
-    source: npt.NDArray[np.uint32]
-    """The positions of the old rows that they are, or stand beside."""
-    is_new: Bools
-    order: Ints
-    """The new rows in the order of the result."""
+    old: Ints
+    new: Ints
+    """Those of the new rows of all blocks, block by block."""
 
-    def or_else(self, position: np.uint32) -> npt.NDArray[np.uint32]:
-        """The positions of the old rows, another one for new rows."""
-        return np.where(self.is_new, position, self.source)
+    def source(self, of_new: Ints | int) -> pl.Series:
+        """For each row of the result the position that it comes from; an old row from its own."""
+        source = np.empty(len(self.old) + len(self.new), np.uint32)
+        source[self.old] = np.arange(len(self.old), dtype=np.uint32)
+        source[self.new] = of_new
+        return pl.Series(source)
 
-    def filled(self, old: pl.Series, new: pl.Series, which: Ints) -> pl.Series:
-        """A column of the result: an old value, or for each new row one of the new ones."""
-        # A copy, because a polars series may share memory with the array that it was made from.
-        source = self.source.copy()
-        source[self.is_new] = old.len() + which[self.order]
+    def filled(self, old: pl.Series, new: pl.Series, which: Ints | None = None) -> pl.Series:
+        """A column of the result: an old value, or for each new row one of the new ones; None: its own."""
         # NOTE: only frames are concatenated with a common dtype.
         both = pl.concat([old.to_frame(), new.alias(old.name).to_frame()], how="vertical_relaxed", rechunk=True)
-        return both.to_series()[pl.Series(source)]
+        return both.to_series()[self.source(old.len() + (np.arange(new.len()) if which is None else which))]
 
 
 def _place(n: int, blocks: Sequence[NewRows]) -> Place:
-    """Where the rows of blocks go in a shard of n rows. Gap i is between the rows i - 1 and i."""
-    beside = np.concatenate([block.at for block in blocks])
-    gaps = np.concatenate([block.at + block.after for block in blocks])
-    is_new = np.ones(n + len(beside), dtype=bool)
-    is_new[np.arange(n) + np.cumsum(np.bincount(gaps, minlength=n + 1)[:n])] = False
-    order = np.argsort(gaps, kind="stable")
-    source = np.cumsum(~is_new, dtype=np.uint32) - ~is_new
-    source[is_new] = beside[order]
-    return Place(source, is_new, order)
+    """Where the rows of blocks go in a shard of n rows."""
+    counts = [np.bincount(block.before, minlength=n + 1) for block in blocks]
+    free = np.arange(n + 1)  # before each row the first place that is still free
+    free[1:] += np.cumsum(sum(counts))[:-1]
+    places = []
+    for block, count in zip(blocks, counts, strict=True):
+        places.append(free[block.before] + _number_in_place(block.before))
+        free += count
+    return Place(free[:n], np.concatenate(places))
+
+
+def _number_in_place(before: Ints) -> Ints:
+    """For each row the number of rows that come before it and stand before the same row."""
+    number, is_first = np.arange(len(before)), np.ones(len(before), dtype=bool)
+    is_first[1:] = before[1:] != before[:-1]
+    earlier: Ints = number - np.maximum.accumulate(np.where(is_first, number, 0))
+    return earlier
 
 
 def _codes(blocks: Sequence[NewRows]) -> tuple[pl.Series, Ints]:
@@ -128,3 +152,8 @@ def _values(blocks: Sequence[NewRows]) -> pl.Series:
     nulls = (pl.repeat(None, len(block.at), dtype=pl.Float32, eager=True) for block in blocks)
     given = [block.numeric_value for block in blocks]
     return pl.concat([null if value is None else value for value, null in zip(given, nulls, strict=True)])
+
+
+def _times(old: pl.Series, blocks: Sequence[NewRows]) -> pl.Series:
+    """The times of the rows of all blocks."""
+    return pl.concat([block.moved.times if block.moved else old.gather(block.at) for block in blocks])

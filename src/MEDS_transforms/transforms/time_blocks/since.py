@@ -68,7 +68,9 @@ def _since(
 
 
 def _newest_before(events: Ints, found: Ints) -> Ints:
-    """For each event the position of the last found row before its first one; -1 where there is none."""
-    from_none = np.concatenate([[-1], found])
-    newest: Ints = from_none[np.searchsorted(from_none, events) - 1]
-    return newest
+    """For each event the position of the last found row before its first one; -1 where there is none.
+
+    NOTE: to look up where each of few found rows counts from takes a fraction of the time of a look-up per event.
+    """
+    counts_from = np.searchsorted(events, found, side="right")
+    return np.repeat(np.append(-1, found), np.diff(counts_from, prepend=0, append=len(events)))
