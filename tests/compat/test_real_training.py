@@ -1,4 +1,4 @@
-"""The pipeline of all steps, written for the demo's hospital, runs on real data with another file of variables alone."""
+"""The pipeline of all steps, written for the demo's hospital, runs on real data with another file of variables."""
 
 from collections import Counter
 from pathlib import Path
