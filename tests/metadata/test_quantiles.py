@@ -89,3 +89,9 @@ def test_infinities_are_values(quantile):
 def test_the_weights_that_values_get_do_not_decide_which_stay():
     values = [-50, -48, -48, -48, -47, *range(48)]
     assert rank_error(values, 0, quantiles([rows(values)], capacity=19)["A"][0]) <= 1
+
+
+@pytest.mark.parametrize("values", [[0.0, -0.0, -1.0], [-0.0, 0.0, -1.0]])
+def test_zeros_of_either_sign_are_one_value(values):
+    (weighted,) = quantile_part(rows(values), ["code"])["values/quantiles"].to_list()
+    assert [[*map(str, of_value.values())] for of_value in weighted] == [["-1.0", "1"], ["0.0", "2"]]
