@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import Preprocessing, check_meds_codes, measurements
-from MEDS_transforms.mapreduce.plans import Others
+from MEDS_transforms.mapreduce.plans import Others, others_by
 from MEDS_transforms.metadata import aggregate_code_metadata as stage
 from MEDS_transforms.metadata.aggregations import Aggregations
 from MEDS_transforms.metadata.texts import LIMIT, TEXT, merge_texts, text_part
@@ -133,4 +133,4 @@ def test_a_column_that_cannot_be_used(tmp_path, column, message):
 @pytest.mark.parametrize(("name", "others"), [(NAMES[0], Others.NEEDED), ("values/sum", Others.DROPPED)])
 def test_the_column_is_made_though_what_is_read_is_not_kept(tmp_path, name, others):
     cfg = Preprocessing(tmp_path).cfg("aggregate_code_metadata", aggregations=[name])
-    assert stage.run.others_with(cfg) is others
+    assert others_by(stage.run.others, cfg.stage_cfg) is others
