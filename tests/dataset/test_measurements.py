@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from helpers import measurements, measurements_with_ties, stably_sorted
-from MEDS_transforms.dataset.measurements import begins_event, checked, in_order, sorted_rows
+from MEDS_transforms.dataset.measurements import begins_event, checked, in_order, places_among, sorted_rows
 
 ROW = measurements((1, None, "A"))
 COLUMNS = ("subject_id", "time", "code", "numeric_value")
@@ -24,6 +25,17 @@ def test_rows_are_sorted_stably_null_times_first(rows):
     want = sorted(df.rows(), key=lambda row: (row[0], row[1] is not None, row[1] or datetime.max))
     assert got.rows() == want
     assert in_order(got) is got
+
+
+@given(keys, keys, st.booleans())
+def test_rows_with_other_times_find_their_places_among_those_of_their_subjects(rows, others, after):
+    df = in_order(measurements(*((i, t, "old") for i, t in rows)))
+    here = {i for i, _ in rows}
+    new = measurements(*((i, t, "new") for i, t in others if i in here))
+    places = places_among(df, new, np.full(new.height, after))
+    for place, row in zip(places, new.iter_slices(1), strict=True):
+        got = pl.concat([df[:place], row, df[place:]])
+        assert_frame_equal(got, in_order(pl.concat([df, row] if after else [row, df])))
 
 
 LARGEST = 2**63 - 1

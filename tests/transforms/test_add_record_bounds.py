@@ -71,6 +71,13 @@ def test_times(code, block, times):
     assert [time for _, time in new(ROWS, code, **block)] == times
 
 
+def test_the_start_stands_before_the_end_of_one_time_in_whatever_order_they_are_given():
+    given = {"end": {"code": "E"}, "start": {"code": "S"}}
+    assert bounded(measurements((1, T[0], "A")), **given)["code"].to_list() == ["S", "A", "E"]
+    moved = {name: {**block, "offset": 1} for name, block in given.items()}
+    assert bounded(measurements((1, T[0], "A")), **moved)["code"].to_list() == ["A", "S", "E"]
+
+
 def test_an_offset_moves_the_row_to_its_place_among_the_others_before_which_static_rows_stay():
     got = bounded(ROWS, start={"code": "S", "offset": 2}, end={"code": "E", "offset": -2000})
     assert got["code"].to_list() == ["SEX", "E", "A", "S", "OUT//1", "B", "C", "E", "A", "S", "SEX"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 import polars as pl
@@ -68,7 +69,7 @@ def insert(rows: list[pl.Series], blocks: Sequence[NewRows]) -> pl.DataFrame:
         return pl.DataFrame(rows)
     place = _place(rows[0].len(), blocks)
     beside = place.source(np.concatenate([block.at for block in blocks]))
-    old_or_null = place.source(rows[0].len())
+    old_or_null = cache(partial(place.source, rows[0].len()))
     fill: dict[str, Callable[[pl.Series], pl.Series]] = {
         SUBJECT_ID: lambda values: values.rechunk()[beside],
         TIME: lambda values: values.rechunk()[beside],
@@ -81,7 +82,7 @@ def insert(rows: list[pl.Series], blocks: Sequence[NewRows]) -> pl.DataFrame:
     filled = []
     while rows:
         values = rows.pop(0)
-        filled.append(fill[values.name](values) if values.name in fill else _or_null(values, old_or_null))
+        filled.append(fill[values.name](values) if values.name in fill else _or_null(values, old_or_null()))
     return pl.DataFrame(filled)
 
 
@@ -122,14 +123,18 @@ class Place:
 
 def _place(n: int, blocks: Sequence[NewRows]) -> Place:
     """Where the rows of blocks go in a shard of n rows."""
-    counts = [np.bincount(block.before, minlength=n + 1) for block in blocks]
     free = np.arange(n + 1)  # before each row the first place that is still free
-    free[1:] += np.cumsum(sum(counts))[:-1]
+    free[1:] += np.cumsum(sum(_counts(n, block) for block in blocks))[:-1]
     places = []
-    for block, count in zip(blocks, counts, strict=True):
+    for block in blocks:
         places.append(free[block.before] + _number_in_place(block.before))
-        free += count
+        free += _counts(n, block)
     return Place(free[:n], np.concatenate(places))
+
+
+def _counts(n: int, block: NewRows) -> Ints:
+    """The number of new rows that stand before each of n rows, and at the end."""
+    return np.bincount(block.before, minlength=n + 1)
 
 
 def _number_in_place(before: Ints) -> Ints:
