@@ -230,14 +230,6 @@ def test_what_is_not_written_is_made_when_it_is_read(tmp_path):
     assert made == [1]
 
 
-@pytest.mark.parametrize("is_written", [True, False])
-def test_the_next_shard_waits_for_a_unit_that_makes_what_it_reads(folder, is_written):
-    first, second = plans(folder, drop_first, unchanged)
-    made = [replace(first, is_written=is_written), replace(second, makes_rows=False)]
-    [(steps, _)] = chains(made, [])
-    assert steps[-1].makes_rows is not is_written
-
-
 def test_a_chain_reads_what_is_on_its_way_and_nothing_of_other_shards(folder):
     write_shards(folder / "in", {"b": measurements((2, None, "x"))})
     first, second, third, fourth = plans(folder, unchanged, drop_first, unchanged, unchanged)

@@ -23,9 +23,8 @@ AT_A_TIME = 2
 class Step(NamedTuple):
     """A unit of work of the stage with this number in the pass.
 
-    `makes_rows` is explained at `Plan`; a unit whose input is not written makes the rows of that. `reads` is the file
-    of an earlier stage of the pass that its rows come from, perhaps by way of stages that are not written; None if they
-    come from elsewhere.
+    `makes_rows` is explained at `Plan`. `reads` is the file of an earlier stage of the pass that its rows come from,
+    perhaps by way of stages that are not written; None if they come from elsewhere.
     """
 
     number: int
@@ -52,8 +51,7 @@ def chains(plans: Sequence[Plan], unwritten: Sequence[Plan]) -> Iterator[tuple[l
             way = origin if plan.takes_frames else unit.claim_fp  # else it shares nothing, whatever it reads
             steps, read = found.setdefault(way, ([], []))
             source = reads[-1] if reads and reads[-1] in written else None
-            makes_input = bool(reads) and source is None
-            steps.append(Step(number, unit, plan.makes_rows or makes_input, source))
+            steps.append(Step(number, unit, plan.makes_rows, source))
             read += reads
     yield from found.values()
 

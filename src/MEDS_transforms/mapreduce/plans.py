@@ -56,8 +56,8 @@ class Plan:
     passes_on: bool = False
     """Whether its outputs may have columns of its input that not every MEDS file has."""
     makes_rows: bool = True
-    """Whether a unit makes rows of as many columns as it reads. Others take little memory, unless they make what they
-    read, so the next shard begins while they are at work."""
+    """Whether a unit makes rows of as many columns as it reads. Others take little memory, so the next shard begins
+    while they are at work."""
     takes_frames: bool = True
     """Whether it can read what is in memory, or what is made as it is read, in place of files."""
     instead: Mapping[Path, Instead] = field(default_factory=dict)
