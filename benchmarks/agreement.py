@@ -23,8 +23,9 @@ VALUES = "dim2/numeric_value"
 
 
 def files(folder: Path, suffix: str) -> dict[str, Path]:
-    """The files of a cohort's data by their names below the folder."""
-    return {str(path.relative_to(folder)): path for path in sorted((folder / "data").rglob(f"*{suffix}"))}
+    """The files of a cohort's data by their names below the folder; where these are batches, those of its tensors."""
+    root = folder / ("tensorization" if (folder / "data" / "batches.json").exists() else "data")
+    return {str(path.relative_to(folder)): path for path in sorted(root.rglob(f"*{suffix}"))}
 
 
 def n_measurements(cohort: Path) -> int:

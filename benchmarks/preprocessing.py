@@ -10,7 +10,17 @@ baseline; turns, results and figures are as in extraction.py.
 import argparse
 from pathlib import Path
 
-from contenders import DEFAULT_KIND, HERE, PIPELINES, Kind, add_contenders, runner_kinds, script_kind
+from contenders import (
+    DEFAULT_KIND,
+    HERE,
+    PIPELINES,
+    RUNNER,
+    Kind,
+    add_contenders,
+    runner_command,
+    runner_kinds,
+    script_kind,
+)
 from peers import Record, all_runs, argument_parser, conclude, overrides_for_workers, parsed, record
 
 AGGREGATION = "aggregate_code_metadata"
@@ -31,6 +41,10 @@ SCRIPT_OF = {
 SCRIPTS = {stage: f"MEDS_transform-{script}" for stage, script in SCRIPT_OF.items()}
 PIPELINE = PIPELINES / "preprocessing.yaml"
 NEWER_PIPELINE = PIPELINES / "newer_preprocessing.yaml"
+ALL_STEPS = HERE.parent / "configs" / "training.yaml"
+VARIABLES = PIPELINES / "dataset.yaml"
+SUBJECTS_PER_SHARD = 1500
+"""In the pipeline of all steps, in which a subject has more than twice as many rows in the end as in the beginning."""
 
 SETTINGS = (
     "stage_configs.filter_subjects.min_events_per_subject=5",
@@ -55,6 +69,13 @@ def stages(args: argparse.Namespace, folder: Path, cohort: Path) -> dict[str, li
     }
 
 
+def all_steps(args: argparse.Namespace, folder: Path, cohort: Path) -> dict[str, list[str]]:
+    """The pipeline of all steps, from a division into splits to batches; it keeps just the tensors."""
+    shards = f"stage_configs.reshard_to_split.n_subjects_per_shard={SUBJECTS_PER_SHARD}"
+    folders = [f"input_dir={args.cohort}", f"cohort_dir={cohort}"]
+    return {"pipeline": runner_command(folder, ALL_STEPS, [f"dataset_fp={VARIABLES}", *folders, shards])}
+
+
 def newer(args: argparse.Namespace, folder: Path, cohort: Path) -> dict[str, list[str]]:
     """MEDS-transforms 0.7, which ends with the normalization."""
     told = ["--overrides", f"input_dir={args.cohort}", f"output_dir={cohort}"]
@@ -77,6 +98,7 @@ KINDS = {
     **runner_kinds(PIPELINE, overrides),
     "floor": script_kind(FLOOR, floor_arguments, "one plain polars script in memory, with four columns"),
     "floor-all-columns": script_kind(FLOOR, floor_with_all_columns, "the same with all columns"),
+    "all-steps": Kind(all_steps, (RUNNER,), "the pipeline of all steps, without intermediates; other tensors"),
     "newer": Kind(newer, ("MEDS_transform-pipeline",), "MEDS-transforms 0.7; ends with the normalization"),
 }
 

@@ -202,6 +202,23 @@ def test_labels_of_other_types(cohort: Path, tmp_path: Path, column: str, dtype:
         np.testing.assert_array_equal(found["label"], found["subject_id"].astype(stored), strict=True)
 
 
+def test_labels_without_a_value_are_left_out(cohort: Path, tmp_path: Path) -> None:
+    table = pl.DataFrame({"subject_id": [*TRAIN], "prediction_time": [DAY] * len(TRAIN)})
+    table = table.with_columns(pl.Series("boolean_value", [None, *[True] * (len(TRAIN) - 1)]))
+    table.write_parquet(tmp_path / "labels.parquet")
+    [found] = read_batches(batch(cohort, tmp_path, batch_size=100, labels_fp=str(tmp_path / "labels.parquet")), "train")
+    assert sorted(found["subject_id"].tolist()) == sorted([*TRAIN][1:])
+    account = json.loads((tmp_path / "cohort" / "metadata" / "accounting" / "batch_tensors.json").read_text())
+    assert account["labels_left_out"] == 1
+
+
+def test_labels_that_are_texts_are_refused(cohort: Path, tmp_path: Path) -> None:
+    table = pl.DataFrame({"subject_id": [*TRAIN], "prediction_time": [DAY] * len(TRAIN)})
+    table.with_columns(categorical_value=pl.lit("A")).write_parquet(tmp_path / "labels.parquet")
+    with pytest.raises(ValueError, match="categorical_value, which no tensor holds"):
+        batch(cohort, tmp_path, labels_fp=str(tmp_path / "labels.parquet"))
+
+
 @settings(max_examples=4, deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=59, max_size=59), st.booleans())
 def test_same_files_in_any_sharding(

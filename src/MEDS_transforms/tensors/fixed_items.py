@@ -81,7 +81,7 @@ class Items:
 
 
 def items_of(schemas: Sequence[Path], split: str, seed: int, shuffle: bool, labels: Labels | None = None) -> Items:
-    """The subjects of a split that have events, or the labels of these.
+    """The subjects of a split that have events, or the labels of these, but for labels without a value.
 
     Raises:
         InputError: a subject is in several shards, so that it would be in several items.
@@ -101,7 +101,7 @@ def items_of(schemas: Sequence[Path], split: str, seed: int, shuffle: bool, labe
         return Items(subject_ids, shards, rows, seed, shuffle)
     order = np.lexsort((labels.prediction_times, labels.subject_ids))
     place = np.searchsorted(subject_ids, labels.subject_ids[order])
-    found = place < np.searchsorted(subject_ids, labels.subject_ids[order], "right")
+    found = (place < np.searchsorted(subject_ids, labels.subject_ids[order], "right")) & labels.has_value[order]
     order, place = order[found], place[found]
     times, values = labels.prediction_times[order], None if labels.values is None else labels.values[order]
     return Items(subject_ids[place], shards[place], rows[place], seed, shuffle, times, values)

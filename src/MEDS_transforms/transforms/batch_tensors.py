@@ -7,7 +7,7 @@ megabytes of memory at most.
 
 Input: the tensors of tensorization, and the schemas of tokenization (see `schemas_dir`). An item is a subject that has
 an event; with `labels_fp` it is a label: the events until its prediction_time, that time included. Labels of subjects
-that are in no shard, or have no event at all, are left out; how many is in the accounting.
+that are in no shard, or have no event at all, and labels without a value are left out; how many is in the accounting.
 
 Output: `<output_dir>/<split>/epoch=<e>/<n>.safetensors`, both counted from 0, with the tensors of B items; L is the
 number of measurements of the longest, S the largest number of static measurements:
@@ -35,7 +35,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from ..cli.script import stage_script
-from ..dataset.schema import CODE, NUMERIC_VALUE, SUBJECT_ID
+from ..dataset.schema import CATEGORICAL_VALUE, CODE, NUMERIC_VALUE, SUBJECT_ID
 from ..dataset.tensor_files import SUFFIX, Tensor
 from ..errors import InputError, MissingInputError, listed, nearest
 from ..mapreduce.accounting import OUT
@@ -124,6 +124,19 @@ def with_values(tensors: Tensors) -> Tensors:
     return {**tensors, CODE: as_int32(tensors[CODE]), NUMERIC_VALUE: value, f"{NUMERIC_VALUE}_mask": there}
 
 
+def _numeric_labels(path: str) -> Labels:
+    """The labels in a table, or a folder of tables.
+
+    Raises:
+        InputError: they are texts, which no tensor holds.
+    """
+    labels = read_labels(path)
+    if labels.values is not None and labels.values.dtype == object:
+        what = f"has labels in {CATEGORICAL_VALUE}, which no tensor holds"
+        raise InputError(what, path, "Number the categories, in integer_value.")
+    return labels
+
+
 class Batching:
     """The work of the stage: the index, and the batches of all splits and epochs.
 
@@ -141,7 +154,7 @@ class Batching:
         if labels_fp:
             path = Path(labels_fp)
             sources["labels"] = Source(path, ".parquet") if path.is_dir() else Source.of_files(path, whole=True)
-        labels = read_labels(labels_fp) if labels_fp else None
+        labels = _numeric_labels(labels_fp) if labels_fp else None
         self.splits = [self._split(name, shards, labels) for name, shards in self._shards(source).items()]
         self.outputs = stage_outputs(cfg, sources, own_folder=self.output_dir, settings={"seed": self.seed})
         self.order = lru_cache(maxsize=1)(Items.order)  # of millions of items it takes a second
