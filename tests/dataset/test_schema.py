@@ -34,7 +34,7 @@ def test_former_column_names_lead_to_columns_there_are():
 
 def test_every_column_that_has_a_name_is_in_the_table():
     parts = {"CODE_PREFIX", "VALUES_QUANTILE"}
-    others = {"TRAIN_SPLIT", "DATA", "CODES", "SPLITS", "STATIC", "SEQUENCES"}
+    others = {"TRAIN_SPLIT", "DATA", "CODES", "SPLITS", "STATIC", "SEQUENCES", "FOR_MEDS_TORCH_DATA"}
     constants = {name: value for name, value in vars(schema).items() if name.isupper() and isinstance(value, str)}
     named = {value for name, value in constants.items() if not name.startswith("_") and name not in parts | others}
     assert named == {column.name for column in schema.COLUMNS}
@@ -43,7 +43,7 @@ def test_every_column_that_has_a_name_is_in_the_table():
 def test_the_version_of_the_package():
     numbers = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", MEDS_transforms.__version__)
     assert numbers is not None
-    assert (0, 2, 6) <= tuple(map(int, numbers.groups())) < (0, 4)
+    assert (0, 2, 6) <= tuple(map(int, numbers.groups())) < (0, 5)
 
 
 IMPORTS = {
