@@ -22,9 +22,11 @@ from MEDS_transforms.settings.packaged import CONFIG_DIR
 from MEDS_transforms.stages import TRANSFORM, packaged_stages
 
 PREPROCESSING_STAGES = [
+    "split_subjects",
     "reshard_to_split",
     "filter_subjects",
     "add_time_derived_measurements",
+    "add_record_bounds",
     "extract_values",
     "reorder_measurements",
     "bin_numeric_values",
@@ -38,6 +40,7 @@ PREPROCESSING_STAGES = [
     "normalization",
     "tokenization",
     "tensorization",
+    "batch_tensors",
 ]
 """Every pre-processing script once, under its own name, each with what it needs from those before it."""
 

@@ -62,14 +62,19 @@ def check_block(
 
 
 def checked_value(stage: str, block: Mapping[str, Any], key: str) -> Any:
-    """The value of a key in a packaged stage's block, null where it is missing.
+    """The value of a key in a packaged stage's block; if it is missing null, or the default where null is not allowed.
+
+    A block has no defaults where the stage runs under a name of the user's, by `_script`.
 
     Raises:
         WrongTypeError: it has another type than the stage declares.
         InputError: it is not within the range.
     """
-    value = block.get(key)
-    for error in _validator()(block_schema(stage)["properties"][key]).iter_errors(value):
+    value, schema = block.get(key), block_schema(stage)["properties"][key]
+    declared = stage_block(stage)
+    if key not in block and declared and not _validator()(schema).is_valid(None):
+        return declared.keys[key].default
+    for error in _validator()(schema).iter_errors(value):
         kind = WrongTypeError if error.validator == "type" else InputError
         what = f"must be {allowed(error.schema)}, not {_shown(error.instance)}."
         raise kind(Problem(what, key, joint=" "))

@@ -44,8 +44,10 @@ from ..mapreduce.flow import Form
 from ..mapreduce.mapper import map_units
 from ..mapreduce.shards import shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
+from ..settings.checks import checked_value
 from ..settings.folders import stage_folders
 from ..settings.layout import BATCHES_FILE, SCHEMAS_DIR, TOKENIZATION
+from ..settings.plain import plain
 from ..tensors.fixed_batches import batch_path
 from ..tensors.fixed_items import Ints, Items, items_of
 from ..tensors.labels import PREDICTION_TIME, Labels, read_labels
@@ -57,13 +59,33 @@ from ..work.sources import Source, check_not_freed
 
 FORMS = {Form.TENSORS: Form.BATCHES}
 
+KEYS = ("batch_size", "max_length", "form", "window", "n_epochs", "shuffle", "drop_last", "splits", "labels_fp")
+
 LABEL = "label"
+_STAGE = "batch_tensors"
 _CUTS = {"flat": cut_measurements, "nested": cut_events}
 _CELLS_AT_A_TIME = 2**24
 """Measurements (nested: events) of the batches that a worker makes at a time; each takes about 14 bytes, twice."""
 _UNITS = 64
 """Into how many pieces an epoch is cut at least, if there are as many batches, so that many workers share them."""
 _LARGEST_CODE = 2**31 - 1
+
+
+def check(cfg: Mapping[str, Any]) -> None:
+    """Raises an error where the configuration alone shows that the stage cannot run."""
+    read_settings(plain(cfg["stage_cfg"]))
+
+
+def read_settings(stage_cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the stage's own keys.
+
+    Raises:
+        InputError: one is not what its key allows, or there is no such table of labels.
+    """
+    settings = {key: checked_value(_STAGE, stage_cfg, key) for key in KEYS}
+    if (path := settings["labels_fp"]) and not Path(path).exists():
+        raise MissingInputError(f"There are no labels {path} (labels_fp)", remedy="Check the path.")
+    return settings
 
 
 def run(cfg: Mapping[str, Any]) -> None:
@@ -146,8 +168,9 @@ class Batching:
     """
 
     def __init__(self, cfg: Mapping[str, Any]) -> None:
-        self.cfg, self.block = cfg, cfg["stage_cfg"]
-        self.output_dir, self.tensors_dir = (Path(self.block[key]) for key in ("output_dir", "data_input_dir"))
+        stage_cfg = plain(cfg["stage_cfg"])
+        self.cfg, self.block = cfg, read_settings(stage_cfg)
+        self.output_dir, self.tensors_dir = (Path(stage_cfg[key]) for key in ("output_dir", "data_input_dir"))
         self.schemas_dir, self.seed = schemas_dir(cfg), int(cfg.get("seed") or 0)
         source, labels_fp = Source(self.tensors_dir, SUFFIX), self.block["labels_fp"]
         sources = {"data": source, "schemas": Source(self.schemas_dir, ".parquet")}
@@ -275,8 +298,8 @@ class Batching:
 def schemas_dir(cfg: Mapping[str, Any]) -> Path:
     """The folder of the schemas: the one in the block, that beside what the tensors were made of, or their cohort's."""
     block = cfg["stage_cfg"]
-    if block["schemas_dir"]:
-        return Path(block["schemas_dir"])
+    if named := block.get("schemas_dir"):
+        return Path(named)
     tensors = Path(block["data_input_dir"])
     stages = stage_folders(cfg["input_dir"], cfg["cohort_dir"], cfg["stages"], cfg["stage_configs"]).values()
     made_of = [Path(stage["data_input_dir"]) for stage in stages if Path(stage["output_dir"]) == tensors]

@@ -123,7 +123,8 @@ def flag_abnormal_values_fntr(
         logger.warning("%s flags nothing: its block names neither ranges nor columns with bounds", _STAGE)
         return lambda df: df
     bounds_of = CodeSettings(settable, rules, _OF_CODE, code_metadata, code_modifiers, of_codes)
-    words = pl.Series([stage_cfg["flags"].get(level) for level in _LEVELS], dtype=pl.String)
+    flags = checked_value(_STAGE, stage_cfg, "flags")
+    words = pl.Series([flags.get(level) for level in _LEVELS], dtype=pl.String)
 
     def add_flags(df: Frame) -> Frame:
         rows = checked(df, CODE, NUMERIC_VALUE)
