@@ -629,10 +629,10 @@ EXTRACTION = [
     ),
     Case(
         "no such stage",
-        args("stages=[shard_events,split_subjects]"),
+        args("stages=[shard_events,divide_subjects]"),
         ERROR,
         "configuration",
-        "split_subjects",
+        "divide_subjects",
         "Name one in stage_configs",
     ),
     Case(

@@ -110,9 +110,8 @@ def test_all_mistakes_are_found_also_in_parts_of_the_data():
 @pytest.mark.parametrize("stage", packaged_stages())
 def test_a_stage_matches_and_revises_where_it_works_on_rows(stage):
     """The others do not look at the key; it would have no effect, or one that nobody means."""
-    on_rows = ("filter", "enforce", "bin", "add_time", "extract_values", "reorder", "occlude", "normalization")
-    on_rows = ("filter", "add_time", "extract_values", "reorder", "occlude", "normalization", "standardize", "flag")
-    on_rows = ("filter", "add_", "extract_values", "reorder", "occlude", "normalization")
+    on_rows = ("filter", "enforce", "bin", "add_", "extract_values", "reorder", "occlude", "normalization")
+    on_rows += ("standardize", "flag")
     messages = check_block(stage, {"_match_revise": [{"_matcher": {"code": "A"}}]})
     refused = [f"stage_configs.{stage}._match_revise: {stage} cannot match and revise. Remove the key"]
     assert messages == ([] if stage.startswith(on_rows) else refused)
