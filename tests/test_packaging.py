@@ -160,7 +160,7 @@ def test_navigation_lists_the_stages(gen_stages: ModuleType) -> None:
     assert listed[0] == "stages/index.md"
     pages = [page for group in listed[1:] for pages in group.values() for page in pages]
     assert pages == [{page.name: f"stages/{page.name}.md"} for page in gen_stages.find_stages()]
-    assert [len(pages) for group in listed[1:] for pages in group.values()] == [len(EXTRACTION_STAGES), 12]
+    assert [len(pages) for group in listed[1:] for pages in group.values()] == [len(EXTRACTION_STAGES), 19]
 
 
 def test_the_page_of_columns_has_them_all(gen_stages: ModuleType) -> None:

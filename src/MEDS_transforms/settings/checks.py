@@ -20,7 +20,7 @@ from .declarations import (
     stage_block,
 )
 from .keys import is_flag
-from .plain import as_written, item_where_known, may_be_secret, plain_where_known
+from .plain import as_written, item_where_known, may_be_secret, plain, plain_where_known
 from .words import allowed
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def checked_value(stage: str, block: Mapping[str, Any], key: str) -> Any:
         WrongTypeError: it has another type than the stage declares.
         InputError: it is not within the range.
     """
-    value, schema = block.get(key), block_schema(stage)["properties"][key]
+    value, schema = plain(block.get(key)), block_schema(stage)["properties"][key]
     declared = stage_block(stage)
     if key not in block and declared and not _validator()(schema).is_valid(None):
         return declared.keys[key].default

@@ -25,7 +25,7 @@ class Bins:
 
     def __init__(self, edges: pl.Series) -> None:
         counts = edges.list.len().to_numpy().astype(np.int64)
-        self.left, self.right, self.number = _ends(edges.explode().to_numpy(), counts)
+        self.left, self.right, self.number = _ends(edges.explode(empty_as_null=False).to_numpy(), counts)
         self.counts = pl.Series(counts + 1)
         """How many bins each code has."""
         self.firsts = self.counts.cum_sum() - self.counts
