@@ -119,7 +119,9 @@ def edges_in_metadata(code_metadata: pl.DataFrame | None, names: Sequence[str]) 
             problems.add(f"{name} must be a struct or a list of numbers; it is {dtype}")
     problems.raise_if_any()
     ascending = [_ascending(edges) for edges in found]
-    return code_metadata.select(pl.coalesce(*ascending, pl.lit(None, _LISTS)).alias(_BINS)).to_series()
+    # NOTE: polars 1 fails on structs in several chunks, of which some are null.
+    one_chunk = code_metadata.rechunk()
+    return one_chunk.select(pl.coalesce(*ascending, pl.lit(None, _LISTS)).alias(_BINS)).to_series()
 
 
 def _ascending(edges: pl.Expr) -> pl.Expr:
