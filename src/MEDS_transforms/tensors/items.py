@@ -20,7 +20,7 @@ class Flat(NamedTuple):
 class Item(NamedTuple):
     """A part of a subject's history. The arrays may be the file's own, which cannot be written to.
 
-    Args:
+    Attributes:
         subject_id: the subject.
         time_delta_days: for each event the days since the previous one, be that in the window or not; NaN for the
             subject's first.
