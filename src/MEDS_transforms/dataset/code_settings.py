@@ -25,7 +25,17 @@ from .dtypes import TEXT_DTYPES, cast_columns, common_dtype
 from .key_tables import Found, KeyTable
 from .schema import CODE
 
-__all__ = ["REGEX", "CodeSettings", "Rules", "Settable", "followed_by", "read_entries", "read_rules", "read_table"]
+__all__ = [
+    "REGEX",
+    "CodeSettings",
+    "Rules",
+    "Settable",
+    "followed_by",
+    "read_entries",
+    "read_ranges",
+    "read_rules",
+    "read_table",
+]
 
 _AT = internal("at")
 _CODE = internal("key0")
@@ -50,6 +60,23 @@ def read_rules(
         rules = followed_by(rules, read_table(settable, path, str(table_key), problems))
     problems.raise_if_any()
     return rules
+
+
+def read_ranges(
+    lower: str, upper: str, block: Mapping[str, Any], code_modifiers: Sequence[str] | None
+) -> tuple[Settable, list[Rules]]:
+    """What a stage's block sets of ranges, in `ranges` and `ranges_fp`, by the names of their bounds: see `read_rules`.
+
+    Raises:
+        InputError: entries or the table cannot be used; the message lists all problems.
+    """
+    least, greatest = pl.col(lower), pl.col(upper)
+    wrong = {
+        f"{lower} is greater than {upper}": least.gt(greatest) & ~least.is_nan() & ~greatest.is_nan(),
+        "a bound is NaN": least.is_nan() | greatest.is_nan(),
+    }
+    settable = Settable({lower: pl.Float64(), upper: pl.Float64()}, tuple(code_modifiers or ()), wrong=wrong)
+    return settable, read_rules(settable, block, "ranges", "ranges_fp")
 
 
 class CodeSettings:

@@ -13,13 +13,13 @@ null if there is no value or no range; else true.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import polars as pl
 
 from ..cli.script import stage_script
-from ..dataset.code_settings import CodeSettings, Rules, Settable, read_rules
+from ..dataset.code_settings import CodeSettings, read_ranges
 from ..dataset.columns import internal
 from ..dataset.measurements import checked, flagged
 from ..dataset.schema import CODE, IS_INLIER, NUMERIC_VALUE
@@ -38,21 +38,6 @@ _IS_IN = internal("is_in")
 _STAGE = "enforce_value_ranges"
 
 
-def read_ranges(stage_cfg: Mapping[str, Any], code_modifiers: Sequence[str] | None) -> tuple[Settable, list[Rules]]:
-    """What the stage's block says of ranges: what can be set, and what its entries and its table set.
-
-    Raises:
-        InputError: entries or the table cannot be used; the message lists all problems.
-    """
-    least, greatest = pl.col(MIN), pl.col(MAX)
-    wrong = {
-        "min is greater than max": least.gt(greatest) & ~least.is_nan() & ~greatest.is_nan(),
-        "a bound is NaN": least.is_nan() | greatest.is_nan(),
-    }
-    settable = Settable({MIN: pl.Float64(), MAX: pl.Float64()}, tuple(code_modifiers or ()), wrong=wrong)
-    return settable, read_rules(settable, stage_cfg, "ranges", "ranges_fp")
-
-
 def enforce_value_ranges_fntr(
     stage_cfg: Mapping[str, Any], code_modifiers: list[str] | None, code_metadata: pl.DataFrame | None = None
 ) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
@@ -61,7 +46,7 @@ def enforce_value_ranges_fntr(
     Raises:
         InputError: ranges cannot be used, or the code metadata lacks columns; when applied, the data lacks columns.
     """
-    settable, rules = read_ranges(stage_cfg, code_modifiers)
+    settable, rules = read_ranges(MIN, MAX, stage_cfg, code_modifiers)
     columns = {bound: stage_cfg.get(f"{bound}_column") for bound in (MIN, MAX)}
     does_drop = checked_value(_STAGE, stage_cfg, "out_of_range") == "drop"
     if not rules and not any(columns.values()):
@@ -99,7 +84,7 @@ def is_in_range(dtype: pl.DataType) -> pl.Expr:
 def check(cfg: Mapping[str, Any]) -> None:
     """Raises an error where the configuration alone shows that the stage cannot run."""
     modifiers = code_modifiers_of(cfg)
-    check_revisions(cfg, lambda stage_cfg: read_ranges(stage_cfg, modifiers))
+    check_revisions(cfg, lambda stage_cfg: read_ranges(MIN, MAX, stage_cfg, modifiers))
 
 
 run = map_stage(

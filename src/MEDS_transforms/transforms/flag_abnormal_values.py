@@ -16,7 +16,7 @@ Output: the shards with `//` and the flag at the end of the codes (String); with
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -24,7 +24,7 @@ import numpy.typing as npt
 import polars as pl
 
 from ..cli.script import stage_script
-from ..dataset.code_settings import CodeSettings, Rules, Settable, read_rules
+from ..dataset.code_settings import CodeSettings, read_ranges
 from ..dataset.columns import internal
 from ..dataset.io import Frame
 from ..dataset.key_tables import COUNT, KIND, Ints
@@ -90,21 +90,6 @@ class Range(NamedTuple):
         return np.where(np.isnan(values), np.int8(_LEVELS.index(_WITHOUT_VALUE)), levels)
 
 
-def read_ranges(stage_cfg: Mapping[str, Any], code_modifiers: Sequence[str] | None) -> tuple[Settable, list[Rules]]:
-    """What the stage's block says of ranges: what can be set, and what its entries and its table set.
-
-    Raises:
-        InputError: entries or the table cannot be used; the message lists all problems.
-    """
-    lower, upper = pl.col(LOWER), pl.col(UPPER)
-    wrong = {
-        "lower is greater than upper": lower.gt(upper) & ~lower.is_nan() & ~upper.is_nan(),
-        "a bound is NaN": lower.is_nan() | upper.is_nan(),
-    }
-    settable = Settable({LOWER: pl.Float64(), UPPER: pl.Float64()}, tuple(code_modifiers or ()), wrong=wrong)
-    return settable, read_rules(settable, stage_cfg, "ranges", "ranges_fp")
-
-
 def flag_abnormal_values_fntr(
     stage_cfg: Mapping[str, Any], code_modifiers: list[str] | None, code_metadata: pl.DataFrame | None = None
 ) -> Callable[[Frame], Frame]:
@@ -115,7 +100,7 @@ def flag_abnormal_values_fntr(
         MissingInputError: there is no code metadata, and it should have bounds.
         MissingColumnError: when applied, the data lacks a column of bounds.
     """
-    settable, rules = read_ranges(stage_cfg, code_modifiers)
+    settable, rules = read_ranges(LOWER, UPPER, stage_cfg, code_modifiers)
     of_codes = {bound: stage_cfg.get(f"{bound}_metadata_column") for bound in (LOWER, UPPER)}
     of_rows = {bound: name for bound in (LOWER, UPPER) if (name := stage_cfg.get(f"{bound}_column")) is not None}
     as_suffix = checked_value(_STAGE, stage_cfg, "flag_as") == "suffix"
@@ -183,7 +168,7 @@ def report(by_level: pl.DataFrame, wrong: pl.Series) -> None:
 def check(cfg: Mapping[str, Any]) -> None:
     """Raises an error where the configuration alone shows that the stage cannot run."""
     modifiers = code_modifiers_of(cfg)
-    check_revisions(cfg, lambda stage_cfg: read_ranges(stage_cfg, modifiers))
+    check_revisions(cfg, lambda stage_cfg: read_ranges(LOWER, UPPER, stage_cfg, modifiers))
 
 
 run = map_stage(flag_abnormal_values_fntr, changes=(CODE, RANGE_FLAG), reads=("ranges_fp",))
