@@ -4,7 +4,7 @@
 nothing else runs on another dataset once `dataset_fp` names the other file.
 """
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ _ALIKE = 0.8
 """How similar, from 0 to 1, a name must be to that of a known variable to be taken for a slip of the pen."""
 
 
+@cache
 def dataset_keys() -> dict[str, Key]:
     """The variables that are declared."""
     return read_keys(ROOT / "configs" / "_dataset.yaml")
