@@ -169,8 +169,8 @@ def test_a_matcher_may_ask_for_any_column():
     block = {"at": {"kind": "out"}, "otherwise": "skip"}
     got = bounded(df, end={"code": "E", **block}).filter(pl.col("code") == "E")
     assert got["time"].to_list() == [T[0]]
-    assert others({"start": None, "end": block}) is Others.NEEDED
-    assert others({"start": {"code": "S", "at": OUT}}) is Others.PASSED_ON
+    assert others({"start": None, "end": block}) == Others.PASSED_ON.but_needs("kind")
+    assert others({"start": {"code": "S", "at": OUT}}) == Others.PASSED_ON
 
 
 def test_match_and_revise_bounds_the_rows_that_an_entry_matches(tmp_path):

@@ -132,12 +132,15 @@ def test_matchers_may_ask_for_any_column():
     [
         (None, Others.PASSED_ON),
         ({"X": {"matcher": {"code": "A", "numeric_value": None}, "until": None}}, Others.PASSED_ON),
-        ({"X": {"matcher": {"unit": "A"}}}, Others.NEEDED),
-        ({"X": None, "Y": {"matcher": {"code": "A"}, "until": {"unit": "A"}}}, Others.NEEDED),
+        ({"X": {"matcher": {"unit": "A"}}}, Others.PASSED_ON.but_needs("unit")),
+        (
+            {"X": {"matcher": {"kind": "A"}}, "Y": {"matcher": {"code": "A"}, "until": {"unit": "A"}}},
+            Others.PASSED_ON.but_needs("kind", "unit"),
+        ),
     ],
 )
 def test_columns_that_matchers_ask_for_are_needed(block, what):
-    assert others({"time_since": block}) is what
+    assert others({"time_since": block}) == what
 
 
 # The calendar

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ..errors import InputError, Problem, nearest, not_set
 from ..settings.checks import check_block, check_pipeline
@@ -97,6 +97,7 @@ def run_stage(module: str, cfg: DictConfig, script: str, in_own_process: bool = 
     cfg, warnings = checked_config(cfg, script, in_own_process)
     log_warnings(warnings)
     log_begin(cfg)
+    cfg = settled(cfg)
     if in_own_process:
         prepare_for_polars(only_packaged=is_packaged(module))
     with metered(cfg) as meter:
@@ -135,6 +136,17 @@ def checked_config(cfg: DictConfig, script: str, by_hydra: bool = True) -> tuple
     check_names([stage], "stage", "The stage cannot run")
     _check_mandatory(stage, cfg.stage_cfg)
     return cfg, warnings
+
+
+def settled(cfg: DictConfig) -> DictConfig:
+    """The configuration with the stage's block as it is now: to put it together at every look at it takes seconds.
+
+    NOTE: it is not for logs, since it may have values from the environment.
+    """
+    found = cfg.copy()
+    with open_dict(found):
+        found.stage_cfg = found.stage_cfg
+    return found
 
 
 def prepare_for_polars(only_packaged: bool) -> None:

@@ -120,7 +120,7 @@ def plan_map(
         outputs,
         shards.units(outputs, work),
         frames=frames,
-        passes_on=work.others is not Others.DROPPED,
+        passes_on=work.others.are_passed_on,
         takes_frames=read_fn is scan_parquet,
     )
 

@@ -108,8 +108,8 @@ def plan(cfg: Mapping[str, Any]) -> Plan:
 
 def others(stage_cfg: Mapping[str, Any]) -> Others:
     """What the stage does with columns that not every MEDS file has."""
-    looks_at_texts = read_aggregations(stage_cfg).looks_at_texts
-    return Others.NEEDED if looks_at_texts else Others.DROPPED
+    aggregations = read_aggregations(stage_cfg)
+    return Others.DROPPED.but_needs(aggregations.text_column if aggregations.looks_at_texts else None)
 
 
 run = PlannedStage(plan, others=others)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,9 +116,9 @@ def recorded_files(folder: Path) -> set[Path]:
 
 def done_mark(pipeline: Pipeline, stage: str, log_dir: Path) -> DoneMark:
     """The mark of a stage of a pipeline."""
-    settings = settings_digest(pipeline, log_dir, stage)
-    writes_to = _folders(pipeline, stage, "reducer_output_dir", "output_dir")
-    reads = _folders(pipeline, stage, "data_input_dir", "metadata_input_dir")
+    settings, inferred = settings_digest(pipeline, log_dir, stage), _inferred(pipeline, stage)
+    writes_to = _folders(inferred, "reducer_output_dir", "output_dir")
+    reads = _folders(inferred, "data_input_dir", "metadata_input_dir")
     return DoneMark(
         log_dir / f"{stage}.done", stage, settings, writes_to, reads, Path(pipeline.value("cohort_dir") or "")
     )
@@ -152,8 +152,7 @@ def _inferred(pipeline: Pipeline, stage: str) -> dict[str, Any]:
     return {}
 
 
-def _folders(pipeline: Pipeline, stage: str, *keys: str) -> tuple[Path, ...]:
-    inferred = _inferred(pipeline, stage)
+def _folders(inferred: Mapping[str, Any], *keys: str) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(Path(folder) for key in keys if (folder := inferred.get(key))))
 
 

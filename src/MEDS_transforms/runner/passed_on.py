@@ -65,21 +65,27 @@ class PassedOn:
         """The columns of a stage's data that are needed, whatever others there are; none: all may be."""
         from ..dataset.schema import MANDATORY_COLUMNS
 
-        if self._needs_others(stage.name, left):
+        others = self._needed_others(stage.name, left)
+        if others is None:
             return []
-        return [*MANDATORY_COLUMNS, *(code_modifiers(stage.cfg) or ())]
+        return [*dict.fromkeys([*MANDATORY_COLUMNS, *(code_modifiers(stage.cfg) or ()), *sorted(others)])]
 
-    def _needs_others(self, name: str, left: Sequence["StageAtWork"]) -> bool:
-        """Whether columns of a stage's data matter that not every MEDS file has."""
-        from ..mapreduce.plans import Others
-
-        stages = {stage.name: stage for stage in left}
+    def _needed_others(self, name: str, left: Sequence["StageAtWork"]) -> Set[str] | None:
+        """The columns of a stage's data that matter, and that not every MEDS file has; None: all may."""
+        stages, needed = {stage.name: stage for stage in left}, set[str]()
         for reader in self.data[name].readers:
-            what = stages[reader].others if reader in stages else Others.NEEDED
+            what = stages[reader].others if reader in stages else None
+            if what is None or what.needed is None:
+                return None
+            needed |= what.needed
+            if not what.are_passed_on:
+                continue
             is_kept = reader not in self.data or self.data[reader].is_kept
-            if what is Others.NEEDED or (what is Others.PASSED_ON and (is_kept or self._needs_others(reader, left))):
-                return True
-        return False
+            further = None if is_kept else self._needed_others(reader, left)
+            if further is None:
+                return None
+            needed |= further
+        return needed
 
     def free_read(self, ended: Set[str], unwritten: Set[str]) -> None:
         """Removes what is not kept and has been read by all that do, given the stages that have ended.

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +39,18 @@ class Pipeline:
         value = OmegaConf.select(self.cfg, key)
         return plain(value, resolve=False)
 
-    @property
+    @cached_property
     def stages(self) -> Any:
         """The entry `stages`, unchecked."""
         return plain(OmegaConf.select(self.cfg, "stages"))
 
-    @property
+    @cached_property
     def stage_names(self) -> list[str]:
         """The names in `stages`, each once: all of it, where `pipeline_problems` finds nothing wrong."""
         names = self.stages if isinstance(self.stages, list) else []
         return [name for name in dict.fromkeys(map(str, names)) if isinstance(self.block(name), dict)]
 
-    @property
+    @cached_property
     def blocks(self) -> Mapping[str, Any]:
         """The entry `stage_configs`, unresolved; empty where it is not a mapping."""
         blocks = self.value("stage_configs")

@@ -24,6 +24,7 @@ from ..cli.script import (
     log_end,
     log_warnings,
     prepare_for_polars,
+    settled,
     stage_module,
 )
 from ..errors import Problem
@@ -105,6 +106,7 @@ class StageAtWork:
                 self.cfg, warnings = checked_config(self.cfg, self.script)
             log_warnings(warnings)
             log_begin(self.cfg)
+            self.cfg = settled(self.cfg)
         self.has_begun = True
         return stage_module(self.module).run if self.module else load_main(Path(self.script))
 

@@ -32,7 +32,7 @@ from ..settings.keys import own_keys
 from ..settings.plain import plain
 from ..work.accounts import note
 from .block_settings import call_with, check_code
-from .matches import Find, finder, wants_others
+from .matches import Find, finder, others_in
 from .new_rows import Moved, NewRows, insert
 from .time_units import seconds_per
 
@@ -184,7 +184,7 @@ def check(cfg: Mapping[str, Any]) -> None:
 def others(stage_cfg: Mapping[str, Any]) -> Others:
     """What the stage does with columns that not every MEDS file has: matchers may ask for them."""
     blocks = [plain(stage_cfg).get(name) or {} for name in (START, END)]
-    return Others.NEEDED if any(wants_others(block.get("at")) for block in blocks) else Others.PASSED_ON
+    return Others.PASSED_ON.but_needs(*(name for block in blocks for name in others_in(block.get("at"))))
 
 
 run = map_stage(add_record_bounds, others=others)

@@ -29,7 +29,7 @@ from .block_settings import call_with
 from .new_rows import Block, NewRows, insert
 from .time_blocks.age import age
 from .time_blocks.calendar import intervals_by_hour, month, season, time_of_day, weekday
-from .time_blocks.since import looks_at_others, time_since
+from .time_blocks.since import others_needed, time_since
 from .time_blocks.timeline import timeline_tokens
 from .time_units import UNITS, seconds_per
 
@@ -97,7 +97,7 @@ def check(cfg: Mapping[str, Any]) -> None:
 
 def others(stage_cfg: Mapping[str, Any]) -> Others:
     """What the stage does with columns that not every MEDS file has: matchers may ask for them."""
-    return Others.NEEDED if looks_at_others(plain(stage_cfg).get("time_since")) else Others.PASSED_ON
+    return Others.PASSED_ON.but_needs(*others_needed(plain(stage_cfg).get("time_since")))
 
 
 run = map_stage(add_time_derived_measurements, others=others)

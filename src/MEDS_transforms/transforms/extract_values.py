@@ -23,6 +23,7 @@ from ..dataset.subjects import subject_ids
 from ..errors import Problems, listed, nearest
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
+from ..mapreduce.plans import Others
 from ..parser import Parsed, cfg_to_expr
 from ..settings.keys import own_keys
 
@@ -132,7 +133,13 @@ def check(cfg: Mapping[str, Any]) -> None:
     check_revisions(cfg, read_expressions)
 
 
-run = map_stage(extract_values)
+def others(stage_cfg: Mapping[str, Any]) -> Others:
+    """What the stage does with columns that not every MEDS file has: expressions read some."""
+    columns = [reads for _, reads in read_expressions(stage_cfg).values()]
+    return Others.PASSED_ON.but_needs(*set[str]().union(*columns))
+
+
+run = map_stage(extract_values, others=others)
 
 main = stage_script(__spec__.name)
 

@@ -33,6 +33,7 @@ from ..dataset.schema import CODE, NUMERIC_VALUE, RANGE_FLAG
 from ..errors import InputError, MissingColumnError, counted, listed, nearest
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
+from ..mapreduce.plans import Others
 from ..settings.checks import checked_value
 from ..settings.keys import code_modifiers as code_modifiers_of
 from ..work.accounts import note
@@ -171,7 +172,12 @@ def check(cfg: Mapping[str, Any]) -> None:
     check_revisions(cfg, lambda stage_cfg: read_ranges(LOWER, UPPER, stage_cfg, modifiers))
 
 
-run = map_stage(flag_abnormal_values_fntr, changes=(CODE, RANGE_FLAG), reads=("ranges_fp",))
+def others(stage_cfg: Mapping[str, Any]) -> Others:
+    """What the stage does with columns that not every MEDS file has: the bounds of rows are in some."""
+    return Others.PASSED_ON.but_needs(stage_cfg.get("lower_column"), stage_cfg.get("upper_column"))
+
+
+run = map_stage(flag_abnormal_values_fntr, changes=(CODE, RANGE_FLAG), others=others, reads=("ranges_fp",))
 
 main = stage_script(__spec__.name)
 

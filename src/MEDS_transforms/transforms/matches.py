@@ -44,6 +44,6 @@ def finder(matcher: Any, key: str, block: str) -> Find:
     return find
 
 
-def wants_others(matcher: Any) -> bool:
-    """Whether a matcher asks for columns that not every MEDS file has."""
-    return isinstance(matcher, Mapping) and not {*matcher} <= {*MANDATORY_COLUMNS}
+def others_in(matcher: Any) -> set[str]:
+    """The columns that a matcher asks for, and that not every MEDS file has."""
+    return {*matcher} - {*MANDATORY_COLUMNS} if isinstance(matcher, Mapping) else set()

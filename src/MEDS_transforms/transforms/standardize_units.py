@@ -37,6 +37,7 @@ from ..dataset.schema import CODE, NUMERIC_VALUE
 from ..errors import InputError, MissingColumnError, counted, listed, nearest
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
+from ..mapreduce.plans import Others
 from ..settings.checks import checked_value
 from ..settings.keys import code_modifiers as code_modifiers_of
 from ..work.accounts import note
@@ -242,7 +243,13 @@ def check(cfg: Mapping[str, Any]) -> None:
     code_modifiers_of(cfg)
 
 
-run = map_stage(standardize_units_fntr, reads=("conversions_fp", "target_units_fp"))
+def others(stage_cfg: Mapping[str, Any]) -> Others:
+    """What the stage does with columns that not every MEDS file has: the units of rows may be in one."""
+    in_codes = stage_cfg.get("unit_after") is not None
+    return Others.PASSED_ON.but_needs(None if in_codes else checked_value(_STAGE, stage_cfg, "unit_column"))
+
+
+run = map_stage(standardize_units_fntr, others=others, reads=("conversions_fp", "target_units_fp"))
 
 main = stage_script(__spec__.name)
 

@@ -10,7 +10,7 @@ from ...dataset.measurements import Ints
 from ...dataset.schema import SUBJECT_ID, TIME
 from ...errors import Problems
 from ..block_settings import call_with, code_with
-from ..matches import finder, wants_others
+from ..matches import finder, others_in
 from ..new_rows import Block, NewRows
 from ..time_units import in_unit, microseconds, seconds_per, unit_name
 
@@ -28,10 +28,11 @@ def time_since(**named: Any) -> Block:
     return lambda rows, events: [new for block in blocks for new in block(rows, events)]
 
 
-def looks_at_others(block: Any) -> bool:
-    """Whether a matcher of the block asks for columns that not every MEDS file has."""
+def others_needed(block: Any) -> set[str]:
+    """The columns that matchers of the block ask for, and that not every MEDS file has."""
     kinds = block.values() if isinstance(block, dict) else ()
-    return any(wants_others(one.get(key)) for one in kinds if isinstance(one, dict) for key in ("matcher", "until"))
+    matchers = [one.get(key) for one in kinds if isinstance(one, dict) for key in ("matcher", "until")]
+    return set[str]().union(*map(others_in, matchers))
 
 
 def _since(
