@@ -323,7 +323,7 @@ stage_configs:
 
 
 @pytest.mark.slow
-def test_a_stage_that_needs_files_gets_them_though_they_are_not_kept(runs, tmp_path):
+def test_a_dataset_is_cut_anew_from_data_that_are_not_kept(runs, tmp_path):
     pipeline = """
 stages: [filter_subjects, reshard_to_split, filter_measurements]
 stage_configs:

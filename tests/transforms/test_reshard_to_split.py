@@ -21,6 +21,7 @@ from helpers import (
 )
 from MEDS_transforms.dataset.io import is_complete_parquet_file
 from MEDS_transforms.dataset.splits import shard_subjects
+from MEDS_transforms.mapreduce.passes import run_pass
 from MEDS_transforms.transforms import reshard_to_split as stage
 
 T = [datetime(2020, 1, 1) + timedelta(days=i) for i in range(4)]
@@ -194,44 +195,57 @@ def test_ties_keep_their_order_among_many_rows(tmp_path, prepare):
     assert_frame_equal(got, stably_sorted(df))
 
 
+def old_shards_read(monkeypatch):
+    """The old shards that are read from now on."""
+    read, scan_shard = [], stage.scan_shard
+    monkeypatch.setattr(stage, "scan_shard", lambda path: read.append(path.name) or scan_shard(path))
+    return read
+
+
 def test_old_shards_are_read_once_and_not_at_all_when_all_is_done(x, monkeypatch):
-    read, scan_parquet = [], stage.scan_parquet
-    monkeypatch.setattr(stage, "scan_parquet", lambda path: read.append(path) or scan_parquet(path))
+    read = old_shards_read(monkeypatch)
     for _ in range(2):
         run(x, n_subjects_per_shard=1)
-        old = [path.relative_to(x.dataset / "data").as_posix() for path in read if path.is_relative_to(x.dataset)]
-        assert sorted(old) == ["a/0.parquet", "a/1.parquet", "b.parquet"]
+        assert read == ["0.parquet", "1.parquet", "b.parquet"]
 
 
 def test_a_run_that_was_cut_off_goes_on_from_its_parts(x, monkeypatch):
     alone = Preprocessing(x.folder / "alone")
     alone.write(SHARDS, splits=SPLITS)
-    cfg = x.cfg("reshard_to_split", n_subjects_per_shard=2)
-    cut_off = stage.Resharding.of(cfg)
-    with cut_off.outputs.being_made([cut_off.shard_map, *cut_off.together]):
-        for unit in (cut_off.shard_map, *cut_off.apart, cut_off.together[0]):
-            unit.compute_once()
-    for name in (".tmp..parts.b.parquet", "..parts.b.parquet.lock", "tuning/.tmp.0.parquet", "tuning/.0.parquet.lock"):
-        (x.cohort / "data" / name).parent.mkdir(exist_ok=True)
-        (x.cohort / "data" / name).touch()
-    read, scan_parquet = [], stage.scan_parquet
-    monkeypatch.setattr(stage, "scan_parquet", lambda path: read.append(path) or scan_parquet(path))
+    cut_off = stage.plan(x.cfg("reshard_to_split", n_subjects_per_shard=2))
+    with cut_off.outputs.joined(cut_off.steps):
+        assert [unit.compute_once() for unit in cut_off.units[:2]] == [True, True]
+    [parts] = (x.cohort / "data").glob(".interim.*/*/b.parquet")
+    for path in (parts.with_name(".tmp.b.parquet"), x.cohort / "data/tuning/.tmp.0.parquet"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    read = old_shards_read(monkeypatch)
     again = run(x, n_subjects_per_shard=2)
-    assert read
-    assert not any(path.is_relative_to(x.dataset) for path in read)
+    assert read == []
     undisturbed = run(alone, n_subjects_per_shard=2)
     assert files_below(x.cohort) == files_below(alone.cohort)
     assert all(again[name].equals(df) for name, df in undisturbed.items())
 
 
-def test_a_late_worker_does_not_make_the_parts_again(x):
-    late = stage.Resharding.of(x.cfg("reshard_to_split"))
+def test_a_late_worker_does_not_make_the_parts_again(x, monkeypatch):
+    late = stage.plan(x.cfg("reshard_to_split"))
     run(x)
-    before = files_below(x.cohort)
-    with late.outputs.being_made([late.shard_map, *late.together]):
-        assert not any(unit.compute_once() for unit in [*late.apart, *late.together])
-        late.clear_away()
+    before, read = files_below(x.cohort), old_shards_read(monkeypatch)
+    run_pass([late])
+    assert read == []
     assert files_below(x.cohort) == before
+
+
+def test_a_new_shard_that_is_not_written_has_the_columns_that_are_needed(x):
+    units = {name: df.with_columns(unit=pl.lit("mg"), other=pl.lit(1)) for name, df in SHARDS.items()}
+    x = Preprocessing(x.folder / "more")
+    x.write(units, splits=SPLITS)
+    plan = stage.plan(x.cfg("reshard_to_split"))
+    make = plan.frames[x.cohort / "data/train/0.parquet"]
+    columns = ["subject_id", "time", "code", "numeric_value", "unit"]
+    assert make(columns=columns).columns == columns
+    assert_frame_equal(make(columns=columns).drop("unit"), run(x)["train/0"].select(columns[:4]))
+    assert make(columns=["code", "spelt wrong"]).columns == [*columns, "other"]  # which a message will list
 
 
 def test_other_settings_do_not_mix_with_what_is_there(x):
@@ -275,7 +289,7 @@ def test_several_workers_some_of_them_killed_give_what_one_gives(tmp_path):
         return [path for path in out.glob(pattern) if is_complete_parquet_file(path)]
 
     # Killed once while old shards are put apart, once while new ones are put together.
-    for pattern in (".parts.*.parquet", "train/*.parquet"):
+    for pattern in (".interim.*/*/*.parquet", "train/*.parquet"):
         workers = [start(several, n) for n in range(2)]
         wait_until(lambda pattern=pattern: whole(pattern))
         for worker in workers:

@@ -4,16 +4,22 @@ The first to need a shard makes it and leaves it in a hidden folder of the stage
 others read it there. It is no output: no record speaks of it, and where it is lost it is made again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+import polars as pl
+
 from ..dataset.io import Frame, scan_parquet, write_parquet
 from ..work.files import is_complete_parquet_file, lock_path, make_folder, publish, try_lock
 from ..work.freeing import interim_folder
 from .handover import MakeRows
+
+
+def _write_fast(rows: pl.DataFrame, path: Path) -> None:
+    write_parquet(rows, path, fast=True)
 
 
 @dataclass(frozen=True)
@@ -23,22 +29,40 @@ class Interim:
     Args:
         make: makes them.
         path: the file.
+        write: writes them.
     """
 
     make: MakeRows
     path: Path
+    write: Callable[[pl.DataFrame, Path], None] = _write_fast
 
     def __call__(self) -> Frame:
         """The rows."""
+        rows = self.prepare()
+        return scan_parquet(self.path) if rows is None else rows
+
+    def prepare(self, wait: bool = True) -> pl.DataFrame | None:
+        """Sees to it that the file is there; gives the rows if it was not.
+
+        Without `wait` it may not be there yet, where another worker is at it.
+        """
         if is_complete_parquet_file(self.path):
-            return scan_parquet(self.path)
+            return None
         make_folder(self.path.parent)
-        with try_lock(lock_path(self.path), wait=True):
-            if is_complete_parquet_file(self.path):  # another worker was faster
-                return scan_parquet(self.path)
+        with try_lock(lock_path(self.path), wait=wait) as ours:
+            if not ours or is_complete_parquet_file(self.path):  # another worker was faster
+                return None
             rows = self.make().lazy().collect()
-            publish(self.path, partial(write_parquet, rows, fast=True))
+            publish(self.path, partial(self.write, rows))
         return rows
+
+
+def prepare_all(interims: Iterable[Interim]) -> None:
+    """Sees to it that all files are there. Workers share that."""
+    interims = [*interims]
+    for wait in (False, True):
+        for one in interims:
+            one.prepare(wait)
 
 
 def interims(frames: Mapping[Path, MakeRows], folder: Path, stage: str, maker: str) -> dict[Path, MakeRows]:

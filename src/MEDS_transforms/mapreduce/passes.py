@@ -141,6 +141,8 @@ def _end(plan: Plan, computed: int) -> None:
     if plan.reduction and stays():
         finish([plan.reduction])
     plan.outputs.finish()
+    if all(unit.is_done() for unit in plan.units):  # not so while another worker is at one, which then clears away
+        plan.clear_away()
 
 
 def map_units(units: Sequence[Unit]) -> int:

@@ -2,24 +2,44 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 from ..work.accounts import Account, added_up
-from ..work.claims import Unit
+from ..work.claims import Unit, nothing
 from ..work.expected import Expected
 from ..work.outputs import StageOutputs
 from .handover import Makers
 
 
-class Others(Enum):
-    """What a stage does with the columns of its input beyond those of every MEDS file and the code modifiers."""
+@dataclass(frozen=True)
+class Others:
+    """What a stage does with the columns of its input beyond those of every MEDS file and the code modifiers.
 
-    NEEDED = "it may look at them"
-    PASSED_ON = "they are in its output as they are in its input, but for rows that it adds, drops or moves"
-    DROPPED = "its output does not depend on them"
+    >>> Others.PASSED_ON.but_needs("unit", None)
+    Others(needed=frozenset({'unit'}), are_passed_on=True)
+    """
 
+    needed: frozenset[str] | None
+    """Those that it looks at; None: any."""
+    are_passed_on: bool
+    """Whether they are in its output as they are in its input, but for rows that it adds, drops or moves."""
+
+    NEEDED: ClassVar[Self]
+    """It may look at any, and pass them on."""
+    PASSED_ON: ClassVar[Self]
+    """It looks at none, and passes them on."""
+    DROPPED: ClassVar[Self]
+    """Its output does not depend on them."""
+
+    def but_needs(self, *names: str | None) -> Self:
+        """The same of a stage that looks at the columns of these names, where they are not null."""
+        return replace(self, needed=frozenset(name for name in names if name is not None))
+
+
+Others.NEEDED = Others(None, are_passed_on=True)
+Others.PASSED_ON = Others(frozenset(), are_passed_on=True)
+Others.DROPPED = Others(frozenset(), are_passed_on=False)
 
 OthersOf = Others | Callable[[Mapping[str, Any]], Others]
 """What a stage does with these columns, whatever its settings; or a function that tells it by them."""
@@ -62,6 +82,10 @@ class Plan:
     """Whether it can read what is in memory, or what is made as it is read, in place of files."""
     instead: Mapping[Path, Instead] = field(default_factory=dict)
     """What stages of this package may read in place of its outputs, by the folder where these are."""
+    read: Path | None = None
+    """One of the files that it reads, where the sources of its units do not tell."""
+    clear_away: Callable[[], object] = nothing
+    """Removes what its units share, and nobody else needs."""
     is_written: bool = True
     """Whether its outputs become files; else they are made in memory whenever they are read."""
 
@@ -69,6 +93,11 @@ class Plan:
     def steps(self) -> list[Unit]:
         """What is to be done for files: the units, and the reduction."""
         return [*self.units, *([self.reduction] if self.reduction else [])] if self.is_written else []
+
+    @property
+    def reads(self) -> object:
+        """One of the files that it reads: all of them are of one stage."""
+        return self.read or (self.units[0].source if self.units else None)
 
     def follows(self, plans: Sequence["Plan"]) -> bool:
         """Whether all shards that it reads are those that other plans are to make, and it takes them from memory."""
@@ -100,8 +129,8 @@ def with_columns_for_files(plans: Sequence[Plan], unwritten: Sequence[Plan]) -> 
     whole: set[str] = set()
     for plan in plans:
         reader: Plan | None = plan if plan.is_written else None
-        while reader and reader.passes_on and reader.units:
-            reader = makers.get(reader.units[0].source)  # all of its input is of one stage
+        while reader and reader.passes_on:
+            reader = makers.get(reader.reads)
             whole |= {reader.outputs.stage} if reader else set()
 
     def widened(plan: Plan) -> Plan:

@@ -94,7 +94,7 @@ class ShardWork:
 
         NOTE: what the function notes is not for the account of the stage that reads these rows.
         """
-        handed, needed = self._handed(in_fp), columns if self.others is Others.PASSED_ON else ()
+        handed, needed = self._handed(in_fp), self._needed_for(columns)
         try:
             with noting():
                 result, is_unchanged = self._computed(in_fp, handed, needed)
@@ -103,14 +103,20 @@ class ShardWork:
             raise
         if is_unchanged and not columns:
             is_same_as(out_fp, in_fp)
-        return _only(result, columns)
+        return only(result, columns)
+
+    def _needed_for(self, columns: Collection[str]) -> Collection[str]:
+        """The columns of a shard that these of the output are made from; none: all may be."""
+        if not columns or self.others.needed is None or not self.others.are_passed_on:
+            return ()
+        return [*columns, *self.others.needed]
 
     def _handed(self, in_fp: Path) -> Frame | None:
         return handed_over(in_fp) if self.read_fn is scan_parquet else None
 
     def _computed(self, in_fp: Path, handed: Frame | None, columns: Collection[str] = ()) -> tuple[Any, bool]:
         """What the function makes of a shard, and whether that is just what it got."""
-        read = _only(self.read_fn(in_fp) if handed is None else handed.lazy(), columns)
+        read = only(self.read_fn(in_fp) if handed is None else handed.lazy(), columns)
         result = self.compute_fn(read if self.only is None else read.filter(self.only))
         return result, result is read and self.read_fn is scan_parquet
 
@@ -120,7 +126,7 @@ class ShardWork:
         return self.write_fn is None and self.folder.name != DATA_DIR
 
 
-def _only(rows: Any, columns: Collection[str]) -> Any:
+def only(rows: Any, columns: Collection[str]) -> Any:
     """The rows with just these columns; with all, where none are given, or one is missing: a message will name them."""
     if not columns:
         return rows

@@ -5,8 +5,8 @@ The splits are those that split_subjects has made before it in the pipeline, els
 there. Each is cut into shards at random; the same seed gives the same shards. Subjects that are in no split are left
 out, with a warning.
 
-Workers share the old shards: each is read once and its rows are grouped by new shard, in a hidden file beside the
-output. Then they share the new shards, each of which is put together from its parts. A worker holds one old or one new
+Workers share the old shards: each is read once and its rows are grouped by new shard, in a file in a hidden folder
+beside the output. Then they share the new shards, each of which is put together from its parts. A worker holds one old or one new
 shard in memory.
 
 Input: data shards of any names with the columns subject_id and time, and the splits.
@@ -18,8 +18,7 @@ The stage reads all splits: train_only is an error.
 
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,28 +30,31 @@ import polars as pl
 from ..cli.script import stage_script
 from ..dataset.columns import internal
 from ..dataset.dtypes import concat_with_common_dtypes
-from ..dataset.io import scan_parquet, scratch_path, shard_writer
+from ..dataset.io import scan_parquet, shard_writer
 from ..dataset.measurements import checked, in_order
 from ..dataset.schema import SPLIT, SUBJECT_ID, TIME
 from ..dataset.splits import Numbers, shard_subjects
 from ..dataset.subjects import shard_numbers
 from ..errors import InputError, MissingInputError, listed
 from ..mapreduce.figures import count_data
-from ..mapreduce.mapper import Shards, map_units
-from ..mapreduce.passes import finish
+from ..mapreduce.handover import hand_over, scan_shard
+from ..mapreduce.interim import Interim, folder_of_maker, prepare_all
+from ..mapreduce.mapper import Shards
+from ..mapreduce.passes import PlannedStage
+from ..mapreduce.plans import Others, Plan
+from ..mapreduce.shard_work import only
 from ..mapreduce.shards import shuffle_shards
 from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
 from ..settings.layout import SHARD_MAP_FILE
 from ..settings.splits_in_force import SPLITS_FP, splits_in_force
-from ..work.claims import Staged, Unit, claim, staged_file
-from ..work.files import clear_scratch, lock_path
+from ..work.claims import Staged, Unit
+from ..work.freeing import forget_interim
 from ..work.outputs import StageOutputs
 from ..work.sources import Source
 
 logger = logging.getLogger(__name__)
 
-_PARTS_PREFIX = ".parts."
 _ROW, _N_ROWS, _SHARD = internal("row"), internal("n_rows"), internal("shard")
 _SMALLEST_ROW_GROUP = 1000
 _OPEN_AT_A_TIME = 256
@@ -61,23 +63,22 @@ _OPEN_AT_A_TIME = 256
 ShardMap = dict[str, list[int]]
 
 
-def run(cfg: Mapping[str, Any]) -> None:
-    """Runs the stage."""
-    resharding = Resharding.of(cfg)
-    with resharding.outputs.being_made([resharding.shard_map, *resharding.together]):
-        map_units([resharding.shard_map])
-        if not resharding.is_done():
-            finish(resharding.apart, cfg.get("polling_time", 1))
-        map_units(resharding.together)
-        if resharding.is_done():  # not so while another worker holds a new shard, which then clears away
-            resharding.clear_away()
+def plan(cfg: Mapping[str, Any]) -> Plan:
+    """What the stage is to do."""
+    return Resharding.of(cfg).plan
+
+
+run = PlannedStage(plan, others=Others.PASSED_ON)
 
 
 class Resharding:
     """The work of the stage: old shards to take apart, then new shards to put together.
 
-    NOTE: the parts of an old shard are removed when all new shards are there. A late worker must not make them
-    again, so an old shard also counts as taken apart when all new shards are done.
+    Args:
+        cfg: the configuration of the stage.
+        shards: the subjects of the new shards, by the names of these.
+        old_shards: the files.
+        outputs: those of the stage.
     """
 
     @classmethod
@@ -100,73 +101,103 @@ class Resharding:
         return cls(cfg, shards, [in_fp for in_fp, _ in old_shards.paths], outputs)
 
     def __init__(self, cfg: Mapping[str, Any], shards: ShardMap, old_shards: list[Path], outputs: StageOutputs) -> None:
-        self.outputs = outputs
-        self.output_dir = Path(cfg["stage_cfg"]["output_dir"])
-        self.names = list(shards)
-        self.shard_of = shard_numbers(shards, _SHARD)
-        input_dir = Path(cfg["stage_cfg"]["data_input_dir"])
-        self.apart = [self._apart(in_fp, in_fp.relative_to(input_dir)) for in_fp in old_shards]
-        self.parts = sorted(unit.claim_fp for unit in self.apart)
-        self.starts: dict[Path, Numbers] = {}
-        """Where the rows of each new shard begin in the parts of the old shards that were looked at."""
-        self.together = [self._together(input_dir, name) for name in shuffle_shards(self.names, cfg)]
-        self.shard_map = self._shard_map(shards)
+        self.cfg, self.shards, self.old_shards, self.outputs = cfg, shards, old_shards, outputs
+        self.input_dir, self.output_dir = (Path(cfg["stage_cfg"][key]) for key in ("data_input_dir", "output_dir"))
+        self._shard_of = shard_numbers(shards, _SHARD)
+        self._parts: dict[tuple[str, ...], Parts] = {}
 
-    def is_done(self) -> bool:
-        """Whether all new shards are there."""
-        return all(unit.is_done() for unit in self.together)
+    @property
+    def plan(self) -> Plan:
+        """The work, for the pass that does it."""
+        paths = {name: self.output_dir / f"{name}.parquet" for name in shuffle_shards([*self.shards], self.cfg)}
+        return Plan(
+            self.outputs,
+            [self._shard_map(), *(self._shard(name, path) for name, path in paths.items())],
+            frames={path: partial(self.rows, name) for name, path in paths.items()},
+            passes_on=True,
+            read=self.old_shards[0],
+            clear_away=partial(forget_interim, self.output_dir, self.outputs.stage),
+        )
 
-    def clear_away(self) -> None:
-        """Removes the parts, and what dead workers left beside them. To be called only when all shards are done."""
-        for parts in self.parts:
-            if not any(path.exists() for path in (parts, scratch_path(parts), lock_path(parts))):
-                continue
-            with claim(parts) as ours:
-                if ours:
-                    clear_scratch(parts)
-                    parts.unlink(missing_ok=True)
-                    lock_path(parts).unlink(missing_ok=True)
+    def parts(self, columns: Sequence[str] = ()) -> "Parts":
+        """The old shards, taken apart; of all columns or, if they have them, just these."""
+        key = tuple(columns)
+        if key not in self._parts:
+            folder = folder_of_maker(self.output_dir, self.outputs.stage, self.outputs.rows_by(columns))
+            names = {in_fp: in_fp.relative_to(self.input_dir) for in_fp in sorted(self.old_shards)}
+            write = partial(_write_parts, n_shards=len(self.shards))
+            interims = [
+                Interim(partial(self._apart, in_fp, key), folder / quote(name.as_posix(), safe=""), write)
+                for in_fp, name in names.items()
+            ]
+            self._parts[key] = Parts(interims, len(self.shards))
+        return self._parts[key]
 
-    def _apart(self, in_fp: Path, name: Path) -> Unit:
-        parts = self.output_dir / f"{_PARTS_PREFIX}{quote(name.as_posix(), safe='')}"
-        compute = partial(put_apart, shard_of=self.shard_of, where=name.as_posix())
-        write = partial(_write_parts, n_shards=len(self.names))
-        unit = self.outputs.unit(parts, staged_file(in_fp, parts, scan_parquet, write, compute), in_fp)
-        return replace(unit, is_done=lambda: unit.is_done() or self.is_done())
+    def rows(self, name: str, columns: Sequence[str] = ()) -> pl.DataFrame:
+        """The rows of a new shard; if given, just of these columns, where there are all of them."""
+        return put_together(self.parts(columns).of([*self.shards].index(name)))
 
-    def _together(self, input_dir: Path, name: str) -> Unit:
-        number, out_fp = self.names.index(name), self.output_dir / f"{name}.parquet"
+    def _apart(self, in_fp: Path, columns: Sequence[str]) -> pl.DataFrame:
+        try:
+            return put_apart(only(scan_shard(in_fp), columns), self._shard_of, f"{in_fp.relative_to(self.input_dir)}")
+        except Exception as error:
+            error.add_note(f"This happened with {in_fp}.")
+            raise
 
-        def read(_: Path) -> list[pl.DataFrame]:
-            found: list[pl.DataFrame] = []
-            for start in range(0, len(self.parts), _OPEN_AT_A_TIME):
-                some = self.parts[start : start + _OPEN_AT_A_TIME]
-                scans = [scan_parquet(parts).slice(*self._span(parts, number)).drop(_SHARD) for parts in some]
-                found += pl.collect_all(scans)
-            return found
+    def _shard(self, name: str, path: Path) -> Unit:
+        write = shard_writer(self.output_dir)
 
-        make = staged_file(input_dir, out_fp, read, shard_writer(self.output_dir), put_together)
-        return self.outputs.unit(out_fp, make, input_dir)
+        def make(scratch: Path) -> Staged:
+            rows = self.rows(name)
+            hand_over(path, rows)
+            write(rows, scratch / path.name)
+            return Staged({path: scratch / path.name})
 
-    def _span(self, parts: Path, number: int) -> tuple[int, int]:
-        """Where the rows of a new shard begin among the parts of an old one, and how many there are.
+        return self.outputs.unit(path, make, f"the subjects of {name} in {self.input_dir}")
 
-        NOTE: statistics of the row groups would tell this as well, but take a fifth of the time of writing.
-        """
-        if parts not in self.starts:
-            shards = scan_parquet(parts).select(_SHARD).collect()[_SHARD].to_numpy()
-            self.starts[parts] = np.searchsorted(shards, np.arange(len(self.names) + 1, dtype=shards.dtype))
-        first, last = self.starts[parts][number : number + 2].tolist()
-        return first, last - first
-
-    def _shard_map(self, shards: ShardMap) -> Unit:
+    def _shard_map(self) -> Unit:
         path = self.output_dir / SHARD_MAP_FILE
 
         def make(scratch: Path) -> Staged:
-            (scratch / SHARD_MAP_FILE).write_text(json.dumps(shards), encoding="utf-8")
+            (scratch / SHARD_MAP_FILE).write_text(json.dumps(self.shards), encoding="utf-8")
             return Staged({path: scratch / SHARD_MAP_FILE})
 
         return self.outputs.unit(path, make, "the splits")
+
+
+class Parts:
+    """Old shards, taken apart: in a file for each the rows grouped by the number of their new shard.
+
+    Args:
+        files: the files.
+        n_shards: the number of new shards.
+    """
+
+    def __init__(self, files: Sequence[Interim], n_shards: int) -> None:
+        self.files, self.n_shards = files, n_shards
+        self._starts: dict[Path, Numbers] = {}
+        """Where the rows of each new shard begin in the files that were looked at."""
+
+    def of(self, number: int) -> list[pl.DataFrame]:
+        """The rows of a new shard in each old one. The first call takes these apart, which workers share."""
+        prepare_all(self.files)
+        found: list[pl.DataFrame] = []
+        for start in range(0, len(self.files), _OPEN_AT_A_TIME):
+            some = [file.path for file in self.files[start : start + _OPEN_AT_A_TIME]]
+            scans = [scan_parquet(path).slice(*self._span(path, number)).drop(_SHARD) for path in some]
+            found += pl.collect_all(scans)
+        return found
+
+    def _span(self, path: Path, number: int) -> tuple[int, int]:
+        """Where the rows of a new shard begin in the file of an old one, and how many there are.
+
+        NOTE: statistics of the row groups would tell this as well, but take a fifth of the time of writing.
+        """
+        if path not in self._starts:
+            shards = scan_parquet(path).select(_SHARD).collect()[_SHARD].to_numpy()
+            self._starts[path] = np.searchsorted(shards, np.arange(self.n_shards + 1, dtype=shards.dtype))
+        first, last = self._starts[path][number : number + 2].tolist()
+        return first, last - first
 
 
 def read_splits(path: Path) -> dict[str, list[int]]:
