@@ -36,8 +36,14 @@ def load_dataset(path: str | None) -> DictConfig:
         ValueError: it is not YAML or no mapping, a value is not what its variable allows, or a name is much like that
             of a known variable.
     """
+    return _variables(*_version(Path(path))) if path else _variables()
+
+
+@lru_cache(maxsize=1)
+def _variables(path: Path | None = None, _version: tuple[int, ...] = ()) -> DictConfig:
+    """The variables in one version of a file: of plain values, so that all that refer to them may share them."""
     defaults = {name: key.default for name, key in dataset_keys().items() if key.default != "???"}
-    return OmegaConf.create({**defaults, **(_read(*_version(Path(path))) if path else {})})
+    return OmegaConf.create({**defaults, **(_read(path) if path else {})})
 
 
 def _version(path: Path) -> tuple[Path, tuple[int, ...]]:
@@ -47,9 +53,8 @@ def _version(path: Path) -> tuple[Path, tuple[int, ...]]:
     return path, (file.st_ino, file.st_mtime_ns, file.st_size)
 
 
-@lru_cache(maxsize=1)
-def _read(path: Path, _version: tuple[int, ...]) -> dict[str, Any]:
-    """The variables that a file sets, which is read once for all that refer to it."""
+def _read(path: Path) -> dict[str, Any]:
+    """The variables that a file sets."""
     given = read_yaml(path)
     if not isinstance(given, dict) or not all(isinstance(name, str) for name in given):
         raise InputError(f"{path} must map names of variables to values (dataset_fp), not {given!r:.80}.")

@@ -52,7 +52,7 @@ from ..tensors.fixed_batches import batch_path
 from ..tensors.fixed_items import Ints, Items, items_of
 from ..tensors.labels import PREDICTION_TIME, Labels, read_labels
 from ..tensors.padding import MASK, Lists, Parts, Tensors, cut_events, cut_measurements
-from ..tensors.shards import Shard, Static
+from ..tensors.shards import Shard
 from ..work.accounts import Account
 from ..work.claims import Staged, Unit
 from ..work.sources import Source, check_not_freed
@@ -103,6 +103,11 @@ class Split:
     shards: Sequence[Shard]
     items: Items
 
+    @cached_property
+    def static(self) -> list[Lists]:
+        """The static measurements of the subjects of each shard: few beside the others, and read once."""
+        return [static_lists(shard) for shard in self.shards]
+
     def parts(self, chosen: Ints, cut: Any) -> tuple[Parts, Lists]:
         """The parts, and static measurements, of some items, in their order; each shard is opened once.
 
@@ -112,18 +117,19 @@ class Split:
         numbers, starts = np.unique(self.items.shards[chosen][of_shard], return_index=True)
         found = list[tuple[Parts, Lists]]()
         for number, places in zip(numbers, np.split(of_shard, starts[1:]), strict=True):
-            shard = Shard(self.shards[number].tensors_fp, self.shards[number].schemas_fp)  # which is closed again
             here = chosen[places]
-            found.append((cut(shard, here), static_lists(shard.static, self.items.rows[here])))
+            shard = Shard(self.shards[number].tensors_fp, self.shards[number].schemas_fp)  # which is closed again
+            found.append((cut(shard, here), self.static[number].take(self.items.rows[here])))
         back = np.argsort(of_shard, kind="stable")
         parts, static = zip(*found, strict=True)
         return Parts.together(parts).take(back), Lists.together(static).take(back)
 
 
-def static_lists(static: Static, rows: Ints) -> Lists:
-    """The static measurements of some subjects of a shard."""
+def static_lists(shard: Shard) -> Lists:
+    """The static measurements of the subjects of a shard."""
+    static = Shard(shard.tensors_fp, shard.schemas_fp).static
     columns = {CODE: as_int32(static.code), NUMERIC_VALUE: static.numeric_value.astype(np.float32)}
-    return Lists(np.diff(static.bounds), columns).take(rows)
+    return Lists(np.diff(static.bounds), columns)
 
 
 def as_int32(codes: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ there. Each is cut into shards at random; the same seed gives the same shards. S
 out, with a warning.
 
 Workers share the old shards: each is read once and its rows are grouped by new shard, in a file in a hidden folder
-beside the output. Then they share the new shards, each of which is put together from its parts. A worker holds one old or one new
-shard in memory.
+beside the output. Then they share the new shards, each of which is put together from its parts. A worker holds one old
+or one new shard in memory.
 
 Input: data shards of any names with the columns subject_id and time, and the splits.
 Output: `<output_dir>/<split>/<n>.parquet`, rows sorted by subject and time; ties keep their order, those of an earlier
