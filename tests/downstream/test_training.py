@@ -41,7 +41,7 @@ def ran(folder: Path, *arguments: str | Path) -> str:
 def test_the_reader_with_pytorch() -> None:
     alone = ("--noconftest", "-c", os.devnull, "-p", "no:cacheprovider", "--rootdir", ROOT / "tests", "-q")
     printed = ran(ROOT, "-m", "pytest", *alone, "tests/tensors/test_torch.py")
-    assert "5 passed, 1 skipped" in printed
+    assert "8 passed, 1 skipped" in printed
 
 
 def test_the_model_of_the_page_is_trained(tmp_path: Path) -> None:

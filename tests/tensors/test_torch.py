@@ -77,14 +77,22 @@ def test_labels_and_times(cohort):
 
 
 @needs_torch
+@pytest.mark.parametrize("persist", [False, True])
+@pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_another_epoch_has_other_windows(cohort):
+def test_another_epoch_has_other_windows(cohort, method, persist):
     dataset = TorchDataset(TensorDataset.open(cohort, "train", window=Window(3, at="random")))
     loader = DataLoader(
-        dataset, batch_size=len(dataset), collate_fn=collate_fn, num_workers=1, multiprocessing_context="fork"
+        dataset,
+        batch_size=len(dataset),
+        collate_fn=collate_fn,
+        num_workers=1,
+        multiprocessing_context=method,
+        persistent_workers=persist,
     )
     [first], [again] = list(loader), list(loader)
     dataset.set_epoch(1)
     [second] = list(loader)
     assert torch.equal(first["code"], again["code"])
     assert not torch.equal(first["code"], second["code"])
+    assert torch.equal(second["code"], collate_fn([dataset[number] for number in range(len(dataset))])["code"])

@@ -28,15 +28,22 @@ class TorchDataset(Dataset):  # type: ignore[misc,type-arg,unused-ignore]
 
     def __init__(self, dataset: TensorDataset) -> None:
         self.dataset = dataset
+        self._epoch_set = torch.tensor(dataset.epoch).share_memory_()  # which workers see that live on
+        self._epoch_seen = dataset.epoch
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, number: int) -> Item:
+        if (epoch := int(self._epoch_set)) != self._epoch_seen:
+            self._epoch_seen = epoch
+            self.dataset.set_epoch(epoch)
         return self.dataset[number]
 
     def set_epoch(self, epoch: int) -> None:
-        """Makes random windows be at other places; workers that persist over epochs do not hear of it."""
+        """Makes random windows be at other places, also in workers that persist over epochs."""
+        self._epoch_set.fill_(epoch)
+        self._epoch_seen = epoch
         self.dataset.set_epoch(epoch)
 
 
