@@ -39,7 +39,8 @@ def test_what_goes_in_and_comes_out(x):
     x.run("filter_measurements", *STAGES, min_subjects_per_code=2)
     filtered = account(x, "filter_measurements")
     assert (filtered["in"], filtered["out"]) == (WHOLE, {"files": 3, "rows": 4, "subjects": 3, "codes": 1})
-    assert list(filtered) == ["stage", "version", "outputs", "in", "out", "warnings"]
+    assert list(filtered) == ["stage", "version", "outputs", "in", "out", "rows", "warnings"]
+    assert filtered["rows"] == {"kept": 4, "dropped": WHOLE["rows"] - 4}
 
 
 def test_a_stage_takes_the_figures_of_the_one_before_where_they_are_about_its_input(x):
@@ -92,7 +93,7 @@ def test_behind_a_stage_that_is_not_written_codes_are_counted_though_no_row_is_g
 
 
 @pytest.mark.parametrize("is_written", [True, False])
-def test_what_functions_note_is_in_the_account_of_their_own_stage_where_that_is_written(x, is_written):
+def test_what_functions_note_is_in_the_account_of_their_own_stage_or_of_the_one_that_reads_their_rows(x, is_written):
     def noted(name):
         def of_shard(df):
             rows = df.lazy().collect()
@@ -105,9 +106,11 @@ def test_what_functions_note_is_in_the_account_of_their_own_stage_where_that_is_
     with expecting([first.expected()]):
         second = plan_map(x.cfg("reorder_measurements", *STAGES, **ORDER), noted("second"))
     run_pass([first, second])
-    assert account(x, "reorder_measurements")["noted"] == {"second": WHOLE["rows"]}
+    last, ours = account(x, "reorder_measurements"), {"noted": {"first": WHOLE["rows"]}}
+    assert last["noted"] == {"second": WHOLE["rows"]}
+    assert last.get("on_the_way") == (None if is_written else {"filter_measurements": ours})
     if is_written:
-        assert account(x, "filter_measurements")["noted"] == {"first": WHOLE["rows"]}
+        assert account(x, "filter_measurements")["noted"] == ours["noted"]
 
 
 def test_metadata_stages_count_what_they_read_and_the_codes_that_they_write(x):

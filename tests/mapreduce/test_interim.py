@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from MEDS_transforms.mapreduce.interim import interims
+from MEDS_transforms.work.accounts import note, noting
 from MEDS_transforms.work.files import files_below
 
 ROWS = pl.DataFrame({"subject_id": [1, 2], "code": ["a", "b"]})
@@ -21,6 +22,7 @@ class Maker:
 
     def __call__(self) -> pl.LazyFrame:
         self.made += 1
+        note({"rows": {"made": ROWS.height}})
         return ROWS.lazy()
 
 
@@ -32,7 +34,9 @@ def interim(folder: Path, make: Maker, maker: str = "v1"):
 def test_rows_are_made_once_and_then_read(tmp_path):
     make = Maker()
     for _ in range(3):
-        assert interim(tmp_path, make)().lazy().collect().equals(ROWS)
+        with noting() as account:
+            assert interim(tmp_path, make)().lazy().collect().equals(ROWS)
+        assert account == {"rows": {"made": 2}}  # for each that reads them
     assert make.made == 1
     assert [*files_below(tmp_path)] == []  # nothing that a stage would read
 

@@ -23,6 +23,7 @@ from ..mapreduce.match_revise import check_revisions
 from ..mapreduce.plans import Others
 from ..settings.checks import checked_value
 from ..settings.keys import code_modifiers
+from ..work.accounts import note
 
 LIMITED = {"min_subjects_per_code": CODE_N_SUBJECTS, "min_occurrences_per_code": CODE_N_OCCURRENCES}
 """The keys, and the column of the code metadata that each limits."""
@@ -61,6 +62,7 @@ def filter_measurements(
 def _kept(df: Frame, mark: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Frame:
     rows = checked(df, CODE)
     marks = mark(rows).select(pl.col(_IS_FREQUENT).fill_null(value=False)).collect().to_series()
+    note({"rows": {"kept": int(marks.sum()), "dropped": int((~marks).sum())}})
     # Each row is marked once. What is in memory is collected at no cost, and a file keeps the order of its rows.
     return as_given(df, rows) if marks.all() else rows.collect().filter(marks)
 

@@ -19,6 +19,7 @@ from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
 from ..mapreduce.plans import Others
 from ..settings.checks import checked_value
+from ..work.accounts import note
 
 _BEGINS = internal("begins_event")
 
@@ -40,6 +41,7 @@ def filter_subjects(stage_cfg: Mapping[str, Any]) -> Callable[[Frame], Frame]:
         rows = checked(df, SUBJECT_ID, TIME)
         counts = count_per_subject(rows.select(SUBJECT_ID, TIME).collect())
         enough = (counts["measurements"] >= (min_measurements or 0)) & (counts["events"] >= (min_events or 0))
+        note({"subjects": {"kept": int(enough.sum()), "dropped": int((~enough).sum())}})
         if enough.all():
             return as_given(df, rows)
         return rows.filter(pl.col(SUBJECT_ID).is_in(counts[SUBJECT_ID].filter(enough).implode()))

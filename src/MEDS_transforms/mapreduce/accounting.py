@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from ..settings.layout import accounting_path
-from ..work.accounts import Account, added_up
+from ..work.accounts import ON_THE_WAY, Account, added_up, in_words
 from ..work.closing import Ended
 from ..work.files import publish
 from ..work.journal import note_refused
-from ..work.provenance import FILES, OutputFile, read_record
+from ..work.provenance import FILES, OutputFile, read_record, record_path
 from .figures import ROWS, count_data, count_rows, in_order
 from .limits import Finding, check_limits, limits_of, warnings_of
 
@@ -71,7 +71,11 @@ class Accounting:
         Raises:
             ValueError: limits of the pipeline are exceeded; then no file is written.
         """
-        account = added_up([self._figures(ended), ended.account])
+        figures, through = self._figures(ended)
+        account = added_up([figures, ended.account]) | ({THROUGH: through} if through else {})
+        if on_the_way := account.pop(ON_THE_WAY, None):
+            order = {stage: place for place, stage in enumerate(through)}
+            account[ON_THE_WAY] = dict(sorted(on_the_way.items(), key=lambda item: order.get(item[0], len(order))))
         findings = self.judge(account)
         try:
             check_limits(findings, limits_of(self.cfg))
@@ -109,30 +113,30 @@ class Accounting:
             | {WARNINGS: found}
         )
 
-    def _figures(self, ended: Ended) -> Account:
+    def _figures(self, ended: Ended) -> tuple[Account, list[str]]:
         """What is in the shards that the stage has read, and in those that it has made.
 
-        Where shards that it has read are not kept, what it counts as read is what these were made of; `through` has the
-        stages that made them.
+        Where shards that it has read are not kept, what it counts as read is what these were made of, unless it has
+        read those of the train split alone; the second result has the stages that made them.
         """
         figures: Account = {}
-        folder, source, through = ended.folder, ended.maker.inputs.get(DATA), list[str]()
+        folder, source, through, is_part = ended.folder, ended.maker.inputs.get(DATA), list[str](), False
         while source is not None and FILES not in source:
             [stage] = source["made_by"]
             folder, through = folder / source["folder"], [stage, *through]
+            if not record_path(folder, stage).exists() and record_path(folder.parent, stage).exists():
+                folder, is_part = folder.parent, True
             record = read_record(folder, stage)
             source = record.made_by.inputs.get(DATA) if record else None
         files = source[FILES] if source is not None else {}
-        if source is not None:
+        if source is not None and not is_part:
             noted = self._noted_by_producer(source) if self.count_in is count_data else None
             figures[IN] = noted or self.count_in([folder / source["folder"] / name for name in files])
-        if through:
-            figures[THROUGH] = through
         if self.count_out is not None:
             passed_on = bool(files) and digest_of(_made(ended)) == digest_of(files.values())
             same_rows = self.keeps_codes and not through and _same_rows(figures.get(IN, {}), ended.files)
             figures[OUT] = figures[IN] if passed_on or same_rows else self.count_out(ended.files)
-        return figures
+        return figures, through
 
     def _noted_by_producer(self, source: Mapping[str, Any]) -> Account | None:
         """What the stage that made these files has noted of them, if that is about just them, as they are."""
@@ -174,10 +178,13 @@ def _without_seen(account: Mapping[str, Any]) -> Account:
 def tables_of(content: Mapping[str, Any]) -> Iterator[str]:
     """The figures of an accounting file as tables of plain text, one for each of its parts."""
     data = {key: content[key] for key in (IN, OUT) if key in content}
-    parts = {DATA: data} | {k: v for k, v in content.items() if isinstance(v, Mapping) and k not in data}
+    parts = {DATA: data} | {k: v for k, v in content.items() if isinstance(v, Mapping) and k not in (*data, ON_THE_WAY)}
     for title, part in parts.items():
         if rows := dict(_rows(part, title)):
             yield _table(title, rows)
+    lines = [f"{stage}: {line}" for stage, noted in content.get(ON_THE_WAY, {}).items() for line in in_words(noted)]
+    if lines:
+        yield "\n".join(["on the way, in data that are not kept", *lines])
 
 
 def _rows(part: Mapping[str, Any], name: str, above: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -4,7 +4,9 @@ The first to need a shard makes it and leaves it in a hidden folder of the stage
 others read it there. It is no output: no record speaks of it, and where it is lost it is made again.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -13,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from ..dataset.io import Frame, scan_parquet, write_parquet
+from ..work.accounts import note, noting
 from ..work.files import is_complete_parquet_file, lock_path, make_folder, publish, try_lock
 from ..work.freeing import interim_folder
 from .handover import MakeRows
@@ -39,7 +42,17 @@ class Interim:
     def __call__(self) -> Frame:
         """The rows."""
         rows = self.prepare()
+        self.tell()
         return scan_parquet(self.path) if rows is None else rows
+
+    def tell(self) -> None:
+        """Notes what functions noted of the rows, in the account of the unit that reads them."""
+        with suppress(FileNotFoundError):  # there is none where nothing was noted
+            note(json.loads(self._account_fp.read_text(encoding="utf-8")))
+
+    @property
+    def _account_fp(self) -> Path:
+        return self.path.with_suffix(".json")
 
     def prepare(self, wait: bool = True) -> pl.DataFrame | None:
         """Sees to it that the file is there; gives the rows if it was not.
@@ -52,7 +65,10 @@ class Interim:
         with try_lock(lock_path(self.path), wait=wait) as ours:
             if not ours or is_complete_parquet_file(self.path):  # another worker was faster
                 return None
-            rows = self.make().lazy().collect()
+            with noting() as account:
+                rows = self.make().lazy().collect()
+            if account:
+                publish(self._account_fp, lambda scratch: scratch.write_text(json.dumps(account), encoding="utf-8"))
             publish(self.path, partial(self.write, rows))
         return rows
 

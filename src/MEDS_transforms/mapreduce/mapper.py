@@ -26,7 +26,7 @@ from .passes import PlannedStage, carry_out, map_units
 from .plans import Others, OthersOf, Plan, others_by
 from .shard_work import ReadFn, ShardWork, WriteFn
 from .shards import ShardPaths, shard_iterator
-from .stage_outputs import code_of, stage_outputs
+from .stage_outputs import code_of, stage_name, stage_outputs
 
 __all__ = [
     "Shards",
@@ -157,7 +157,7 @@ class Shards:
         bind = match_revise_fntr if is_match_revise(self.stage_cfg) else bind_compute_fn
         only = _in_train_split(self.splits_fp) if self.splits_fp else None
         bound = bind(self.cfg, self.stage_cfg, compute_fn)
-        return ShardWork(Path(self.stage_cfg["output_dir"]), bound, read_fn, write_fn, only)
+        return ShardWork(Path(self.stage_cfg["output_dir"]), stage_name(self.cfg), bound, read_fn, write_fn, only)
 
     def units(self, outputs: StageOutputs, work: ShardWork) -> list[Unit]:
         """A unit of work for every shard."""

@@ -141,7 +141,7 @@ def _end(plan: Plan, computed: int) -> None:
     if plan.reduction and stays():
         finish([plan.reduction])
     plan.outputs.finish()
-    if all(unit.is_done() for unit in plan.units):  # not so while another worker is at one, which then clears away
+    if plan.clear_away and all(unit.is_done() for unit in plan.units):  # else the worker clears away that is at one
         plan.clear_away()
 
 

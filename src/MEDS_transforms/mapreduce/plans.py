@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 from ..work.accounts import Account, added_up
-from ..work.claims import Unit, nothing
+from ..work.claims import Unit
 from ..work.expected import Expected
 from ..work.outputs import StageOutputs
 from .handover import Makers
@@ -84,7 +84,7 @@ class Plan:
     """What stages of this package may read in place of its outputs, by the folder where these are."""
     read: Path | None = None
     """One of the files that it reads, where the sources of its units do not tell."""
-    clear_away: Callable[[], object] = nothing
+    clear_away: Callable[[], object] | None = None
     """Removes what its units share, and nobody else needs."""
     is_written: bool = True
     """Whether its outputs become files; else they are made in memory whenever they are read."""

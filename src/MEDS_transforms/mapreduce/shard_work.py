@@ -12,7 +12,7 @@ from ..dataset.column_chunks import write_changed
 from ..dataset.columns import column
 from ..dataset.io import Frame, scan_parquet, shard_writer
 from ..settings.layout import DATA_DIR
-from ..work.accounts import in_words, noting
+from ..work.accounts import ON_THE_WAY, in_words, noting, noting_on_the_way
 from ..work.claims import Staged
 from ..work.files import link_or_copy
 from .compute import ComputeFn
@@ -31,6 +31,7 @@ class ShardWork:
 
     Args:
         folder: where the stage writes.
+        stage: its name.
         compute_fn: the bound function of a frame.
         read_fn: makes the frame.
         write_fn: writes the result; None: as `shard_writer` does in that folder.
@@ -42,6 +43,7 @@ class ShardWork:
     """
 
     folder: Path
+    stage: str
     compute_fn: ComputeFn
     read_fn: ReadFn = scan_parquet
     write_fn: WriteFn | None = None
@@ -58,7 +60,7 @@ class ShardWork:
         finished = scratch / out_fp.name
         with noting() as account:
             self._write(in_fp, out_fp, finished)
-        for line in in_words(account):
+        for line in in_words({what: counts for what, counts in account.items() if what != ON_THE_WAY}):
             logger.info("%s: %s", out_fp, line)
         return Staged({out_fp: finished}, account)
 
@@ -90,13 +92,10 @@ class ShardWork:
             hand_over(out_fp, result)
 
     def frame(self, in_fp: Path, out_fp: Path, columns: Collection[str] = ()) -> Any:
-        """The rows of the output of a shard, without a file; if given, just of the columns that are needed.
-
-        NOTE: what the function notes is not for the account of the stage that reads these rows.
-        """
+        """The rows of the output of a shard, without a file; if given, just of the columns that are needed."""
         handed, needed = self._handed(in_fp), self._needed_for(columns)
         try:
-            with noting():
+            with noting_on_the_way(self.stage):
                 result, is_unchanged = self._computed(in_fp, handed, needed)
         except Exception as error:
             error.add_note(f"This happened on the way to data of {self.folder}, which are not kept, from {in_fp}.")

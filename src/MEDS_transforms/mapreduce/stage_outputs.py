@@ -71,10 +71,15 @@ def stage_outputs(
     inputs, given = Inputs(sources, folder), _settings(cfg, settings or {}, folder)
     maker = Maker(f"{PACKAGE} {get_package_version()}", given, inputs.described())
     asked = Asked(maker, flag(cfg, "do_overwrite"), flag(cfg, "keep_existing"))
-    stage = str(cfg.get("stage") or "map_over")
+    stage = stage_name(cfg)
     others, account = _other_stages(cfg, stage), Accounting(cfg, stage, count_out, count_in, judge, keeps_codes)
     placed = partial(StageOutputs, folder, stage, asked, own_folder, watched, count_rows, others)
     return placed(settle=account.settle, unsettle=account.forget, inputs=inputs)
+
+
+def stage_name(cfg: Mapping[str, Any]) -> str:
+    """The name of the running stage."""
+    return str(cfg.get("stage") or "map_over")
 
 
 def _other_stages(cfg: Mapping[str, Any], stage: str) -> dict[str, list[Path]]:

@@ -25,6 +25,7 @@ from ..mapreduce.match_revise import check_revisions
 from ..mapreduce.plans import Others
 from ..settings.keys import own_keys
 from ..settings.plain import plain
+from ..work.accounts import note
 from .block_settings import call_with
 from .new_rows import Block, NewRows, insert
 from .time_blocks.age import age
@@ -59,6 +60,7 @@ def add_time_derived_measurements(stage_cfg: Mapping[str, Any]) -> Callable[[Fra
         rows = in_order(checked(df, SUBJECT_ID, TIME, CODE, NUMERIC_VALUE).collect())
         events = np.flatnonzero(begins_event(rows) & rows[TIME].is_not_null().to_numpy())
         new, old = [each for block in blocks for each in block(rows, events)], rows.get_columns()
+        note({"rows": {"added": sum(len(each.at) for each in new)}})
         del rows
         return insert(old, new)
 

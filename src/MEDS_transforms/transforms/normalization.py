@@ -35,6 +35,7 @@ from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
 from ..mapreduce.plans import Others
 from ..settings.keys import code_modifiers
+from ..work.accounts import note
 
 FORMS = {Form.MEASUREMENTS: Form.NUMBERED}
 
@@ -54,11 +55,11 @@ def normalization_fntr(
     lookup = Lookup(with_mean_and_std(code_metadata), code_modifiers, columns)
 
     def normalize(df: pl.LazyFrame) -> pl.LazyFrame:
-        return (
-            lookup(checked(df, *MANDATORY_COLUMNS))
-            .filter(pl.col(_INDEX).is_not_null())
-            .select(SUBJECT_ID, TIME, pl.col(_INDEX).alias(CODE), normalized().alias(NUMERIC_VALUE))
-        )
+        found = lookup(checked(df, *MANDATORY_COLUMNS))
+        rows = found.select(SUBJECT_ID, TIME, pl.col(_INDEX).alias(CODE), normalized().alias(NUMERIC_VALUE)).collect()
+        unknown = rows[CODE].null_count()
+        note({"rows": {"kept": rows.height - unknown, "dropped": unknown}})
+        return (rows.filter(pl.col(CODE).is_not_null()) if unknown else rows).lazy()
 
     return normalize
 

@@ -24,8 +24,9 @@ from ..mapreduce.match_revise import check_revisions
 from ..mapreduce.plans import Others
 from ..settings.checks import checked_value
 from ..settings.keys import code_modifiers as code_modifiers_of
+from ..work.accounts import note
 
-_MEAN, _STD = internal("mean"), internal("std")
+_MEAN, _STD, _IS_IN = internal("mean"), internal("std"), internal("is_in")
 
 
 def check(cfg: Mapping[str, Any]) -> None:
@@ -60,10 +61,14 @@ def occlude_outliers_fntr(
     lookup = Lookup(with_mean_and_std(code_metadata), code_modifiers, {VALUES_MEAN: _MEAN, VALUES_STD: _STD})
 
     def occlude(df: pl.LazyFrame) -> pl.LazyFrame:
-        df = lookup(checked(df, CODE, NUMERIC_VALUE))
-        df = df.with_columns(flagged(df.collect_schema(), is_inlier(cutoff))).drop(_MEAN, _STD)
+        rows = checked(df, CODE, NUMERIC_VALUE)
+        # Found out once for each row, so that it can be counted.
+        is_in = lookup(rows).select(is_inlier(cutoff).alias(_IS_IN)).collect().to_series()
+        note({"values": {"near_the_mean": int(is_in.sum()), "removed": int((~is_in).sum())}})
+        rows = rows.with_columns(is_in)
+        rows = rows.with_columns(flagged(rows.collect_schema(), pl.col(_IS_IN))).drop(_IS_IN)
         kept = pl.when(pl.col(IS_INLIER).fill_null(value=True)).then(NUMERIC_VALUE)
-        return df.with_columns(kept.alias(NUMERIC_VALUE))
+        return rows.with_columns(kept.alias(NUMERIC_VALUE))
 
     return occlude
 

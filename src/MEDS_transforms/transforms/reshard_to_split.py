@@ -48,6 +48,7 @@ from ..mapreduce.stage_outputs import stage_outputs
 from ..settings.keys import config_value
 from ..settings.layout import SHARD_MAP_FILE
 from ..settings.splits_in_force import SPLITS_FP, splits_in_force
+from ..work.accounts import note, noting_on_the_way
 from ..work.claims import Staged, Unit
 from ..work.freeing import forget_interim
 from ..work.outputs import StageOutputs
@@ -113,7 +114,7 @@ class Resharding:
         return Plan(
             self.outputs,
             [self._shard_map(), *(self._shard(name, path) for name, path in paths.items())],
-            frames={path: partial(self.rows, name) for name, path in paths.items()},
+            frames={path: partial(self._rows_on_the_way, name) for name, path in paths.items()},
             passes_on=True,
             read=self.old_shards[0],
             clear_away=partial(forget_interim, self.output_dir, self.outputs.stage),
@@ -136,6 +137,10 @@ class Resharding:
     def rows(self, name: str, columns: Sequence[str] = ()) -> pl.DataFrame:
         """The rows of a new shard; if given, just of these columns, where there are all of them."""
         return put_together(self.parts(columns).of([*self.shards].index(name)))
+
+    def _rows_on_the_way(self, name: str, columns: Sequence[str] = ()) -> pl.DataFrame:
+        with noting_on_the_way(self.outputs.stage):
+            return self.rows(name, columns)
 
     def _apart(self, in_fp: Path, columns: Sequence[str]) -> pl.DataFrame:
         try:
@@ -175,12 +180,18 @@ class Parts:
 
     def __init__(self, files: Sequence[Interim], n_shards: int) -> None:
         self.files, self.n_shards = files, n_shards
+        self._are_there = False
         self._starts: dict[Path, Numbers] = {}
         """Where the rows of each new shard begin in the files that were looked at."""
 
     def of(self, number: int) -> list[pl.DataFrame]:
         """The rows of a new shard in each old one. The first call takes these apart, which workers share."""
-        prepare_all(self.files)
+        if not self._are_there:
+            prepare_all(self.files)
+            self._are_there = True
+        if number == 0:  # for all, so that it is told once
+            for file in self.files:
+                file.tell()
         found: list[pl.DataFrame] = []
         for start in range(0, len(self.files), _OPEN_AT_A_TIME):
             some = [file.path for file in self.files[start : start + _OPEN_AT_A_TIME]]
@@ -235,6 +246,8 @@ def put_apart(df: pl.LazyFrame, shard_of: pl.DataFrame, where: str) -> pl.DataFr
     placed = runs.join(shard_of, on=SUBJECT_ID, maintain_order="left_right").sort(_SHARD, maintain_order=True)
     if left_out := runs[SUBJECT_ID].n_unique() - placed[SUBJECT_ID].n_unique():
         logger.warning("%s: subjects in no split, left out: %d", where, left_out)
+    kept = runs.join(placed, on=SUBJECT_ID, how="semi")[_N_ROWS].sum()
+    note({"rows": {"left_out": rows.height - kept}})
     starts, lengths = placed[_ROW].to_numpy(), placed[_N_ROWS].to_numpy()
     shards = placed[_SHARD].gather(np.repeat(np.arange(placed.height), lengths))
     return rows[_rows_of_runs(starts, lengths)].with_columns(shards)

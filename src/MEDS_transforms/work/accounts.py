@@ -19,6 +19,9 @@ Account = dict[str, Any]
 
 MOST_EXAMPLES = 3
 
+ON_THE_WAY = "on_the_way"
+"""What stages noted of rows that they did not write, by stage, in the account of the one that read these rows."""
+
 _noted: ContextVar[Account | None] = ContextVar("noted", default=None)
 
 
@@ -33,6 +36,21 @@ def note(account: Mapping[str, Any]) -> None:
     noted = _noted.get()
     if noted is not None:
         _add(noted, account)
+
+
+@contextmanager
+def noting_on_the_way(stage: str) -> Iterator[None]:
+    """What functions note meanwhile goes to the account of the unit that is being made, as that of another stage.
+
+    >>> with noting() as account, noting_on_the_way("filter"):
+    ...     note({"rows": {"dropped": 2}})
+    >>> account
+    {'on_the_way': {'filter': {'rows': {'dropped': 2}}}}
+    """
+    with noting() as account:
+        yield
+    if account:
+        note({ON_THE_WAY: {stage: account}})
 
 
 @contextmanager

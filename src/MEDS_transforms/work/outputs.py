@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import OutputsExistError
-from .accounts import Account
+from .accounts import Account, added_up, noting
 from .asking import answer_if_asked
 from .claims import Staged, Unit, nothing
 from .closing import Closing, Ended
@@ -100,9 +100,11 @@ class StageOutputs:
             self._outputs[name] = outputs or [claim_fp]
 
         def make_missing(folder: Path) -> Staged:
-            staged, kept = make(folder), self._kept(name)
+            with noting() as noted:  # of the rows that it reads and that were not written
+                staged = make(folder)
+            kept = self._kept(name)
             files = {path: finished for path, finished in staged.files.items() if self.files.name(path) not in kept}
-            return Staged(files, staged.account)
+            return Staged(files, added_up([staged.account, noted]))
 
         def note(staged: Staged) -> int | None:
             path = os.path.relpath(source.resolve(), self.folder.resolve()) if isinstance(source, Path) else ""
