@@ -1,13 +1,20 @@
 """The variables of a dataset: where they come from, and what is said where they are wrong or missing."""
 
+import subprocess
+from datetime import datetime
+from pathlib import Path
+
 import pytest
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from helpers import SCRIPTS, measurements, write_shards
 from MEDS_transforms.errors import InputError, explain
 from MEDS_transforms.settings.dataset_variables import load_dataset
 from MEDS_transforms.settings.resolvers import load_yaml_file
+
+ROOT = Path(__file__).parents[2]
 
 
 def variables(folder, content):
@@ -77,3 +84,27 @@ def test_a_wrong_file_is_an_error_that_names_it(tmp_path, content, words):
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="dataset_fp"):
         load_dataset(str(tmp_path / "none.yaml"))
+
+
+def problems_of(folder, variables):
+    """What the runner says against the pipeline for training with a file of variables; without text there is none."""
+    (folder / "variables.yaml").write_text(variables)
+    names = f"dataset_fp={folder}/variables.yaml" if variables else f"dataset_fp={folder}/nowhere.yaml"
+    command = [SCRIPTS / "MEDS_transform-runner", f"pipeline_config_fp={ROOT}/configs/training.yaml", names]
+    write_shards(folder / "data/data", {"train/0": measurements((1, datetime(2020, 1, 1), "A", 1))})
+    folders = [f"input_dir={folder}/data", f"cohort_dir={folder}/cohort"]
+    ran = subprocess.run([*command, *folders], capture_output=True, text=True, timeout=100, check=False)
+    assert ran.returncode == 1
+    return ran.stderr.splitlines()[1:]
+
+
+def test_of_a_missing_file_the_runner_says_nothing_but_that(tmp_path):
+    [problem] = problems_of(tmp_path, "")
+    assert "There is no file" in problem
+
+
+def test_a_wrong_range_is_one_problem_and_stages_after_it_are_not_blamed(tmp_path):
+    ranges = "value_ranges: [{code: A, min: 2, max: 1}]\nadmission_codes: B\ndischarge_codes: B\n"
+    first, wrong = problems_of(tmp_path, ranges)
+    assert "enforce_value_ranges: What is set for codes cannot be used" in first
+    assert "ranges[0]: min is greater than max" in wrong

@@ -52,6 +52,8 @@ class Flow:
 
     forms: dict[Path, Form | None] = field(default_factory=dict)
     codes: dict[Path, Codes | None] = field(default_factory=dict)
+    is_lost: bool = False
+    """Whether it is not known what some stage will do, so that nothing can be said of those after it."""
 
     def pass_by(self, module: Any, cfg: Mapping[str, Any]) -> list[Problem]:
         """Takes a stage for run; what it will not find that it needs.
@@ -65,6 +67,8 @@ class Flow:
 
         `module` is None for a stage of which nothing is known.
         """
+        if self.is_lost:
+            return []
         stage_cfg = cfg["stage_cfg"]
         read, written = Path(stage_cfg["data_input_dir"]), Path(stage_cfg["output_dir"])
         made = stage_cfg.get("reducer_output_dir")
@@ -75,7 +79,8 @@ class Flow:
             return []
         before = self._codes_in(Path(stage_cfg["metadata_input_dir"]))
         problems = self._wrong_form(module, cfg, read, written)
-        problems += _wrong_codes(module, cfg, before)
+        if not _fails(module, cfg):  # else what is wrong is said already
+            problems += _wrong_codes(module, cfg, before)
         if made and before is not None:
             codes_made = getattr(module, "codes_made", None)
             self.codes[Path(made)] = {**before, **codes_made(cfg)} if codes_made else None
@@ -114,6 +119,12 @@ def form_in(folder: Path) -> Form | None:
     if CODE not in schema or isinstance(schema[CODE], pl.List):
         return None
     return Form.NUMBERED if schema[CODE].is_integer() else Form.MEASUREMENTS
+
+
+def _fails(module: Any, cfg: Mapping[str, Any]) -> bool:
+    """Whether the check of a stage finds mistakes in its settings."""
+    check = getattr(module, "check", None)
+    return check is not None and bool(_refusals(lambda: check(cfg)))
 
 
 def _wrong_codes(module: Any, cfg: Mapping[str, Any], codes: Codes | None) -> list[Problem]:

@@ -39,7 +39,7 @@ def inspect_stages(pipeline: Pipeline, runs: Sequence[StageRun]) -> Inspection:
         if is_to_do:
             _try(run, partial(_inspect, pipeline, run, found))
         if not is_extraction(run):
-            _try(run, partial(_follow, pipeline, run, flow, looked_at, is_to_do, found))
+            flow.is_lost |= not _try(run, partial(_follow, pipeline, run, flow, looked_at, is_to_do, found))
     return found
 
 
@@ -49,12 +49,14 @@ def is_extraction(run: StageRun) -> bool:
     return stage is not None and stage.prefix == EXTRACT
 
 
-def _try(run: StageRun, inspect: Callable[[], object]) -> None:
-    """Inspects; what cannot be inspected is for the check of the stage, or for the stage itself, to say."""
+def _try(run: StageRun, inspect: Callable[[], object]) -> bool:
+    """Inspects, and gives whether that could be done. If not, the check of the stage, or the stage itself, says why."""
     try:
         inspect()
     except Exception as error:
         logger.debug("%s: not inspected: %s", run.name, explain(error), exc_info=True)
+        return False
+    return True
 
 
 def _inspect(pipeline: Pipeline, run: StageRun, found: Inspection) -> None:
