@@ -31,6 +31,7 @@ from ..settings.keys import (
 )
 from ..settings.names import check_names
 from ..settings.packaged import default_config, with_packaged_blocks
+from ..settings.plain import may_be_secret, plain
 from ..settings.resolvers import Script
 from ..stages import PACKAGE, find_stage, packaged_stages, registered_stages
 from ..work.environment import RESUMING
@@ -42,6 +43,9 @@ from .repeats import leave_out_what_the_runner_warned_of
 from .threads import spare_blas_threads, use_allotted_cpus
 
 logger = logging.getLogger(__name__)
+
+_OF_BLOCKS = ("input_dir", "cohort_dir", "stages", "stage_configs")
+"""What the block of a stage is made of, with the folders filled in."""
 
 
 def main() -> None:
@@ -141,8 +145,11 @@ def checked_config(cfg: DictConfig, script: str, by_hydra: bool = True) -> tuple
 def settled(cfg: DictConfig) -> DictConfig:
     """The configuration with the stage's block as it is now: to put it together at every look at it takes seconds.
 
-    NOTE: it is not for logs, since it may have values from the environment.
+    NOTE: not where it may have values from the environment, since stages print their configurations.
     """
+    written = plain(cfg, resolve=False)
+    if may_be_secret([written.get(key) for key in _OF_BLOCKS], written):
+        return cfg
     found = cfg.copy()
     with open_dict(found):
         found.stage_cfg = found.stage_cfg

@@ -1,8 +1,8 @@
 """The table of codes, `codes.parquet`: reading it, looking codes up, and adding a stage's results to it."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from .columns import column as as_column
 from .columns import columns as as_columns
 from .columns import internal
 from .dtypes import cast_columns, common_dtypes
-from .key_tables import numberer
+from .key_tables import KeyTable, numberer
 from .schema import (
     CODE,
     CODE_PREFIX,
@@ -65,7 +65,7 @@ class Lookup:
     """Adds columns of the code metadata to every row, by its code; null for codes that are not in the metadata.
 
     Rows keep their order. Null modifiers are equal to each other. A null code matches nothing: in the metadata it
-    stands for all codes together. What does not change from shard to shard is done once.
+    stands for all codes together. A code is looked up once, however many rows and shards have it.
 
     Args:
         code_metadata: a row per code and modifiers.
@@ -79,7 +79,7 @@ class Lookup:
         self.code_metadata, self.key, self.columns = code_metadata, code_key(code_modifiers), columns
         # NOTE: a join takes names for patterns as well, in some releases of polars; so it gets plain ones.
         self._plain = {name: internal(f"key{n}") for n, name in enumerate(self.key)}
-        self._known: dict[tuple[pl.DataType, ...], _Known] = {}
+        self._known = KeyTable(self._find_out)
 
     def __call__(self, df: pl.LazyFrame) -> pl.LazyFrame:
         """The measurements with the columns.
@@ -89,85 +89,29 @@ class Lookup:
                 data, or the metadata has several rows for one code and modifiers.
         """
         check_metadata(self.code_metadata, [*self.key, *self.columns])
-        schema = df.collect_schema()
-        check_data(schema, self.key)
-        dtypes = tuple(schema[name] for name in self.key)
-        if dtypes not in self._known:
-            self._known[dtypes] = self._known_by(dict(zip(self.key, dtypes, strict=True)))
-        known = self._known[dtypes]
-        return with_found(df, self._plain, known.look_up, known.dtype)
+        check_data(df.collect_schema(), self.key)
+        keys = df.select(as_column(name).alias(plain) for name, plain in self._plain.items()).collect()
+        found = self._known(keys)
+        return df.with_columns(found.table.select(self.columns.values())[found.at].get_columns())
 
-    def _known_by(self, dtypes: Mapping[str, pl.DataType]) -> "_Known":
-        """What is known by keys of these dtypes."""
+    def _find_out(self, keys: pl.DataFrame) -> pl.DataFrame:
+        """What the metadata say of some keys."""
+        dtypes = {name: keys.schema[plain] for name, plain in self._plain.items()}
+        key_types = common_dtypes(self.key, dtypes, self._coded.schema)
+        known, asked = cast_columns(self._coded, key_types, _BOTH), keys.clone()
+        asked.columns = self.key  # for messages
+        numbers = numberer(known.select(as_columns(self.key)))(cast_columns(asked, key_types, _BOTH))
+        found = known.select(as_column(column).alias(name) for column, name in self.columns.items())
+        return keys.hstack(found[numbers])
+
+    @cached_property
+    def _coded(self) -> pl.DataFrame:
         coded = self.code_metadata.filter(pl.col(CODE).is_not_null())
         check_unique(coded, self.key)
-        key_types = common_dtypes(self.key, dtypes, coded.schema)
-        known = cast_columns(coded, key_types, _BOTH).select(
-            *(as_column(name).alias(k) for name, k in self._plain.items()),
-            *(as_column(column).alias(name) for column, name in self.columns.items()),
-        )
-        by = {k: name for name, k in self._plain.items()}
-        casts = {name: dtype for name, dtype in key_types.items() if dtype != dtypes[name]}
-        return _Known(finder(known, [*by]), known.drop(by).to_struct().dtype, by, casts)
+        return coded
 
 
-def with_found(
-    df: pl.LazyFrame, names: Mapping[str, str], look_up: Callable[[pl.Series], pl.Series], dtype: pl.DataType
-) -> pl.LazyFrame:
-    """The rows with what is found by some of their columns, in columns of its own.
-
-    Args:
-        df: any rows.
-        names: the columns that decide what is found, and what they are called for `look_up`.
-        look_up: gives for keys, each a struct, what is found, as structs.
-        dtype: that of these structs.
-
-    NOTE: an expression of the key only. A join of whole rows that keeps their order takes twice as long, and polars
-    cannot see through it which of the other columns are needed.
-    """
-    keyed = pl.struct(as_column(name).alias(k) for name, k in names.items())
-    found = keyed.map_batches(look_up, dtype, is_elementwise=True)
-    return df.with_columns(found.alias(_FOUND)).unnest(_FOUND)
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What is known by keys of some dtypes.
-
-    Args:
-        find: gives for each row what is known of its key.
-        dtype: that of what is known, as a struct.
-        names: the names of the key's columns by those that `find` wants.
-        casts: the dtypes that `find` wants of some of these.
-    """
-
-    find: Callable[[pl.DataFrame], pl.DataFrame]
-    dtype: pl.DataType
-    names: Mapping[str, str]
-    casts: Mapping[str, pl.DataType]
-
-    def look_up(self, keys: pl.Series) -> pl.Series:
-        """What is known of keys, each a struct, as structs."""
-        rows = keys.struct.unnest()
-        if self.casts:  # by their names, for messages
-            rows.columns = [*self.names.values()]
-            rows = cast_columns(rows, self.casts, _BOTH)
-            rows.columns = [*self.names]
-        return self.find(rows).to_struct(keys.name)
-
-
-def finder(known: pl.DataFrame, by: list[str]) -> Callable[[pl.DataFrame], pl.DataFrame]:
-    """A function that gives for each row what is known of its key; null for keys of which nothing is known.
-
-    Args:
-        known: a row per key; no code in it is null.
-        by: the columns of the key, code first.
-    """
-    values, numbers = known.drop(by), numberer(known.select(by))
-    return lambda rows: values[numbers(rows.select(by))]
-
-
-_FOUND, _COUNT = internal("found"), internal("count")
+_COUNT = internal("count")
 
 
 def check_data(there: Iterable[str], columns: Iterable[str]) -> None:
