@@ -64,7 +64,8 @@ def test_a_stage_leaves_what_its_script_leaves_and_says_where_and_what(x):
     assert len([*Path("here", USAGE_DIR).iterdir()]) == 1
     lines = repr(got).splitlines()
     assert lines[0].startswith(f"filter_subjects: {Path('here/data')}, ")
-    assert [line.split() for line in lines[3:]] == [["in", "2", "6", "4", "2"], ["out", "2", "4", "2", "2"]]
+    assert [line.split() for line in lines[3:5]] == [["in", "2", "6", "4", "2"], ["out", "2", "4", "2", "2"]]
+    assert [line.split() for line in lines[-2:]] == [["subjects", "kept", "dropped"], ["subjects", "2", "2"]]
     assert pl.scan_parquet(got.output_dir / "**/*.parquet").select(pl.len()).collect().item() == 4
 
 
