@@ -38,7 +38,7 @@ N_OUTPUTS = {
     "normalization": 8,
     "tokenization": 8,
     "tensorization": 8,
-    "reshard_to_split": 18,
+    "reshard_to_split": 10,
 }
 """How many outputs, or chunks, the workers of each stage share out and log."""
 

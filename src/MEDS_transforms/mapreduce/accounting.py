@@ -204,7 +204,8 @@ def _table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
     columns = dict.fromkeys(key for row in longest_first for key in row)
     table = Table(title, box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column.replace("_", " "), justify="left" if column in (EXAMPLES, "dropped") else "right")
+        is_text = any(isinstance(row.get(column), Mapping | list) for row in rows.values())
+        table.add_column(column.replace("_", " "), justify="left" if is_text else "right")
     for name, row in rows.items():
         table.add_row(name, *(_shown(row.get(column)) for column in columns))
     text = StringIO()

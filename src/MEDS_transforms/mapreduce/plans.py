@@ -95,7 +95,7 @@ class Plan:
         return [*self.units, *([self.reduction] if self.reduction else [])] if self.is_written else []
 
     @property
-    def reads(self) -> object:
+    def origin(self) -> object:
         """One of the files that it reads: all of them are of one stage."""
         return self.read or (self.units[0].source if self.units else None)
 
@@ -130,7 +130,7 @@ def with_columns_for_files(plans: Sequence[Plan], unwritten: Sequence[Plan]) -> 
     for plan in plans:
         reader: Plan | None = plan if plan.is_written else None
         while reader and reader.passes_on:
-            reader = makers.get(reader.reads)
+            reader = makers.get(reader.origin)
             whole |= {reader.outputs.stage} if reader else set()
 
     def widened(plan: Plan) -> Plan:
