@@ -71,6 +71,17 @@ def test_one_lookup_serves_shards_whose_modifiers_have_different_types(monkeypat
     assert len(checked) == 1
 
 
+def test_codes_that_the_metadata_lack_are_not_kept_in_mind(monkeypatch):
+    """Else a lookup would take more time and memory from shard to shard."""
+    numbered, numberer = [], code_metadata.numberer
+    monkeypatch.setattr(code_metadata, "numberer", lambda known: numbered.append(known.height) or numberer(known))
+    find = Lookup(codes(code=["A"], n=[7]), None, {"n": "found"})
+    for shard in range(3):
+        df = measurements((1, T, "A"), *((1, T, f"{shard}/{i}") for i in range(50)))
+        assert find(df.lazy()).collect()["found"].drop_nulls().to_list() == [7]
+    assert numbered == [1]
+
+
 def test_former_codes_join_where_a_modifier_has_another_type():
     new = codes(code=["A", "A"], unit=[None, None], n=[1, 2]).with_columns(unit=pl.Series([1, None], dtype=pl.Int8))
     former = codes(code=["A", "A"], unit=["1", "kg"], x=[5, 6])

@@ -1,7 +1,7 @@
 """The table of codes, `codes.parquet`: reading it, looking codes up, and adding a stage's results to it."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from .columns import column as as_column
 from .columns import columns as as_columns
 from .columns import internal
 from .dtypes import cast_columns, common_dtypes
-from .key_tables import KeyTable, numberer
+from .key_tables import numberer
 from .schema import (
     CODE,
     CODE_PREFIX,
@@ -65,7 +65,7 @@ class Lookup:
     """Adds columns of the code metadata to every row, by its code; null for codes that are not in the metadata.
 
     Rows keep their order. Null modifiers are equal to each other. A null code matches nothing: in the metadata it
-    stands for all codes together. A code is looked up once, however many rows and shards have it.
+    stands for all codes together. What does not change from shard to shard is done once.
 
     Args:
         code_metadata: a row per code and modifiers.
@@ -77,9 +77,7 @@ class Lookup:
         self, code_metadata: pl.DataFrame, code_modifiers: Sequence[str] | None, columns: Mapping[str, str]
     ) -> None:
         self.code_metadata, self.key, self.columns = code_metadata, code_key(code_modifiers), columns
-        # NOTE: a join takes names for patterns as well, in some releases of polars; so it gets plain ones.
-        self._plain = {name: internal(f"key{n}") for n, name in enumerate(self.key)}
-        self._known = KeyTable(self._find_out)
+        self._finders: dict[tuple[pl.DataType, ...], Callable[[pl.DataFrame], pl.DataFrame]] = {}
 
     def __call__(self, df: pl.LazyFrame) -> pl.LazyFrame:
         """The measurements with the columns.
@@ -90,19 +88,19 @@ class Lookup:
         """
         check_metadata(self.code_metadata, [*self.key, *self.columns])
         check_data(df.collect_schema(), self.key)
-        keys = df.select(as_column(name).alias(plain) for name, plain in self._plain.items()).collect()
-        found = self._known(keys)
-        return df.with_columns(found.table.select(self.columns.values())[found.at].get_columns())
+        keys = df.select(as_columns(dict.fromkeys(self.key))).collect()
+        dtypes = tuple(keys.dtypes)
+        if dtypes not in self._finders:
+            self._finders[dtypes] = self._finder(keys.schema)
+        return df.with_columns(self._finders[dtypes](keys).get_columns())
 
-    def _find_out(self, keys: pl.DataFrame) -> pl.DataFrame:
-        """What the metadata say of some keys."""
-        dtypes = {name: keys.schema[plain] for name, plain in self._plain.items()}
+    def _finder(self, dtypes: Mapping[str, pl.DataType]) -> Callable[[pl.DataFrame], pl.DataFrame]:
+        """A function that gives the columns for keys of some dtypes."""
         key_types = common_dtypes(self.key, dtypes, self._coded.schema)
-        known, asked = cast_columns(self._coded, key_types, _BOTH), keys.clone()
-        asked.columns = self.key  # for messages
-        numbers = numberer(known.select(as_columns(self.key)))(cast_columns(asked, key_types, _BOTH))
-        found = known.select(as_column(column).alias(name) for column, name in self.columns.items())
-        return keys.hstack(found[numbers])
+        known = cast_columns(self._coded, key_types, _BOTH)
+        numbers = numberer(known.select(as_columns(dtypes)))
+        values = known.select(as_column(column).alias(name) for column, name in self.columns.items())
+        return lambda keys: values[numbers(cast_columns(keys, key_types, _BOTH))]
 
     @cached_property
     def _coded(self) -> pl.DataFrame:
