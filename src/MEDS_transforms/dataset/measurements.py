@@ -7,6 +7,7 @@ import numpy.typing as npt
 import polars as pl
 
 from ..errors import InputError, Problems, counted, listed, nearest
+from ..work.accounts import note
 from .columns import columns
 from .io import Frame
 from .schema import (
@@ -93,6 +94,11 @@ def flagged(schema: Mapping[str, pl.DataType], is_inlier: pl.Expr) -> pl.Expr:
         return is_inlier.alias(IS_INLIER)
     before = pl.col(IS_INLIER)
     return pl.when(before.not_()).then(before).otherwise(pl.coalesce(is_inlier, before)).alias(IS_INLIER)
+
+
+def note_marks(what: str, marks: pl.Series, true: str, false: str) -> None:
+    """Notes in the account how many of some marks are true, and how many false; nulls are neither."""
+    note({what: {true: int(marks.sum()), false: int((~marks).sum())}})
 
 
 def to_meds_data(df: Frame, do_retype: bool = True) -> pl.DataFrame:

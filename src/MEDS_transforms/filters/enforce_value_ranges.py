@@ -21,14 +21,13 @@ import polars as pl
 from ..cli.script import stage_script
 from ..dataset.code_settings import CodeSettings, read_ranges
 from ..dataset.columns import internal
-from ..dataset.measurements import checked, flagged
+from ..dataset.measurements import checked, flagged, note_marks
 from ..dataset.schema import CODE, IS_INLIER, NUMERIC_VALUE
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
 from ..mapreduce.plans import Others
 from ..settings.checks import checked_value
 from ..settings.keys import code_modifiers as code_modifiers_of
-from ..work.accounts import note
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +59,7 @@ def enforce_value_ranges_fntr(
         # Found out once for each row, so that it can be counted.
         rows = add_bounds(add_bounds.columns_of(df, NUMERIC_VALUE))
         is_in = rows.select(is_in_range(schema[NUMERIC_VALUE]).alias(_IS_IN)).to_series()
-        note({"values": {"in_range": int(is_in.sum()), "removed": int((~is_in).sum())}})
+        note_marks("values", is_in, "in_range", "removed")
         stays = is_in.fill_null(value=True)
         df = df.with_columns(is_in).with_columns(flagged(schema, pl.col(_IS_IN))).drop(_IS_IN)
         # NOTE: in memory, since polars might filter rows before it puts the marks beside them.

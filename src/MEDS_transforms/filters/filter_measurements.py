@@ -16,14 +16,13 @@ from ..cli.script import stage_script
 from ..dataset.code_metadata import Lookup, check_metadata, check_unique
 from ..dataset.columns import internal
 from ..dataset.io import Frame
-from ..dataset.measurements import as_given, checked
+from ..dataset.measurements import as_given, checked, note_marks
 from ..dataset.schema import CODE, CODE_N_OCCURRENCES, CODE_N_SUBJECTS
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
 from ..mapreduce.plans import Others
 from ..settings.checks import checked_value
 from ..settings.keys import code_modifiers
-from ..work.accounts import note
 
 LIMITED = {"min_subjects_per_code": CODE_N_SUBJECTS, "min_occurrences_per_code": CODE_N_OCCURRENCES}
 """The keys, and the column of the code metadata that each limits."""
@@ -62,7 +61,7 @@ def filter_measurements(
 def _kept(df: Frame, mark: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Frame:
     rows = checked(df, CODE)
     marks = mark(rows).select(pl.col(_IS_FREQUENT).fill_null(value=False)).collect().to_series()
-    note({"rows": {"kept": int(marks.sum()), "dropped": int((~marks).sum())}})
+    note_marks("rows", marks, "kept", "dropped")
     # Each row is marked once. What is in memory is collected at no cost, and a file keeps the order of its rows.
     return as_given(df, rows) if marks.all() else rows.collect().filter(marks)
 

@@ -13,13 +13,12 @@ import polars as pl
 from ..cli.script import stage_script
 from ..dataset.columns import internal
 from ..dataset.io import Frame
-from ..dataset.measurements import as_given, begins_event, checked, in_order
+from ..dataset.measurements import as_given, begins_event, checked, in_order, note_marks
 from ..dataset.schema import SUBJECT_ID, TIME
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
 from ..mapreduce.plans import Others
 from ..settings.checks import checked_value
-from ..work.accounts import note
 
 _BEGINS = internal("begins_event")
 
@@ -41,7 +40,7 @@ def filter_subjects(stage_cfg: Mapping[str, Any]) -> Callable[[Frame], Frame]:
         rows = checked(df, SUBJECT_ID, TIME)
         counts = count_per_subject(rows.select(SUBJECT_ID, TIME).collect())
         enough = (counts["measurements"] >= (min_measurements or 0)) & (counts["events"] >= (min_events or 0))
-        note({"subjects": {"kept": int(enough.sum()), "dropped": int((~enough).sum())}})
+        note_marks("subjects", enough, "kept", "dropped")
         if enough.all():
             return as_given(df, rows)
         return rows.filter(pl.col(SUBJECT_ID).is_in(counts[SUBJECT_ID].filter(enough).implode()))

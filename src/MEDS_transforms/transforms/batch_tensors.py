@@ -26,7 +26,7 @@ how many. `MEDS_transforms.tensors.fixed_batches.read_batches` reads them.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -118,7 +118,7 @@ class Split:
         found = list[tuple[Parts, Lists]]()
         for number, places in zip(numbers, np.split(of_shard, starts[1:]), strict=True):
             here = chosen[places]
-            shard = Shard(self.shards[number].tensors_fp, self.shards[number].schemas_fp)  # which is closed again
+            shard = replace(self.shards[number])  # which is closed again
             found.append((cut(shard, here), self.static[number].take(self.items.rows[here])))
         back = np.argsort(of_shard, kind="stable")
         parts, static = zip(*found, strict=True)
@@ -127,7 +127,7 @@ class Split:
 
 def static_lists(shard: Shard) -> Lists:
     """The static measurements of the subjects of a shard."""
-    static = Shard(shard.tensors_fp, shard.schemas_fp).static
+    static = replace(shard).static  # so that the files are closed again
     columns = {CODE: as_int32(static.code), NUMERIC_VALUE: static.numeric_value.astype(np.float32)}
     return Lists(np.diff(static.bounds), columns)
 

@@ -17,14 +17,13 @@ import polars as pl
 from ..cli.script import stage_script
 from ..dataset.code_metadata import Lookup, with_mean_and_std
 from ..dataset.columns import internal
-from ..dataset.measurements import checked, flagged
+from ..dataset.measurements import checked, flagged, note_marks
 from ..dataset.schema import CODE, IS_INLIER, NUMERIC_VALUE, VALUES_MEAN, VALUES_STD
 from ..mapreduce.mapper import map_stage
 from ..mapreduce.match_revise import check_revisions
 from ..mapreduce.plans import Others
 from ..settings.checks import checked_value
 from ..settings.keys import code_modifiers as code_modifiers_of
-from ..work.accounts import note
 
 _MEAN, _STD, _IS_IN = internal("mean"), internal("std"), internal("is_in")
 
@@ -64,7 +63,7 @@ def occlude_outliers_fntr(
         rows = checked(df, CODE, NUMERIC_VALUE)
         # Found out once for each row, so that it can be counted.
         is_in = lookup(rows).select(is_inlier(cutoff).alias(_IS_IN)).collect().to_series()
-        note({"values": {"near_the_mean": int(is_in.sum()), "removed": int((~is_in).sum())}})
+        note_marks("values", is_in, "near_the_mean", "removed")
         rows = rows.with_columns(is_in)
         rows = rows.with_columns(flagged(rows.collect_schema(), pl.col(_IS_IN))).drop(_IS_IN)
         kept = pl.when(pl.col(IS_INLIER).fill_null(value=True)).then(NUMERIC_VALUE)
