@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ..cli.command_line import unknown_key
 from ..cli.overrides import nested_value, override_key
+from ..cli.script import settled
 from ..errors import InputError, MissingInputError, explain, listed, nearest
 from ..settings.composing import composed
 from ..settings.declarations import lists_for_blocks, top_keys
@@ -66,12 +67,19 @@ class Pipeline:
         return flag({key: self.value(key)}, key)
 
     def stage_config(self, stage: str) -> DictConfig:
-        """The configuration that a stage will get; nothing is composed for it."""
-        cfg: Any = self.cfg.copy()
-        OmegaConf.set_struct(cfg, False)
-        cfg.stage = stage
-        config: DictConfig = cfg
-        return config
+        """The configuration that a stage will get; nothing is composed for it. It is not to be changed."""
+        if stage not in self._configs:
+            cfg: Any = self.cfg.copy()
+            OmegaConf.set_struct(cfg, False)
+            cfg.stage = stage
+            with suppress(Exception):  # where the block cannot be put together, whoever looks at it says why
+                cfg = settled(cfg)
+            self._configs[stage] = cfg
+        return self._configs[stage]
+
+    @cached_property
+    def _configs(self) -> dict[str, DictConfig]:
+        return {}
 
     def overwriting(self) -> "Pipeline":
         """The same pipeline with `do_overwrite`."""

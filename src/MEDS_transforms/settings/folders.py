@@ -72,23 +72,20 @@ def populate_stage(
     if repeated := {s for s in stages if stages.count(s) > 1}:
         raise InputError(f"Stage names must be unique; `stages` repeats: {listed(repeated)}")
 
-    metadata = {s: is_metadata_stage(stage_configs.get(s)) for s in stages}
-    filled: dict[str, Block] = {}
+    folders = _Folders(input_dir, cohort_dir, stages, stage_configs)
     for stage in stages[: stages.index(stage_name) + 1]:
-        known = (pre_parsed_stages or {}).get(stage)
-        filled[stage] = dict(known) if known else _fill(stage, input_dir, cohort_dir, metadata, stage_configs, filled)
-    return dict(plain(stage_configs.get(stage_name)) or {}) | filled[stage_name]
+        folders.fill(stage, (pre_parsed_stages or {}).get(stage))
+    return dict(plain(stage_configs.get(stage_name)) or {}) | folders.filled[stage_name]
 
 
 def stage_folders(
     input_dir: str, cohort_dir: str, stages: Sequence[str], stage_configs: Mapping[str, Any]
 ) -> dict[str, Block]:
     """The keys of `INFERRED_STAGE_KEYS` of every stage of a pipeline, in order."""
-    metadata = {stage: is_metadata_stage(stage_configs.get(stage)) for stage in stages}
-    filled: dict[str, Block] = {}
+    folders = _Folders(input_dir, cohort_dir, stages, stage_configs)
     for stage in stages:
-        filled[stage] = _fill(stage, input_dir, cohort_dir, metadata, stage_configs, filled)
-    return filled
+        folders.fill(stage)
+    return folders.filled
 
 
 def _given(input_dir: Any, cohort_dir: Any, stages: Any, stage_configs: Any) -> list[str]:
@@ -225,39 +222,48 @@ def _resolved(path: str | Path) -> Path:
     return Path(path).expanduser().resolve()
 
 
-def _fill(
-    stage: str,
-    input_dir: str,
-    cohort_dir: str,
-    metadata: Mapping[str, bool],
-    stage_configs: Mapping[str, Any],
-    earlier: Mapping[str, Block],
-) -> Block:
-    """The inferred keys of one stage.
+class _Folders:
+    """The inferred keys of the stages of a pipeline, which are filled in from the first one on.
 
     NOTE: of other stages' blocks only these keys are looked at, so that what another stage still misses, or an
-    environment variable that only it needs, does not matter here.
+    environment variable that only it needs, does not matter here. It takes OmegaConf long to look at a key: what is
+    asked of all stages is asked once.
     """
-    block = stage_configs.get(stage) or {}
-    is_metadata = metadata[stage]
 
-    def nearest_earlier(kind: bool, key: str, otherwise: str) -> Any:
-        before = [s for s in earlier if metadata[s] is kind and earlier[s][key]]
-        return earlier[before[-1]][key] if before else f"{input_dir}/{otherwise}"
+    def __init__(
+        self, input_dir: str, cohort_dir: str, stages: Sequence[str], stage_configs: Mapping[str, Any]
+    ) -> None:
+        self.input_dir, self.cohort_dir = input_dir, cohort_dir
+        self.blocks = {stage: stage_configs.get(stage) or {} for stage in stages}
+        self.is_metadata = {stage: is_metadata_stage(block) for stage, block in self.blocks.items()}
+        # The last one of each kind that makes data, or code metadata.
+        self.last = {
+            self.is_metadata[stage]: stage for stage, block in self.blocks.items() if not _makes_no_codes(block)
+        }
+        self.filled: dict[str, Block] = {}
 
-    is_last = [s for s in metadata if metadata[s] is is_metadata and not _makes_no_codes(stage_configs.get(s))][-1:]
-    own_dir = f"{cohort_dir}/{stage}"
-    inferred: Block = {
-        "is_metadata": is_metadata,
-        "data_input_dir": nearest_earlier(False, "output_dir", DATA_DIR),
-        "metadata_input_dir": nearest_earlier(True, "reducer_output_dir", METADATA_DIR),
-        "output_dir": f"{cohort_dir}/data" if is_last == [stage] and not is_metadata else own_dir,
-        "reducer_output_dir": None,
-    }
-    if is_metadata:
-        inferred["reducer_output_dir"] = f"{cohort_dir}/metadata" if is_last == [stage] else own_dir
-        inferred["train_only"] = True
-    return inferred | {key: block[key] for key in inferred if _sets(block, key)}
+    def fill(self, stage: str, known: Block | None = None) -> None:
+        """Fills in the keys of the next stage, or takes its block as it is known."""
+        self.filled[stage] = dict(known) if known else self._inferred(stage)
+
+    def _inferred(self, stage: str) -> Block:
+        block, is_metadata = self.blocks[stage], self.is_metadata[stage]
+        is_last, own_dir = self.last.get(is_metadata) == stage, f"{self.cohort_dir}/{stage}"
+        inferred: Block = {
+            "is_metadata": is_metadata,
+            "data_input_dir": self._nearest_earlier(False, "output_dir", DATA_DIR),
+            "metadata_input_dir": self._nearest_earlier(True, "reducer_output_dir", METADATA_DIR),
+            "output_dir": f"{self.cohort_dir}/data" if is_last and not is_metadata else own_dir,
+            "reducer_output_dir": None,
+        }
+        if is_metadata:
+            inferred["reducer_output_dir"] = f"{self.cohort_dir}/metadata" if is_last else own_dir
+            inferred["train_only"] = True
+        return inferred | {key: block[key] for key in inferred if _sets(block, key)}
+
+    def _nearest_earlier(self, is_metadata: bool, key: str, otherwise: str) -> Any:
+        before = [block[key] for s, block in self.filled.items() if self.is_metadata[s] is is_metadata and block[key]]
+        return before[-1] if before else f"{self.input_dir}/{otherwise}"
 
 
 def _makes_no_codes(block: Mapping[str, Any] | None) -> bool:
