@@ -111,7 +111,7 @@ def test_values_of_rows_without_a_measurement_are_not_lost():
     assert counts["examples"]["numeric_value"] == ["<6"]
 
 
-@pytest.mark.parametrize("dtype", [pl.Categorical, pl.Enum(["1", "<5"])])
+@pytest.mark.parametrize("dtype", [pl.Categorical, pl.Categorical(pl.Categories("of a name")), pl.Enum(["1", "<5"])])
 def test_text_of_other_dtypes(dtype):
     rows = table(n=["1", "<5", None]).with_columns(pl.col("n").cast(dtype))
     assert of_event(rows)["lost"] == {"numeric_value": 1}

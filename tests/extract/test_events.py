@@ -109,7 +109,7 @@ def test_code_parts_are_text(extract, values, code):
         (["%d/%m/%Y", "%m/%d/%Y"], "02/01/2020", datetime(2020, 1, 2)),
     ],
 )
-@pytest.mark.parametrize("dtype", [pl.String, pl.Categorical])
+@pytest.mark.parametrize("dtype", [pl.String, pl.Categorical, pl.Categorical(pl.Categories("of a name"))])
 def test_times_from_text(extract, formats, text, expected, dtype):
     """The first format that parses counts; what a format leaves out is the first instant."""
     found = extract({"t": pl.Series([text], dtype=dtype)}, time="col(t)", time_format=formats)

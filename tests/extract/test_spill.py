@@ -13,6 +13,7 @@ SCHEMA = {
     "time": pl.Datetime("us"),
     "value": pl.Float32(),
     "kind": pl.Categorical(),
+    "named kind": pl.Categorical(pl.Categories("of a name")),
     "grade": pl.Enum(["low", "high"]),
     "flag": pl.Boolean(),
     "day": pl.Date(),
@@ -26,7 +27,21 @@ SCHEMA = {
 def rows(*numbers: int) -> pl.DataFrame:
     at = datetime(2020, 1, 1, 12)
     values = [
-        (n, f"c{n}", at, n / 2, f"k{n % 3}", "low", n > 1, date(2020, 1, 1), timedelta(n), n, None, [f"x{n}"])
+        (
+            n,
+            f"c{n}",
+            at,
+            n / 2,
+            f"k{n % 3}",
+            f"n{n % 3}",
+            "low",
+            n > 1,
+            date(2020, 1, 1),
+            timedelta(n),
+            n,
+            None,
+            [f"x{n}"],
+        )
         if n
         else (None,) * len(SCHEMA)
         for n in numbers

@@ -84,7 +84,9 @@ def test_with_modifiers_among_them_the_column_itself():
     assert aggregate([shard], key=("code", "text_value"))["text_values/n_distinct"].to_list() == [0, 1, 1]
 
 
-@pytest.mark.parametrize("dtype", [pl.String, pl.Categorical, pl.Enum(["", "a", "b", "é"])])
+@pytest.mark.parametrize(
+    "dtype", [pl.String, pl.Categorical, pl.Categorical(pl.Categories("of a name")), pl.Enum(["", "a", "b", "é"])]
+)
 def test_every_dtype_of_text_and_another_column(tmp_path, dtype):
     data = Preprocessing(tmp_path)
     shard = with_texts(*ROWS).cast({"text_value": dtype, "code": pl.Categorical})

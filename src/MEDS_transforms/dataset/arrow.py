@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from .dtypes import TEXT_DTYPES
+from .dtypes import is_text
 from .io import Frame, write_arrow, write_parquet
 from .measurements import with_meds_dtypes
 from .schema import CODE, CODE_METADATA_TYPES, MANDATORY_COLUMNS, MANDATORY_TYPES, SPLIT_TYPES, SUBJECT_ID, TIME
@@ -49,7 +49,7 @@ def write_measurements(df: Frame, path: Path) -> None:
     Numbers instead of codes, as after normalization, are not measurements in the sense of MEDS.
     """
     df = df.lazy().collect()
-    if not {SUBJECT_ID, TIME} <= {*df.columns} or df.schema.get(CODE) not in TEXT_DTYPES:
+    if not {SUBJECT_ID, TIME} <= {*df.columns} or not is_text(df.schema.get(CODE)):
         write_parquet(df, path)
         return
     write_meds_data(with_meds_dtypes(df), path)

@@ -21,7 +21,7 @@ from .code_metadata import check_data, check_metadata, check_unique, code_key
 from .code_rules import PLACE, REGEX, Rules, Settable, followed_by, found_wrong, read_entries, rules_of_metadata
 from .code_tables import read_table
 from .columns import column, columns, internal
-from .dtypes import TEXT_DTYPES, cast_columns, common_dtype
+from .dtypes import cast_columns, common_dtype, is_text
 from .key_tables import Found, KeyTable
 from .schema import CODE
 
@@ -199,7 +199,7 @@ def _first_pattern(entries: pl.DataFrame, keys: pl.DataFrame) -> Numbers:
 
 def _common_dtype(name: str, dtype: pl.DataType, rules: Rules) -> pl.DataType:
     other = rules.entries.schema[name]
-    common = common_dtype([pl.String() if one in TEXT_DTYPES else one for one in (dtype, other)])
+    common = common_dtype([pl.String() if is_text(one) else one for one in (dtype, other)])
     if common is None:
         raise InputError(
             f"The column {name} is {dtype} in the data, and {other} in {rules.source}: make it the same in both."

@@ -7,7 +7,15 @@ import polars as pl
 from ..errors import InputError, listed
 from .schema import NUMERIC_VALUE
 
-TEXT_DTYPES = (pl.String, pl.Categorical, pl.Enum)
+
+def is_text(dtype: pl.DataType | None) -> bool:
+    """Whether values of a dtype are texts, also where they are categories: those of a name equal no `pl.Categorical`.
+
+    >>> is_text(pl.String()), is_text(pl.Categorical(pl.Categories("units"))), is_text(pl.Int64())
+    (True, True, False)
+    """
+    return isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
+
 
 WIDE_INTEGERS = (pl.Int128, pl.UInt128)
 """Integers that polars has, and parquet has not."""
@@ -43,7 +51,7 @@ def common_dtype(dtypes: Collection[pl.DataType]) -> pl.DataType | None:
     found = [dtype for dtype in dict.fromkeys(dtypes) if dtype != pl.Null]
     if len(found) < 2:
         return found[0] if found else pl.Null()
-    if any(dtype in TEXT_DTYPES for dtype in found):
+    if any(is_text(dtype) for dtype in found):
         return None if any(dtype.is_nested() for dtype in found) else pl.String()
     if len({dtype.is_temporal() for dtype in found}) > 1:
         return None  # polars would take a time for a number
@@ -146,7 +154,7 @@ def common_dtypes(
     types = {}
     for column in key:
         found = [schema[column] for schema in (data, code_metadata)]
-        common = common_dtype([pl.String() if dtype in TEXT_DTYPES else dtype for dtype in found])
+        common = common_dtype([pl.String() if is_text(dtype) else dtype for dtype in found])
         if common is None:
             raise InputError(
                 f"The column {column} is {found[0]} in the data and {found[1]} in the code metadata: give it the same "

@@ -8,7 +8,7 @@ import polars as pl
 
 from ..errors import InputError, MissingInputError, Problems, counted, listed, nearest
 from ..settings.layout import TABLE_SUFFIXES
-from .dtypes import TEXT_DTYPES
+from .dtypes import is_text
 from .io import scan_parquet
 from .schema import SUBJECT_ID
 from .subjects import subject_ids
@@ -98,7 +98,7 @@ def _ids(ids: pl.Series, convert: Ids, found: Findings) -> pl.Series:
 
 
 def _texts(values: pl.Series, found: Findings) -> pl.Series:
-    if not (values.dtype in TEXT_DTYPES or values.dtype.is_integer() or values.dtype == pl.Null):
+    if not (is_text(values.dtype) or values.dtype.is_integer() or values.dtype == pl.Null):
         found.add(f"must be text or integers, not {values.dtype}", "Cast it", values.name)
         return values
     return values.cast(pl.String).replace("", None)

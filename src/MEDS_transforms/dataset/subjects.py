@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from ..errors import ONCE_CUT, InputError
+from .dtypes import is_text
 from .schema import SUBJECT_ID
 
 _ALWAYS_FIT = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
@@ -24,9 +25,9 @@ def subject_ids(ids: pl.Series, where: str) -> pl.Series:
     ids, dtype = ids.alias(SUBJECT_ID), ids.dtype
     if dtype in _ALWAYS_FIT or dtype == pl.Null:
         return ids.cast(pl.Int64).alias(SUBJECT_ID)
-    if not (dtype.is_numeric() or dtype in (pl.String, pl.Categorical, pl.Enum)):
+    if not (dtype.is_numeric() or is_text(dtype)):
         raise InputError(f"subject ids must be integers, not {dtype}.", where)
-    if dtype in (pl.Categorical, pl.Enum):
+    if is_text(dtype):
         ids = ids.cast(pl.String)
     numbers = _whole_numbers(ids)
     if (bad := numbers.is_null() & ids.is_not_null()).any():

@@ -6,7 +6,7 @@ from functools import partial
 import polars as pl
 
 from ..dataset.columns import column, named
-from ..dataset.dtypes import TEXT_DTYPES
+from ..dataset.dtypes import is_text
 from ..dataset.schema import TIME
 from ..errors import ONCE_CUT, InputError, Problems
 from ..expressions.forms import as_written, number_as_text
@@ -38,7 +38,7 @@ def time_expr(event: Event, schema: pl.Schema) -> pl.Expr:
         text = event.formulas[TIME].text
         what = f"{text} is {dtype}, which is no time"
         raise InputError(what, f"{event.path}.{TIME}", f'Write ({text}) as "%Y-%m-%d"')
-    if dtype not in TEXT_DTYPES and not dtype.is_numeric():
+    if not is_text(dtype) and not dtype.is_numeric():
         raise InputError(
             f"{named(event.time)} has the dtype {dtype}, which is not a time",
             f"{event.path}.{TIME}",

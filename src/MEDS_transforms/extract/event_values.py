@@ -3,7 +3,7 @@
 import polars as pl
 
 from ..dataset.columns import column, named
-from ..dataset.dtypes import LARGEST_FLOAT32, TEXT_DTYPES, has_text
+from ..dataset.dtypes import LARGEST_FLOAT32, has_text, is_text
 from ..dataset.schema import BOOLEAN_VALUE, CATEGORICAL_VALUE, NUMERIC_VALUE, TEXT_VALUE
 from ..errors import InputError
 from ..expressions.forms import text_of, truth_of
@@ -19,7 +19,7 @@ def value_expr(event: Event, out: str, source: str, dtype: pl.DataType) -> pl.Ex
         ValueError: the dtype does not suit this output.
     """
     value = column(source)
-    if out == NUMERIC_VALUE and dtype in TEXT_DTYPES:
+    if out == NUMERIC_VALUE and is_text(dtype):
         return number_of(value.cast(pl.String), event.options)
     if out == NUMERIC_VALUE and source in event.computed and dtype.is_float():
         return _that_float32_holds(value)  # a division by 0 is no number
@@ -27,13 +27,13 @@ def value_expr(event: Event, out: str, source: str, dtype: pl.DataType) -> pl.Ex
         return pl.when(value.is_infinite()).then(value).otherwise(_that_float32_holds(value))
     if out in (TEXT_VALUE, CATEGORICAL_VALUE) and has_text(dtype):
         return text_of(source)
-    if out == BOOLEAN_VALUE and dtype in TEXT_DTYPES:
+    if out == BOOLEAN_VALUE and is_text(dtype):
         return truth_of(value.cast(pl.String))
     if out == BOOLEAN_VALUE and dtype.is_numeric():
         return value != 0
     if out == BOOLEAN_VALUE and dtype == pl.Null:
         return value.cast(pl.Boolean)
-    if dtype.is_numeric() or dtype in TEXT_DTYPES or dtype in (pl.Boolean, pl.Null):
+    if dtype.is_numeric() or is_text(dtype) or dtype in (pl.Boolean, pl.Null):
         return value
     if dtype.is_temporal() and event.is_newer:
         return value

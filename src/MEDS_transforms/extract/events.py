@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from ..dataset.columns import INTERNAL, column, columns, internal
-from ..dataset.dtypes import TEXT_DTYPES, has_text
+from ..dataset.dtypes import has_text, is_text
 from ..dataset.schema import CODE, MANDATORY_COLUMNS, NUMERIC_VALUE, SUBJECT_ID, TEXT_VALUE, TIME
 from ..dataset.subjects import subject_ids
 from ..errors import InputError, Problem, listed, nearest
@@ -69,7 +69,7 @@ def _measurement(event: Event, schema: pl.Schema, before: dict[str, pl.Expr]) ->
     for out, source in event.values.items():
         columns[out] = value_expr(event, out, source, schema[source])
     number = event.values.get(NUMERIC_VALUE, "")
-    if event.options.numbers == "lenient" and TEXT_VALUE not in columns and schema.get(number) in TEXT_DTYPES:
+    if event.options.numbers == "lenient" and TEXT_VALUE not in columns and is_text(schema.get(number)):
         columns[TEXT_VALUE] = inexact_text(text_of(number), event.options)
     return columns
 

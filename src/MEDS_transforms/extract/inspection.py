@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from ..dataset.dtypes import TEXT_DTYPES
+from ..dataset.dtypes import is_text
 from ..dataset.external_splits import external_splits_file
 from ..dataset.splits import RANDOM, shard_subjects
 from ..errors import InputError, UserError, counted
@@ -151,7 +151,7 @@ def _inspect_zeros(sample: Sample, where: str, found: Inspection) -> None:
 def _written_ids(sample: Sample) -> pl.Series:
     """The subject ids as texts, as far as they are known."""
     ids = _ids_of(sample)
-    return (ids.cast(pl.String) if ids.dtype in TEXT_DTYPES else sample.ids).drop_nulls()
+    return (ids.cast(pl.String) if is_text(ids.dtype) else sample.ids).drop_nulls()
 
 
 def _note_zeros(samples: RawSamples, found: Inspection) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from ..dataset.columns import column
+from ..dataset.dtypes import is_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,8 +42,8 @@ class Spill:
             writer: pa.ipc.RecordBatchFileWriter | None = None
             for rows in groups:
                 self.schema = rows.schema
-                categories = [name for name, dtype in rows.schema.items() if dtype in (pl.Categorical, pl.Enum)]
-                table = _with_dtypes(rows, dict.fromkeys(categories, pl.String())).to_arrow()
+                texts = [name for name, dtype in rows.schema.items() if is_text(dtype)]  # not as categories
+                table = _with_dtypes(rows, dict.fromkeys(texts, pl.String())).to_arrow()
                 if writer is None:
                     options = pa.ipc.IpcWriteOptions(compression="lz4")
                     writer = opened.enter_context(pa.ipc.new_file(path, table.schema, options=options))

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from ..dataset.columns import column, internal
-from ..dataset.dtypes import TEXT_DTYPES
+from ..dataset.dtypes import is_text
 from ..dataset.io import publish, write_parquet
 from ..dataset.schema import SUBJECT_ID
 from ..dataset.subjects import subject_ids
@@ -81,7 +81,7 @@ def ids_as_text(ids: pl.Series, where: str) -> pl.Series:
     Raises:
         ValueError: they are neither text nor numbers.
     """
-    if not (ids.dtype in TEXT_DTYPES or ids.dtype.is_integer() or ids.dtype.is_float() or ids.dtype == pl.Null):
+    if not (is_text(ids.dtype) or ids.dtype.is_integer() or ids.dtype.is_float() or ids.dtype == pl.Null):
         raise InputError(f"subject ids must be text or numbers, not {ids.dtype}", where, _REMEDY)
     name = internal("id")
     text = number_as_text(column(name), ids.dtype)

@@ -21,7 +21,7 @@ import polars as pl
 from ..cli.script import stage_script
 from ..dataset.code_metadata import check_metadata, check_unique, code_key, read_codes
 from ..dataset.columns import columns, internal
-from ..dataset.dtypes import TEXT_DTYPES, with_common_dtypes
+from ..dataset.dtypes import is_text, with_common_dtypes
 from ..dataset.schema import CODE, VOCAB_INDEX
 from ..errors import InputError, MissingColumnError, MissingInputError, Problem, listed, nearest
 from ..mapreduce.accounting import IN, OUT
@@ -141,7 +141,7 @@ def fit_vocabulary(
         )
     check_metadata(codes, vocabulary.needed)
     check_unique(codes, key)
-    if codes.schema[CODE] in (*TEXT_DTYPES, pl.Null):
+    if is_text(codes.schema[CODE]) or codes.schema[CODE] == pl.Null:
         codes = codes.cast({CODE: pl.String})  # as tokens are
     if former is None:
         former = codes.select(*columns(key), pl.lit(None, pl.Int64).alias(FORMER)).clear()

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from ..dataset.columns import internal
-from ..dataset.dtypes import TEXT_DTYPES
+from ..dataset.dtypes import is_text
 from ..dataset.io import scan_parquet
 from ..dataset.measurements import checked
 from ..dataset.schema import CODE, NUMERIC_VALUE, SUBJECT_ID, TIME
@@ -135,6 +135,6 @@ def _comparable(dtype: pl.DataType) -> pl.Expr:
     """
     if dtype.is_nested():
         raise InputError(f"groups must be text or single values, not {dtype}", "group_by", "Name another column.")
-    if dtype in TEXT_DTYPES:
+    if is_text(dtype):
         return pl.col(GROUP).cast(pl.String).replace("", None)
     return pl.col(GROUP).fill_nan(None) if dtype.is_float() else pl.col(GROUP)

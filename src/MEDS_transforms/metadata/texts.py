@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from ..dataset.columns import column, internal
-from ..dataset.dtypes import TEXT_DTYPES
+from ..dataset.dtypes import is_text
 from ..dataset.schema import MANDATORY_TYPES, TEXT_MOST_FREQUENT, TEXT_N_DISTINCT
 from ..errors import InputError, listed, nearest
 
@@ -34,7 +34,7 @@ def text_or_null(schema: Mapping[str, pl.DataType], name: str) -> pl.Expr:
             f"The data has no column {name}{nearest(name, schema)}, whose texts are to be counted. It has: "
             f"{listed(schema)}. Correct `column` among the aggregations."
         )
-    if dtype not in (*TEXT_DTYPES, pl.Null):
+    if not (is_text(dtype) or dtype == pl.Null):
         raise InputError(
             f"The column {name}, whose texts are to be counted, must be a String; it is {dtype}. Correct `column` "
             "among the aggregations."

@@ -13,7 +13,7 @@ from itertools import product
 import polars as pl
 
 from ...dataset.columns import column, internal
-from ...dataset.dtypes import TEXT_DTYPES
+from ...dataset.dtypes import is_text
 from ...errors import InputError, listed
 from .keys import as_keys, key_columns
 
@@ -162,7 +162,7 @@ class RightSide:
         return f"{self.where}: the table {self.table}"
 
     def _is_ordered_text(self, to: Column) -> bool:
-        return to.aggregation in ("min", "max") and self.schema[to.source] in TEXT_DTYPES
+        return to.aggregation in ("min", "max") and is_text(self.schema[to.source])
 
     def _check(self, to: Column) -> None:
         dtype = self.schema[to.source]
@@ -170,7 +170,7 @@ class RightSide:
         fits = {
             **dict.fromkeys(("sum", TOTAL), is_number or dtype == pl.Duration),
             "mean": is_number,
-            **dict.fromkeys(("min", "max"), is_number or dtype.is_temporal() or dtype in TEXT_DTYPES),
+            **dict.fromkeys(("min", "max"), is_number or dtype.is_temporal() or is_text(dtype)),
         }
         if to.aggregation and not fits.get(to.aggregation, True):
             raise InputError(
@@ -198,7 +198,7 @@ class RightSide:
             return values.is_not_null().cast(pl.Int64)
         if state == "sum":
             return values if dtype == pl.Duration else values.cast(_wide(dtype, to.aggregation))
-        return values.cast(pl.String) if dtype in TEXT_DTYPES else values
+        return values.cast(pl.String) if is_text(dtype) else values
 
     def _final(self, name: str, to: Column, states: pl.DataFrame) -> pl.Series:
         state, *others = _states(to)

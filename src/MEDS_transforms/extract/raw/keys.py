@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from ...dataset.columns import column, internal
-from ...dataset.dtypes import TEXT_DTYPES
+from ...dataset.dtypes import is_text
 from ...errors import InputError
 from ...expressions.forms import as_written
 
@@ -48,6 +48,6 @@ def _as_text(values: pl.Expr, dtype: pl.DataType, what: str) -> pl.Expr:
         if dtype.time_zone is None:
             return values.dt.to_string(_MOMENT)
         return values.dt.convert_time_zone("UTC").dt.to_string(f"{_MOMENT}%:z")
-    if dtype in (*TEXT_DTYPES, pl.Boolean, pl.Null) or dtype.is_integer() or dtype.is_temporal():
+    if is_text(dtype) or dtype in (pl.Boolean, pl.Null) or dtype.is_integer() or dtype.is_temporal():
         return text
     raise InputError(f"{what} is {dtype}, and cannot be a key. Keys are text, numbers, booleans or times.")
