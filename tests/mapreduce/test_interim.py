@@ -6,8 +6,12 @@ from threading import Barrier
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
+from MEDS_transforms.dataset.categories import CODE_CATEGORIES
+from MEDS_transforms.mapreduce.handover import HandOver, handing_over, scan_shard
 from MEDS_transforms.mapreduce.interim import interims
+from MEDS_transforms.mapreduce.shard_work import ShardWork
 from MEDS_transforms.work.accounts import note, noting
 from MEDS_transforms.work.files import files_below
 
@@ -39,6 +43,25 @@ def test_rows_are_made_once_and_then_read(tmp_path):
         assert account == {"rows": {"made": 2}}  # for each that reads them
     assert make.made == 1
     assert [*files_below(tmp_path)] == []  # nothing that a stage would read
+
+
+@pytest.mark.parametrize("takes_categories", [False, True])
+def test_only_who_takes_categories_gets_them_and_files_have_texts(tmp_path, takes_categories):
+    seen, [source, out_fp, scratch] = [], [tmp_path / name for name in ("source.parquet", "out/0.parquet", "scratch")]
+
+    def look(rows):
+        seen.append(rows.lazy().collect_schema()["code"])
+        return rows.with_columns(new=1)
+
+    work = ShardWork(out_fp.parent, "stage", look, takes_categories=takes_categories)
+    makers = {source: interim(tmp_path, Maker())}
+    for read in (lambda: work.frame(source, out_fp), lambda: work.make(source, out_fp, scratch)):
+        with handing_over(HandOver([source], makers)):
+            read()
+    assert seen == [CODE_CATEGORIES if takes_categories else pl.String] * 2
+    assert_frame_equal(pl.read_parquet(scratch / "0.parquet").drop("new"), ROWS)
+    with handing_over(HandOver([source], makers)):
+        assert_frame_equal(scan_shard(source).collect(), ROWS)
 
 
 def test_rows_of_another_maker_are_not_read(tmp_path):

@@ -108,7 +108,7 @@ def test_without_events_nothing_is_added(df):
 
 
 @pytest.mark.parametrize("dtype", [pl.Datetime("ms"), pl.Datetime("ns"), pl.Datetime("us", "UTC")])
-@pytest.mark.parametrize("codes", [pl.String, pl.Categorical])
+@pytest.mark.parametrize("codes", [pl.String, pl.Categorical, pl.Categorical(pl.Categories("of a name"))])
 def test_times_and_codes_of_other_dtypes(dtype, codes):
     df = ROWS.with_columns(pl.col("time").cast(dtype), pl.col("code").cast(codes)).drop("numeric_value")
     got = bounded(df, end={"code": "E", "offset": 0.5})

@@ -151,7 +151,7 @@ def test_shards_without_values_or_rows():
     metadata = quantiles(A=(1, 2, 3))
     got = put_into_bins(measurements((1, T, "A")).drop("numeric_value"), metadata)
     assert got["code"].to_list() == ["A"]
-    for dtype in (pl.Categorical, pl.Null):
+    for dtype in (pl.Categorical, pl.Categorical(pl.Categories("of a name")), pl.Null):
         assert put_into_bins(measurements().cast({"code": dtype}), metadata).schema["code"] == pl.String
     wide = measurements((1, T, "A", 2.5)).cast({"numeric_value": pl.Float64, "code": pl.Categorical})
     assert put_into_bins(wide, metadata)["code"].to_list() == ["A//value_[2.0,3.0)"]

@@ -174,7 +174,9 @@ def test_targets_by_code_modifiers():
     assert got["numeric_value"].to_list() == [1000, f32(0.001)]
 
 
-@pytest.mark.parametrize("dtype", [pl.Categorical, pl.Enum(["GLUCOSE", "mg/dL"])])
+@pytest.mark.parametrize(
+    "dtype", [pl.Categorical, pl.Categorical(pl.Categories("of a name")), pl.Enum(["GLUCOSE", "mg/dL"])]
+)
 def test_categories(dtype):
     df = rows(("GLUCOSE", 100, "mg/dL")).cast({"code": dtype, "unit": dtype})
     assert found(df, conversions=[GLUCOSE]) == [("GLUCOSE", f32(5.55), "mmol/L")]

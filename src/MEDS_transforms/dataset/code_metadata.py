@@ -10,6 +10,7 @@ import polars as pl
 
 from ..errors import InputError, Problems, listed, nearest
 from ..settings.layout import CODES_FILE
+from .categories import CODE_CATEGORIES
 from .columns import column as as_column
 from .columns import columns as as_columns
 from .columns import internal
@@ -100,6 +101,8 @@ class Lookup:
         known = cast_columns(self._coded, key_types, _BOTH)
         numbers = numberer(known.select(as_columns(dtypes)))
         values = known.select(as_column(column).alias(name) for column, name in self.columns.items())
+        if [*dtypes.values()] == [CODE_CATEGORIES]:
+            return lambda keys: values[numbers(keys)]
         return lambda keys: values[numbers(cast_columns(keys, key_types, _BOTH))]
 
     @cached_property

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from .categories import CODE_CATEGORIES, ByCategory
 from .columns import internal
-from .dtypes import TEXT_DTYPES
+from .dtypes import is_text
 
 KIND, COUNT = internal("kind"), internal("count")
 _AT = internal("at")
@@ -23,20 +24,32 @@ def numberer(known: pl.DataFrame) -> Callable[[pl.DataFrame], pl.Series]:
 
     Args:
         known: distinct keys, code first; no code is null.
+
+    Where these are codes alone, it takes them as `categories`, too.
     """
     if known.width == 1 and known.dtypes[0] == pl.String and not known.is_empty():
         # Finding the number of a category takes half the time of a join.
         codes = pl.Enum(known.to_series())
-        return lambda keys: keys.to_series().cast(codes, strict=False).to_physical()
+
+        def of_texts(texts: pl.Series) -> pl.Series:
+            return texts.cast(codes, strict=False).to_physical()
+
+        by_category = ByCategory(of_texts)
+        return lambda keys: (by_category if keys.dtypes[0] == CODE_CATEGORIES else of_texts)(keys.to_series())
     # NOTE: a join takes names for patterns as well, in some releases of polars; so it gets plain ones.
     names = [internal(f"key{n}") for n in range(known.width)]
     numbered = _named(known, names).with_row_index(_AT)
 
     def numbers(keys: pl.DataFrame) -> pl.Series:
-        keys = _named(keys, names)
+        keys = _named(_texts(keys), names)
         return keys.join(numbered, on=names, how="left", nulls_equal=True, maintain_order="left")[_AT]
 
     return numbers
+
+
+def _texts(keys: pl.DataFrame) -> pl.DataFrame:
+    """The keys with categories as texts."""
+    return pl.DataFrame([key.cast(pl.String) if is_text(key.dtype) else key for key in keys.get_columns()])
 
 
 def _named(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
@@ -101,7 +114,7 @@ class KeyTable:
 
     def __call__(self, keys: pl.DataFrame) -> Found:
         """What is known of keys, code first."""
-        keys = pl.DataFrame([key.cast(pl.String) if key.dtype in TEXT_DTYPES else key for key in keys.get_columns()])
+        keys = keys if keys.dtypes == [CODE_CATEGORIES] else _texts(keys)
         dtypes = tuple(keys.dtypes)
         known = self._known.get(dtypes) or self._with(keys.clear())
         numbers = known.numbers(keys)
@@ -115,7 +128,7 @@ class KeyTable:
 
     def _with(self, keys: pl.DataFrame, before: "_Known | None" = None) -> "_Known":
         """What is known with keys that were not asked for before."""
-        table = self._find_out(keys)
+        table = self._find_out(_texts(keys))
         return _Known(pl.concat([before.table, table]).rechunk() if before else table, keys.columns)
 
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from ..errors import InputError, Problems, counted, listed, nearest
 from ..work.accounts import note
+from .categories import CODE_CATEGORIES
 from .columns import columns
 from .io import Frame
 from .schema import (
@@ -63,7 +64,9 @@ def checked(df: Frame, *columns: str) -> pl.LazyFrame:
             df = df.with_columns(pl.lit(None, dtype=pl.Float32).alias(NUMERIC_VALUE))
         elif column not in schema:
             problems.add(f"{column} is missing{nearest(column, schema)}; there are {listed(schema)}")
-        elif schema[column] in (pl.Null, pl.Categorical, pl.Enum):
+        elif schema[column] == CODE_CATEGORIES:
+            pass  # as texts, to a stage that is given these
+        elif schema[column] == pl.Null or isinstance(schema[column], pl.Categorical | pl.Enum):
             casts[column] = MANDATORY_TYPES[column]
         elif not is_suitable(schema[column]):
             problems.add(f"{column} must be {must_be}; it is {schema[column]}")

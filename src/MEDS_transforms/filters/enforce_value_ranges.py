@@ -92,6 +92,7 @@ run = map_stage(
     changes=(NUMERIC_VALUE, IS_INLIER),
     others=Others.PASSED_ON,
     reads=("ranges_fp",),
+    takes_categories=True,
 )
 
 main = stage_script(__spec__.name)

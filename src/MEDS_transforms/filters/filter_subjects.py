@@ -65,7 +65,7 @@ def check(cfg: Mapping[str, Any]) -> None:
     check_revisions(cfg, len)
 
 
-run = map_stage(filter_subjects, cheap=True, others=Others.PASSED_ON)
+run = map_stage(filter_subjects, cheap=True, others=Others.PASSED_ON, takes_categories=True)
 
 main = stage_script(__spec__.name)
 

@@ -10,6 +10,7 @@ from threading import Condition
 
 import polars as pl
 
+from ..dataset.categories import in_texts
 from ..dataset.io import Frame, scan_parquet
 
 MakeRows = Callable[..., Frame]
@@ -124,11 +125,14 @@ def file_of(path: Path) -> Path | None:
 
 def scan_shard(path: Path) -> pl.LazyFrame:
     """The rows of a shard, from wherever they are; they count as read."""
-    handed = handed_over(path)
+    handed = in_texts(handed_over(path))
     return scan_parquet(path) if handed is None else handed.lazy()
 
 
 def handed_over(path: Path) -> Frame | None:
-    """The rows of a file, if they are in memory, or the file is not written; they count as read."""
+    """The rows of a file, if they are in memory, or the file is not written; they count as read.
+
+    Codes may be `categories`.
+    """
     handover = _current.get()
     return None if handover is None else handover.take(path)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ..dataset.categories import in_categories
 from ..dataset.io import Frame, scan_parquet, write_parquet
 from ..work.accounts import note, noting
 from ..work.files import is_complete_parquet_file, lock_path, make_folder, publish, try_lock
@@ -66,7 +67,7 @@ class Interim:
             if not ours or is_complete_parquet_file(self.path):  # another worker was faster
                 return None
             with noting() as account:
-                rows = self.make().lazy().collect()
+                rows = in_categories(self.make().lazy().collect())
             if account:
                 publish(self._account_fp, lambda scratch: scratch.write_text(json.dumps(account), encoding="utf-8"))
             publish(self.path, partial(self.write, rows))

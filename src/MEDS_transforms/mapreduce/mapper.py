@@ -101,16 +101,19 @@ def plan_map(
     changes: Collection[str] = (),
     others: OthersOf = Others.NEEDED,
     reads: Collection[str] = (),
+    takes_categories: bool = False,
 ) -> Plan:
     """What `map_over` with these arguments does.
 
-    `changes` and `others` are explained at `ShardWork`, `reads` at `map_stage`.
+    `changes`, `others` and `takes_categories` are explained at `ShardWork`, `reads` at `map_stage`.
     """
     shards, own_folder = Shards(cfg, shard_iterator_fntr), Path(cfg["stage_cfg"]["output_dir"])
     code, sources = code_of(compute_fn), shards.sources(compute_fn, reads)
     work = shards.work(compute_fn, read_fn, write_fn)
     if not is_match_revise(cfg["stage_cfg"]):
-        work = replace(work, changes=changes, others=others_by(others, cfg["stage_cfg"]))
+        work = replace(
+            work, changes=changes, others=others_by(others, cfg["stage_cfg"]), takes_categories=takes_categories
+        )
     keeps_codes = bool(work.changes) and {SUBJECT_ID, CODE}.isdisjoint(work.changes)
     outputs = stage_outputs(
         cfg, sources, own_folder=own_folder, settings=code, count_out=count_out, keeps_codes=keeps_codes
@@ -183,6 +186,7 @@ def map_stage(
     changes: Collection[str] = (),
     others: OthersOf = Others.NEEDED,
     reads: Collection[str] = (),
+    takes_categories: bool = False,
 ) -> PlannedStage:
     """The `run(cfg)` of a stage that applies `compute_fn` to every shard; see `map_over`.
 
@@ -190,7 +194,8 @@ def map_stage(
     may make or change, if it leaves the others, and the order of the rows; see `ShardWork`. `others` is what it does
     with columns that not every MEDS file has, or a function that tells it by the stage's settings: where no stage needs
     them, data that are not kept are made without them.
-    `reads` are the keys of its block that name files: another content of these makes other outputs.
+    `reads` are the keys of its block that name files: another content of these makes other outputs. `takes_categories`
+    says that it takes codes of data that are not kept as `dataset.categories`, where it does not match & revise.
     """
     plan = partial(
         plan_map,
@@ -199,6 +204,7 @@ def map_stage(
         changes=changes,
         others=others,
         reads=reads,
+        takes_categories=takes_categories,
     )
     return PlannedStage(plan, cheap, others)
 

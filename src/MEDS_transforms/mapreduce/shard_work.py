@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from ..dataset.categories import in_texts
 from ..dataset.column_chunks import write_changed
 from ..dataset.columns import column
 from ..dataset.io import Frame, scan_parquet, shard_writer
@@ -40,6 +41,7 @@ class ShardWork:
             makes no new ones. Others are copied from a file that is read, not decoded and encoded again. Empty:
             nothing is known.
         others: what the function does with columns that not every MEDS file has.
+        takes_categories: whether the function takes codes as categories, of data that are not kept.
     """
 
     folder: Path
@@ -50,6 +52,7 @@ class ShardWork:
     only: pl.Expr | None = None
     changes: Collection[str] = ()
     others: Others = Others.NEEDED
+    takes_categories: bool = False
 
     def make(self, in_fp: Path, out_fp: Path, scratch: Path) -> Staged:
         """Makes the output of a shard in a scratch folder.
@@ -81,7 +84,7 @@ class ShardWork:
             result = result.lazy().collect()
         self._hand_over(out_fp, result)
         del handed
-        (self.write_fn or shard_writer(self.folder))(result, finished)
+        (self.write_fn or shard_writer(self.folder))(in_texts(result), finished)
 
     def _is_narrow(self, result: Frame) -> bool:
         """Whether to compute all columns takes little more than to compute those that change."""
@@ -111,7 +114,10 @@ class ShardWork:
         return [*columns, *self.others.needed]
 
     def _handed(self, in_fp: Path) -> Frame | None:
-        return handed_over(in_fp) if self.read_fn is scan_parquet else None
+        if self.read_fn is not scan_parquet:
+            return None
+        handed = handed_over(in_fp)
+        return handed if self.takes_categories else in_texts(handed)
 
     def _computed(self, in_fp: Path, handed: Frame | None, columns: Collection[str] = ()) -> tuple[Any, bool]:
         """What the function makes of a shard, and whether that is just what it got."""

@@ -13,6 +13,7 @@ Rows without a code count only for all codes together.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import numpy as np
 import polars as pl
 
 from ..cli.script import stage_script
+from ..dataset.categories import CODE_CATEGORIES, in_texts
 from ..dataset.code_metadata import check_data, code_key, join_former, read_codes, to_smallest_unsigned
 from ..dataset.columns import column, internal
 from ..dataset.dtypes import concat_with_common_dtypes
@@ -101,7 +103,7 @@ def plan(cfg: Mapping[str, Any]) -> Plan:
         own_folder=parts_dir,
         count_in=count_rows,
     )
-    work = shards.work(compute, write_fn=partial(write_parquet, fast=True))
+    work = replace(shards.work(compute, write_fn=partial(write_parquet, fast=True)), takes_categories=True)
     units = shards.units(outputs, work)
     return plan_reduction(cfg, outputs, units, reduce, lambda codes: {IN: found, OUT: count_codes(codes)})
 
@@ -135,22 +137,23 @@ def summarize(df: Frame, key: Sequence[str], aggregations: Aggregations) -> pl.D
         # NOTE: not grouped, since there is a row for all codes even where there is no row at all.
         no_key = [pl.lit(None, rows.schema[column]).alias(column) for column in key]
         of_all = rows.select(*no_key, **terms_of(aggregations.parts, grouped=False))
-        parts.append(summed(of_all, grouped=False).select(parts[0].columns))
+        parts.append(in_texts(summed(of_all, grouped=False)).select(parts[0].columns))
     part = pl.concat(parts)
     more = {quantile_part: bool(aggregations.quantile_columns), text_part: aggregations.keeps_texts}
     for part_of in (part_of for part_of, is_wanted in more.items() if is_wanted):
         of_codes = [part_of(coded, key)]
         if aggregations.over_all_codes:
             of_codes.append(part_of(rows.with_columns(no_key), key))
-        part = part.join(pl.concat(of_codes), on=key, how="left", nulls_equal=True)
+        part = part.join(pl.concat(map(in_texts, of_codes)), on=key, how="left", nulls_equal=True)
     return part.sort(key, nulls_last=False)
 
 
 def _parts_of_codes(coded: pl.DataFrame, key: Sequence[str], parts: Mapping[str, pl.Expr]) -> pl.DataFrame:
-    if [*key] == [CODE] and coded.schema[CODE] == pl.String:
-        return parts_by_code(coded, parts)
+    if [*key] == [CODE] and coded.schema[CODE] in (pl.String, CODE_CATEGORIES):
+        of_codes: pl.DataFrame = in_texts(parts_by_code(coded, parts))
+        return of_codes
     terms = terms_of(parts, grouped=True)
-    return summed(coded.lazy().group_by(key).agg(**terms).collect(engine="in-memory"), grouped=True)
+    return summed(in_texts(coded).lazy().group_by(key).agg(**terms).collect(engine="in-memory"), grouped=True)
 
 
 def read_parts(paths: Sequence[Path], key: Sequence[str], aggregations: Aggregations) -> list[pl.DataFrame]:

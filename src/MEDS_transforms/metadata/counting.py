@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from ..dataset.categories import in_categories
 from ..dataset.columns import internal
 from ..dataset.schema import (
     CODE,
@@ -60,8 +61,8 @@ class Numbered:
 
     @cached_property
     def numbers(self) -> pl.Series:
-        """The number of each row's code. Categories have numbers, some of which may not occur here."""
-        return self.rows[CODE].cast(pl.Categorical).to_physical()
+        """The number of each row's code, that of its category; some numbers may not occur here."""
+        return in_categories(self.rows)[CODE].to_physical()
 
     @cached_property
     def number(self) -> Ints:

@@ -187,7 +187,7 @@ def others(stage_cfg: Mapping[str, Any]) -> Others:
     return Others.PASSED_ON.but_needs(*(name for block in blocks for name in others_in(block.get("at"))))
 
 
-run = map_stage(add_record_bounds, others=others)
+run = map_stage(add_record_bounds, others=others, takes_categories=True)
 
 main = stage_script(__spec__.name)
 

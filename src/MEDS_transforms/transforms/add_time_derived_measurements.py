@@ -102,7 +102,7 @@ def others(stage_cfg: Mapping[str, Any]) -> Others:
     return Others.PASSED_ON.but_needs(*others_needed(plain(stage_cfg).get("time_since")))
 
 
-run = map_stage(add_time_derived_measurements, others=others)
+run = map_stage(add_time_derived_measurements, others=others, takes_categories=True)
 
 main = stage_script(__spec__.name)
 

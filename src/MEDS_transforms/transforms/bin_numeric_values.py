@@ -155,7 +155,8 @@ def bin_numeric_values_fntr(
             return as_given(df, rows)
         if does_drop:
             rows = rows.with_columns(pl.when(~is_new.gather(found.at)).then(NUMERIC_VALUE))
-        return rows.with_columns(new.zip_with(is_new, found.codes).gather(found.at).alias(CODE))
+        codes = new.zip_with(is_new, found.codes).cast(data.schema[CODE])
+        return rows.with_columns(codes.gather(found.at).alias(CODE))
 
     return put_into_bins
 
@@ -241,6 +242,7 @@ run = map_stage(
     changes=(CODE, NUMERIC_VALUE),
     others=Others.PASSED_ON,
     reads=("custom_bins_filepath",),
+    takes_categories=True,
 )
 
 main = stage_script(__spec__.name)

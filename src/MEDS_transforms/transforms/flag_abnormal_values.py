@@ -126,7 +126,8 @@ def flag_abnormal_values_fntr(
             return rows.with_columns(flags.gather(by_level.at).alias(RANGE_FLAG))
         if flags.null_count() == flags.len():
             return as_given(df, rows)
-        return rows.with_columns(with_flags(by_level.codes, flags).gather(by_level.at).alias(CODE))
+        codes = with_flags(by_level.codes, flags).cast(data.schema[CODE])
+        return rows.with_columns(codes.gather(by_level.at).alias(CODE))
 
     return add_flags
 
@@ -177,7 +178,13 @@ def others(stage_cfg: Mapping[str, Any]) -> Others:
     return Others.PASSED_ON.but_needs(stage_cfg.get("lower_column"), stage_cfg.get("upper_column"))
 
 
-run = map_stage(flag_abnormal_values_fntr, changes=(CODE, RANGE_FLAG), others=others, reads=("ranges_fp",))
+run = map_stage(
+    flag_abnormal_values_fntr,
+    changes=(CODE, RANGE_FLAG),
+    others=others,
+    reads=("ranges_fp",),
+    takes_categories=True,
+)
 
 main = stage_script(__spec__.name)
 

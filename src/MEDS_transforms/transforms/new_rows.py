@@ -73,7 +73,7 @@ def insert(rows: list[pl.Series], blocks: Sequence[NewRows]) -> pl.DataFrame:
     fill: dict[str, Callable[[pl.Series], pl.Series]] = {
         SUBJECT_ID: lambda values: values.rechunk()[beside],
         TIME: lambda values: values.rechunk()[beside],
-        CODE: lambda values: place.filled(values, *_codes(blocks)),
+        CODE: lambda values: place.filled(values, *_codes(blocks, values.dtype)),
     }
     if any(block.moved for block in blocks):
         fill[TIME] = lambda values: place.filled(values, _times(values, blocks))
@@ -145,11 +145,11 @@ def _number_in_place(before: Ints) -> Ints:
     return earlier
 
 
-def _codes(blocks: Sequence[NewRows]) -> tuple[pl.Series, Ints]:
+def _codes(blocks: Sequence[NewRows], dtype: pl.DataType) -> tuple[pl.Series, Ints]:
     """The codes of all blocks, and for each of their rows the position of its code among these."""
     firsts = np.cumsum([0, *(block.codes.len() for block in blocks)])
     which = [block.which + first for block, first in zip(blocks, firsts, strict=False)]
-    return pl.concat([block.codes for block in blocks]), np.concatenate(which)
+    return pl.concat([block.codes for block in blocks]).cast(dtype), np.concatenate(which)
 
 
 def _values(blocks: Sequence[NewRows]) -> pl.Series:

@@ -76,7 +76,9 @@ def check(cfg: Mapping[str, Any]) -> None:
     code_modifiers(cfg)
 
 
-run = map_stage(normalization_fntr, cheap=True, changes=(CODE, NUMERIC_VALUE), others=Others.DROPPED)
+run = map_stage(
+    normalization_fntr, cheap=True, changes=(CODE, NUMERIC_VALUE), others=Others.DROPPED, takes_categories=True
+)
 
 main = stage_script(__spec__.name)
 

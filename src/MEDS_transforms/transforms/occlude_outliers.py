@@ -81,7 +81,13 @@ def is_inlier(cutoff: float) -> pl.Expr:
     return (pl.col(NUMERIC_VALUE) - pl.col(_MEAN)).abs() <= pl.lit(float(cutoff)) * pl.col(_STD)
 
 
-run = map_stage(occlude_outliers_fntr, cheap=True, changes=(NUMERIC_VALUE, IS_INLIER), others=Others.PASSED_ON)
+run = map_stage(
+    occlude_outliers_fntr,
+    cheap=True,
+    changes=(NUMERIC_VALUE, IS_INLIER),
+    others=Others.PASSED_ON,
+    takes_categories=True,
+)
 
 main = stage_script(__spec__.name)
 

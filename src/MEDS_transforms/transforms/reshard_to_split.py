@@ -28,6 +28,7 @@ import numpy as np
 import polars as pl
 
 from ..cli.script import stage_script
+from ..dataset.categories import in_texts
 from ..dataset.columns import internal
 from ..dataset.dtypes import concat_with_common_dtypes
 from ..dataset.io import scan_parquet, shard_writer
@@ -155,7 +156,7 @@ class Resharding:
         def make(scratch: Path) -> Staged:
             rows = self.rows(name)
             hand_over(path, rows)
-            write(rows, scratch / path.name)
+            write(in_texts(rows), scratch / path.name)
             return Staged({path: scratch / path.name})
 
         return self.outputs.unit(path, make, f"the subjects of {name} in {self.input_dir}")

@@ -28,7 +28,7 @@ import polars as pl
 from ..cli.script import stage_script
 from ..dataset.code_metadata import check_data
 from ..dataset.columns import column, columns, internal
-from ..dataset.dtypes import TEXT_DTYPES
+from ..dataset.dtypes import is_text
 from ..dataset.io import Frame
 from ..dataset.key_tables import COUNT, KIND, Found, KeyTable
 from ..dataset.measurements import as_given, checked
@@ -122,9 +122,10 @@ def standardize_units_fntr(
         keys, values = columns(conversions.key), rows.select(NUMERIC_VALUE).collect().to_series()
         if settings.unit_column is not None:
             keys.append(column(settings.unit_column).alias(_UNIT))
-        units = units_of(rows.select(keys).collect()).by_kind(values.is_not_null().to_numpy(), 2)
+        found = rows.select(keys).collect()
+        units = units_of(found).by_kind(values.is_not_null().to_numpy(), 2)
         report(units.table)
-        changed = [*changes(values, units, settings)]
+        changed = [*changes(values, units, settings, found.schema[CODE])]
         result = rows.with_columns(changed) if changed else as_given(df, rows)
         if settings.unconverted == _DROP_ROW and (fails := of_rows(units, _IS_UNCONVERTED)).any():
             return result.lazy().collect().filter(~fails)
@@ -141,7 +142,7 @@ def with_text_units(df: pl.LazyFrame, unit_column: str | None) -> pl.LazyFrame:
     if unit_column not in schema:
         what = f"The data has no column {unit_column}{nearest(unit_column, schema)}; it has {listed(schema)}"
         raise MissingColumnError(what, remedy="Correct unit_column, or set unit_after where units are in the codes.")
-    if schema[unit_column] not in (*TEXT_DTYPES, pl.Null):
+    if not (is_text(schema[unit_column]) or schema[unit_column] == pl.Null):
         what = f"The column {unit_column} must be text; it is {schema[unit_column]}"
         raise InputError(what, remedy="Name the column with the units.")
     return df.with_columns(column(unit_column).cast(pl.String))
@@ -158,13 +159,16 @@ def find_units(keys: pl.DataFrame, settings: Settings, conversions: Conversions)
     return conversions.of(pairs).rename(_FOUND)
 
 
-def changes(values: pl.Series, units: Found, settings: Settings) -> Iterator[pl.Series | pl.Expr]:
+def changes(
+    values: pl.Series, units: Found, settings: Settings, code_dtype: pl.DataType
+) -> Iterator[pl.Series | pl.Expr]:
     """The columns that are not as they were.
 
     Args:
         values: those of the rows.
         units: what is known of the units of the rows, by whether they have a value.
         settings: those of the stage.
+        code_dtype: the dtype of codes.
     """
     converts, fails = (units.table.select(which.any()).item() for which in (_IS_CONVERTED, _IS_UNCONVERTED))
     does_remove = fails and settings.unconverted == _REMOVE_VALUE
@@ -175,7 +179,7 @@ def changes(values: pl.Series, units: Found, settings: Settings) -> Iterator[pl.
         yield pl.coalesce(to, column(settings.unit_column)).alias(settings.unit_column)
     codes = units.table.select(pl.coalesce(new_code(settings), CODE)).to_series()
     if not codes.eq_missing(units.codes).all():
-        yield codes.gather(units.at).alias(CODE)
+        yield codes.cast(code_dtype).gather(units.at).alias(CODE)
 
 
 def of_rows(units: Found, expr: pl.Expr) -> pl.Series:
@@ -249,7 +253,9 @@ def others(stage_cfg: Mapping[str, Any]) -> Others:
     return Others.PASSED_ON.but_needs(None if in_codes else checked_value(_STAGE, stage_cfg, "unit_column"))
 
 
-run = map_stage(standardize_units_fntr, others=others, reads=("conversions_fp", "target_units_fp"))
+run = map_stage(
+    standardize_units_fntr, others=others, reads=("conversions_fp", "target_units_fp"), takes_categories=True
+)
 
 main = stage_script(__spec__.name)
 

@@ -84,7 +84,7 @@ def plan(cfg: Mapping[str, Any]) -> Plan:
     arrange = LAYOUTS[cfg["stage_cfg"].get("layout")]
     units = [_shard_unit(in_fp, output_dir, name, outputs, arrange) for in_fp, name in names.items()]
     frames = {output_dir / EVENT_SEQS_DIR / name: partial(_event_seqs, in_fp) for in_fp, name in names.items()}
-    return Plan(outputs, units, frames=frames)
+    return Plan(outputs, units, frames=frames, makes_rows=False)  # sequences of two columns take less memory
 
 
 run = PlannedStage(plan, others=Others.DROPPED)
