@@ -236,10 +236,9 @@ class _Folders:
         self.input_dir, self.cohort_dir = input_dir, cohort_dir
         self.blocks = {stage: stage_configs.get(stage) or {} for stage in stages}
         self.is_metadata = {stage: is_metadata_stage(block) for stage, block in self.blocks.items()}
-        # The last one of each kind that makes data, or code metadata.
-        self.last = {
-            self.is_metadata[stage]: stage for stage, block in self.blocks.items() if not _makes_no_codes(block)
-        }
+        makers = [stage for stage, block in self.blocks.items() if not _makes_no_codes(block)]
+        self.last = {self.is_metadata[stage]: stage for stage in makers}
+        """The last stage that makes code metadata (True), and the last that makes data (False)."""
         self.filled: dict[str, Block] = {}
 
     def fill(self, stage: str, known: Block | None = None) -> None:
