@@ -5,6 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from helpers import Preprocessing, measurements_with_ties
 from MEDS_transforms import run_pipeline
@@ -36,8 +37,8 @@ NOTING = [*[*STAGES][:7], "filter_measurements", "occlude_outliers", "bin_numeri
 
 
 @pytest.fixture(scope="module")
-def accounts(tmp_path_factory):
-    """The accounts of all stages, by whether intermediate data were kept."""
+def cohorts(tmp_path_factory):
+    """The folders of what all stages made, by whether intermediate data were kept."""
     folder, found = tmp_path_factory.mktemp("accounts"), {}
     x, rng = Preprocessing(folder), np.random.default_rng(1)
     of_code = rng.choice(["LAB//mg", "LAB//g", "OTHER", "RARE", "IN_TUNING"], 20_000, p=[0.4, 0.4, 0.19, 0.001, 0.009])
@@ -55,9 +56,27 @@ def accounts(tmp_path_factory):
             keep_intermediates=kept,
             progress="plain",
         )
-        files = (cohort / "metadata" / "accounting").glob("*.json")
-        found[kept] = {path.stem: json.loads(path.read_text()) for path in files}
+        found[kept] = cohort
     return found
+
+
+@pytest.fixture(scope="module")
+def accounts(cohorts):
+    """The accounts of all stages, by whether intermediate data were kept."""
+    files = {kept: (cohort / "metadata" / "accounting").glob("*.json") for kept, cohort in cohorts.items()}
+    return {kept: {path.stem: json.loads(path.read_text()) for path in paths} for kept, paths in files.items()}
+
+
+def test_the_results_are_the_same(cohorts):
+    kept, lean = ({path.relative_to(cohort): path for path in results(cohort)} for cohort in cohorts.values())
+    assert kept.keys() == lean.keys()
+    assert len(kept) > 5
+    for name, path in kept.items():
+        assert_frame_equal(pl.read_parquet(path, glob=False), pl.read_parquet(lean[name], glob=False))
+
+
+def results(cohort):
+    return [path for folder in ("data", "metadata") for path in (cohort / folder).rglob("*.parquet")]
 
 
 def test_the_last_stage_tells_what_those_before_it_did(accounts):

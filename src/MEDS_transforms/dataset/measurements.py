@@ -65,7 +65,7 @@ def checked(df: Frame, *columns: str) -> pl.LazyFrame:
         elif column not in schema:
             problems.add(f"{column} is missing{nearest(column, schema)}; there are {listed(schema)}")
         elif schema[column] == CODE_CATEGORIES:
-            pass  # as texts, to a stage that is given these
+            continue  # only a stage that takes these is given any
         elif schema[column] == pl.Null or isinstance(schema[column], pl.Categorical | pl.Enum):
             casts[column] = MANDATORY_TYPES[column]
         elif not is_suitable(schema[column]):
