@@ -12,6 +12,7 @@ import polars as pl
 from .categories import CODE_CATEGORIES, ByCategory
 from .columns import internal
 from .dtypes import is_text
+from .schema import CODE
 
 KIND, COUNT = internal("kind"), internal("count")
 _AT = internal("at")
@@ -63,10 +64,12 @@ class Found:
     Args:
         table: a row for each key, its code first; that of rows without a code is null.
         at: for each of the rows the number of its row in the table.
+        code_dtype: the dtype of the codes of the rows; in the table they are texts.
     """
 
     table: pl.DataFrame
     at: pl.Series
+    code_dtype: pl.DataType
 
     @property
     def codes(self) -> pl.Series:
@@ -77,6 +80,10 @@ class Found:
     def places(self) -> Ints:
         """The same as `at`, as numpy wants it: by numbers of another dtype it gathers in twice the time."""
         return self.at.to_numpy().astype(np.intp)
+
+    def codes_of_rows(self, codes: pl.Series) -> pl.Series:
+        """The codes that rows are to have, as the column of these, given one for each row of the table."""
+        return codes.cast(self.code_dtype).gather(self.at).alias(CODE)
 
     def by_kind(self, kinds: Ints, n_kinds: npt.ArrayLike) -> Self:
         """The same by keys and kinds of rows: what the rows of both have in common is to be found out once.
@@ -95,7 +102,7 @@ class Found:
         there, places = np.flatnonzero(counts), (np.cumsum(counts > 0) - 1).astype(np.uint32)
         keys = np.repeat(np.arange(n.size), n)[there]
         table = self.table[keys].with_columns(pl.Series(KIND, there - firsts[keys]), pl.Series(COUNT, counts[there]))
-        return type(self)(table, pl.Series(places[numbers], dtype=pl.get_index_type()))
+        return type(self)(table, pl.Series(places[numbers], dtype=pl.get_index_type()), self.code_dtype)
 
 
 class KeyTable:
@@ -114,6 +121,7 @@ class KeyTable:
 
     def __call__(self, keys: pl.DataFrame) -> Found:
         """What is known of keys, code first."""
+        code_dtype = keys.dtypes[0]
         keys = keys if keys.dtypes == [CODE_CATEGORIES] else _texts(keys)
         dtypes = tuple(keys.dtypes)
         known = self._known.get(dtypes) or self._with(keys.clear())
@@ -124,7 +132,7 @@ class KeyTable:
             numbers = known.numbers(keys)
         self._known[dtypes] = known
         at = numbers.cast(pl.get_index_type()).fill_null(known.table.height).rechunk()
-        return Found(known.table_with_nulls, at)
+        return Found(known.table_with_nulls, at, code_dtype)
 
     def _with(self, keys: pl.DataFrame, before: "_Known | None" = None) -> "_Known":
         """What is known with keys that were not asked for before."""

@@ -137,23 +137,23 @@ def summarize(df: Frame, key: Sequence[str], aggregations: Aggregations) -> pl.D
         # NOTE: not grouped, since there is a row for all codes even where there is no row at all.
         no_key = [pl.lit(None, rows.schema[column]).alias(column) for column in key]
         of_all = rows.select(*no_key, **terms_of(aggregations.parts, grouped=False))
-        parts.append(in_texts(summed(of_all, grouped=False)).select(parts[0].columns))
+        parts.append(summed(of_all, grouped=False).select(parts[0].columns))
     part = pl.concat(parts)
     more = {quantile_part: bool(aggregations.quantile_columns), text_part: aggregations.keeps_texts}
     for part_of in (part_of for part_of, is_wanted in more.items() if is_wanted):
         of_codes = [part_of(coded, key)]
         if aggregations.over_all_codes:
             of_codes.append(part_of(rows.with_columns(no_key), key))
-        part = part.join(pl.concat(map(in_texts, of_codes)), on=key, how="left", nulls_equal=True)
-    return part.sort(key, nulls_last=False)
+        part = part.join(pl.concat(of_codes), on=key, how="left", nulls_equal=True)
+    whole: pl.DataFrame = in_texts(part)
+    return whole.sort(key, nulls_last=False)
 
 
 def _parts_of_codes(coded: pl.DataFrame, key: Sequence[str], parts: Mapping[str, pl.Expr]) -> pl.DataFrame:
     if [*key] == [CODE] and coded.schema[CODE] in (pl.String, CODE_CATEGORIES):
-        of_codes: pl.DataFrame = in_texts(parts_by_code(coded, parts))
-        return of_codes
+        return parts_by_code(coded, parts)
     terms = terms_of(parts, grouped=True)
-    return summed(in_texts(coded).lazy().group_by(key).agg(**terms).collect(engine="in-memory"), grouped=True)
+    return summed(coded.lazy().group_by(key).agg(**terms).collect(engine="in-memory"), grouped=True)
 
 
 def read_parts(paths: Sequence[Path], key: Sequence[str], aggregations: Aggregations) -> list[pl.DataFrame]:

@@ -155,8 +155,7 @@ def bin_numeric_values_fntr(
             return as_given(df, rows)
         if does_drop:
             rows = rows.with_columns(pl.when(~is_new.gather(found.at)).then(NUMERIC_VALUE))
-        codes = new.zip_with(is_new, found.codes).cast(data.schema[CODE])
-        return rows.with_columns(codes.gather(found.at).alias(CODE))
+        return rows.with_columns(found.codes_of_rows(new.zip_with(is_new, found.codes)))
 
     return put_into_bins
 

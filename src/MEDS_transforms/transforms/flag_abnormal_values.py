@@ -126,8 +126,7 @@ def flag_abnormal_values_fntr(
             return rows.with_columns(flags.gather(by_level.at).alias(RANGE_FLAG))
         if flags.null_count() == flags.len():
             return as_given(df, rows)
-        codes = with_flags(by_level.codes, flags).cast(data.schema[CODE])
-        return rows.with_columns(codes.gather(by_level.at).alias(CODE))
+        return rows.with_columns(by_level.codes_of_rows(with_flags(by_level.codes, flags)))
 
     return add_flags
 

@@ -122,10 +122,9 @@ def standardize_units_fntr(
         keys, values = columns(conversions.key), rows.select(NUMERIC_VALUE).collect().to_series()
         if settings.unit_column is not None:
             keys.append(column(settings.unit_column).alias(_UNIT))
-        found = rows.select(keys).collect()
-        units = units_of(found).by_kind(values.is_not_null().to_numpy(), 2)
+        units = units_of(rows.select(keys).collect()).by_kind(values.is_not_null().to_numpy(), 2)
         report(units.table)
-        changed = [*changes(values, units, settings, found.schema[CODE])]
+        changed = [*changes(values, units, settings)]
         result = rows.with_columns(changed) if changed else as_given(df, rows)
         if settings.unconverted == _DROP_ROW and (fails := of_rows(units, _IS_UNCONVERTED)).any():
             return result.lazy().collect().filter(~fails)
@@ -159,16 +158,13 @@ def find_units(keys: pl.DataFrame, settings: Settings, conversions: Conversions)
     return conversions.of(pairs).rename(_FOUND)
 
 
-def changes(
-    values: pl.Series, units: Found, settings: Settings, code_dtype: pl.DataType
-) -> Iterator[pl.Series | pl.Expr]:
+def changes(values: pl.Series, units: Found, settings: Settings) -> Iterator[pl.Series | pl.Expr]:
     """The columns that are not as they were.
 
     Args:
         values: those of the rows.
         units: what is known of the units of the rows, by whether they have a value.
         settings: those of the stage.
-        code_dtype: the dtype of codes.
     """
     converts, fails = (units.table.select(which.any()).item() for which in (_IS_CONVERTED, _IS_UNCONVERTED))
     does_remove = fails and settings.unconverted == _REMOVE_VALUE
@@ -179,7 +175,7 @@ def changes(
         yield pl.coalesce(to, column(settings.unit_column)).alias(settings.unit_column)
     codes = units.table.select(pl.coalesce(new_code(settings), CODE)).to_series()
     if not codes.eq_missing(units.codes).all():
-        yield codes.cast(code_dtype).gather(units.at).alias(CODE)
+        yield units.codes_of_rows(codes)
 
 
 def of_rows(units: Found, expr: pl.Expr) -> pl.Series:
