@@ -20,7 +20,9 @@ def test_numbers(dtype):
     assert (ids.name, ids.dtype, ids.to_list()) == ("subject_id", pl.Int64, [3, None, 1])
 
 
-@pytest.mark.parametrize("dtype", [pl.String, pl.Categorical, pl.Enum(["-2", "007", "+3"])])
+@pytest.mark.parametrize(
+    "dtype", [pl.String, pl.Categorical, pl.Categorical(pl.Categories("of a name")), pl.Enum(["-2", "007", "+3"])]
+)
 def test_text_that_is_integers(dtype):
     ids = subject_ids(pl.Series("MRN", ["007", None, "-2"], dtype=dtype), WHERE)
     assert (ids.dtype, ids.to_list()) == (pl.Int64, [7, None, -2])

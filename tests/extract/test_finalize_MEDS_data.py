@@ -92,6 +92,7 @@ def test_other_columns_follow_in_their_order_with_text_as_large_string(x, finali
         ("time", pl.Series([None, date(2020, 1, 1), date(2021, 1, 1)]), [None, EARLY, datetime(2021, 1, 1)]),
         ("time", pl.Series([None, None, None]), [None] * 3),
         ("code", pl.Series(["A", "B", "A"], dtype=pl.Categorical), ["A", "B", "A"]),
+        ("code", pl.Series(["A", "B", "A"], dtype=pl.Categorical(pl.Categories("of a name"))), ["A", "B", "A"]),
         ("numeric_value", pl.Series([1, None, 3], dtype=pl.Int64), [1.0, None, 3.0]),
         ("numeric_value", pl.Series([0.1, None, 16777217.0]), [float(np.float32(0.1)), None, 16777216.0]),
         ("numeric_value", pl.Series([None] * 3), [None] * 3),

@@ -92,9 +92,10 @@ def test_what_is_extended_keeps_its_numbers(tmp_path):
     assert figures == want
 
 
-def test_modifiers_of_other_dtypes_and_null(tmp_path):
+@pytest.mark.parametrize("dtype", [pl.Categorical, pl.Categorical(pl.Categories("of a name"))])
+def test_modifiers_of_other_dtypes_and_null(tmp_path, dtype):
     old = pl.DataFrame({"code": ["A", "A", "PAD"], "*": [2, None, None], "code/vocab_index": [5, 6, 7]})
-    old = old.with_columns(pl.col("code").cast(pl.Categorical), pl.Series("*", [2, None, None], pl.Int8))
+    old = old.with_columns(pl.col("code").cast(dtype), pl.Series("*", [2, None, None], pl.Int8))
     new = pl.DataFrame({"code": ["A", "A", "A"], "*": [1, 2, None]})
     codes, _ = fit(new, extended(tmp_path, old, ["*"]), ["*"], reserved_tokens=["PAD", "UNK"])
     assert codes.select("code", pl.nth(1), "code/vocab_index").rows() == [

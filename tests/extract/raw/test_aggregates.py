@@ -46,6 +46,7 @@ def aggregated(values, aggregation, n_batches=2):
         (["2020-01-02", "2020-01-01T23:00", "2020-01-02T00:01"], pl.String, "max", "2020-01-02T00:01", None, None),
         (["2020/01/02", "2019/12/31"], pl.String, "min", "2019/12/31", None, None),
         (["2020-01-02", "2019-12-31"], pl.Categorical, "min", "2019-12-31", None, pl.String),
+        (["2020-01-02", "2019-12-31"], pl.Categorical(pl.Categories("named")), "min", "2019-12-31", None, pl.String),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("n_batches", [1, 2, 4])

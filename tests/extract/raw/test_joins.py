@@ -103,6 +103,7 @@ def test_no_rows_of_the_left_give_none(tmp_path, cells):
         (pl.Series(["7.0"]), pl.Series(["7"]), False),
         (pl.Series([" 7"]), pl.Series(["7"]), False),
         (pl.Series(["007"]), pl.Series(["007"], dtype=pl.Categorical), True),
+        (pl.Series(["007"]), pl.Series(["007"], dtype=pl.Categorical(pl.Categories("of a name"))), True),
         (pl.Series(["a"], dtype=pl.Enum(["b", "a"])), pl.Series(["a"]), True),
         (pl.Series([None], dtype=pl.String), pl.Series([None], dtype=pl.String), False),
         (pl.Series([None]), pl.Series([None]), False),
@@ -288,6 +289,7 @@ VALUES = {
     pl.Boolean: [True, None, False],
     pl.String: ["", None, "x"],
     pl.Categorical: ["b", None, "a"],
+    pl.Categorical(pl.Categories("of a name")): ["b", None, "a"],
     pl.Enum(["b", "a"]): ["b", None, "a"],
     pl.Binary: [b"\xff", None, b""],
     pl.Date: [date(2020, 1, 1), None, date(1800, 1, 1)],
@@ -307,7 +309,7 @@ def test_values_of_any_dtype_on_both_sides(tmp_path, cells, dtype):
     left = pl.DataFrame({"hadm_id": ["3", "4", "1"], "y": values[:3]})
     spec = a_join(columns)
     got = join(tmp_path, left, right, spec, cells)
-    is_text = dtype in (pl.Categorical, pl.Enum)
+    is_text = dtype == pl.Categorical or isinstance(dtype, pl.Categorical | pl.Enum)
     want = (values.cast(pl.String) if is_text else values)[:3].gather([2, 1, 0])
     for name in ("x", "first", "last"):
         assert_frame_equal(got.select(pl.col(name).alias("x")), want.to_frame())
