@@ -151,6 +151,30 @@ def test_the_next_shard_begins_when_all_rows_of_the_one_before_are_made(tmp_path
     assert (tmp_path / "a").exists()
 
 
+def test_a_shard_without_rows_is_not_waited_for_though_a_stage_of_it_waits_for_another(tmp_path):
+    next_began, began_early, read = Event(), [], []
+
+    def sequences(path: Path) -> None:
+        if path.name == "a":
+            began_early.append(next_began.wait(PATIENCE))
+        hand_over(path, FRAME)
+
+    def tensors(path: Path) -> None:
+        read.append((path.name, handed_over(tmp_path / path.name.removesuffix(".nrt")) is FRAME))
+
+    def shard(name: str) -> Chain:
+        units = [unit(tmp_path, name, "raw", sequences), unit(tmp_path, f"{name}.nrt", name, tensors)]
+        steps = [step._replace(makes_rows=False) for step in steps_of(units)]
+        return Chain(steps, HandOver([tmp_path / name]), compute, lambda _: None)
+
+    def last(_: Path) -> None:
+        next_began.set()
+
+    run_chains([shard("first"), shard("a"), alone(tmp_path, "b", last, makes_rows=False)])
+    assert began_early == [True]
+    assert sorted(read) == [("a.nrt", True), ("first.nrt", True)]
+
+
 def test_the_first_shard_is_alone_so_that_its_failure_leaves_nothing(tmp_path):
     others: list[Path] = []
 

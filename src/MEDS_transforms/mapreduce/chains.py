@@ -1,8 +1,8 @@
 """The way of one shard through the stages of a pass: while an output is written, the next stage computes.
 
 A stage begins as soon as the one before it has handed its frame over, the next shard as soon as all that becomes of
-this one is there, but for what are no rows, such as the counts of codes. Two units are at work at a time, so that no
-more frames are in memory than one after the other would need.
+this one is there, but for what are no rows, such as the counts of codes. Two units are at work at a time, and two
+shards at most, so that no more frames are in memory than one after the other would need.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ from .handover import HandOver, handing_over
 from .plans import Plan
 
 AT_A_TIME = 2
-"""How many units are at work at the same time."""
+"""How many units are at work at the same time, and how many shards."""
 
 
 class Step(NamedTuple):
@@ -65,10 +65,10 @@ def run_chains(ways: Iterable["Chain"]) -> None:
         Exception: what a unit raised, once all others that were begun have ended.
     """
     before: Chain | None = None
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
+    with ThreadPoolExecutor(AT_A_TIME) as at_work, ThreadPoolExecutor(AT_A_TIME) as on_the_way:
         for number, chain in enumerate(ways):
             try:
-                chain.begin(pool)
+                chain.begin(at_work, on_the_way)
             finally:
                 if before:
                     before.end()
@@ -96,28 +96,40 @@ class Chain:
     failed: Callable[[int], object]
     futures: dict[Path, Future[bool]] = field(default_factory=dict)
     """The units that were begun, by what they make."""
+    begun: Future[None] | None = None
+    """Done when all units were begun that ever will be."""
 
-    def begin(self, pool: Executor) -> None:
-        """Begins all units whose input is there, or comes in time; returns when all that make rows have ended.
+    def begin(self, at_work: Executor, on_the_way: Executor) -> None:
+        """Sees to it that units begin when their input is there; returns when all that make rows have ended.
 
         A thread for a single one gains nothing, and a function of the user's may count on being called in this one.
+
+        Args:
+            at_work: runs the units.
+            on_the_way: waits for their input.
 
         Raises:
             Exception: what a unit that makes rows raised.
         """
-        with handing_over(self.handover):
-            if len(self.steps) == 1 and self.steps[0].makes_rows:
+        if len(self.steps) == 1 and self.steps[0].makes_rows:
+            with handing_over(self.handover):
                 self.do(self.steps[0])
-                return
+            return
+        self.begun = on_the_way.submit(copy_context().run, self._begin_all, at_work)
+        if rows := {step.unit.claim_fp for step in self.steps if step.makes_rows}:
+            self.begun.result()
+            made, _ = wait([future for path, future in self.futures.items() if path in rows])
+            if any(future.exception() for future in made):
+                self.end()
+
+    def _begin_all(self, at_work: Executor) -> None:
+        """Begins all units, in order, whose input is there, or comes in time."""
+        with handing_over(self.handover):
             for step in self.steps:
                 if self._is_ready(step):
-                    future = pool.submit(copy_context().run, self.do, step)
+                    future = at_work.submit(copy_context().run, self.do, step)
                     future.add_done_callback(self.handover.tell)
                     self.futures[step.unit.claim_fp] = self.handover.writing[step.unit.claim_fp] = future
-        rows = {step.unit.claim_fp for step in self.steps if step.makes_rows}
-        made, _ = wait([future for path, future in self.futures.items() if path in rows])
-        if any(future.exception() for future in made):
-            self.end()
 
     def end(self) -> None:
         """Returns when all units that were begun have ended.
@@ -125,11 +137,13 @@ class Chain:
         Raises:
             Exception: what a unit raised.
         """
+        if self.begun:
+            self.begun.result()
         wait(self.futures.values())
         self.handover.clear()
         for step in self.steps:
-            begun = self.futures.get(step.unit.claim_fp)
-            if begun and (error := begun.exception()):
+            future = self.futures.get(step.unit.claim_fp)
+            if future and (error := future.exception()):
                 self.failed(step.number)
                 raise error
 

@@ -170,7 +170,7 @@ def read_parts(paths: Sequence[Path], key: Sequence[str], aggregations: Aggregat
                 f"{path} has no column {listed(missing)}: it was made with other settings. Give do_overwrite=True to "
                 "make it again."
             )
-    return [part.select(columns).collect(engine="in-memory") for part in parts]
+    return pl.collect_all([part.select(columns) for part in parts], engine="in-memory")
 
 
 def merge(parts: Sequence[pl.DataFrame], key: Sequence[str], aggregations: Aggregations) -> pl.DataFrame:

@@ -66,8 +66,9 @@ _STAGE = "batch_tensors"
 _CUTS = {"flat": cut_measurements, "nested": cut_events}
 _CELLS_AT_A_TIME = 2**24
 """Measurements (nested: events) of the batches that a worker makes at a time; each takes about 14 bytes, twice."""
-_UNITS = 64
-"""Into how many pieces an epoch is cut at least, if there are as many batches, so that many workers share them."""
+_UNITS = 32
+"""Into how many pieces an epoch is cut at least, if there are as many batches, so that many workers share them. For
+each piece all shards of the split are looked at."""
 _LARGEST_CODE = 2**31 - 1
 
 
@@ -186,7 +187,8 @@ class Batching:
         labels = _numeric_labels(labels_fp) if labels_fp else None
         self.splits = [self._split(name, shards, labels) for name, shards in self._shards(source).items()]
         self.outputs = stage_outputs(cfg, sources, own_folder=self.output_dir, settings={"seed": self.seed})
-        self.order = lru_cache(maxsize=1)(Items.order)  # of millions of items it takes a second
+        # Of millions of items it takes a second; units of several splits come in turns.
+        self.order = lru_cache(maxsize=len(self.splits))(Items.order)
         self.n_left_out = len(labels.subject_ids) - sum(len(s.items) for s in self.splits) if labels else 0
 
     def _shards(self, source: Source) -> dict[str, list[str]]:
