@@ -6,6 +6,7 @@
 It needs what it measures: KIND `numpy` and `torch` this package, `meds-torch-data` that.
 """
 
+import importlib
 import json
 import math
 import sys
@@ -92,9 +93,13 @@ def order_of(n_subjects: int, n: int) -> list[int]:
 def measure(kind: str, folder: str, window: str, n: int) -> dict[str, Any]:
     """The time of the import, of the start (until there is an item), of the first epoch and of the batches after it.
 
-    In the first epoch files are mapped into memory: what that costs is spread over all that are read later.
+    In the first epoch files are mapped into memory: what that costs is spread over all that are read later. The memory
+    of the reader's own is what there is in the end beside pages of files, which the system takes back when it needs
+    them, and beyond what PyTorch, or numpy, takes.
     """
     began = time.perf_counter()
+    importlib.import_module("numpy" if kind == "numpy" else "torch")
+    before = own_mib()
     make, batches = READERS[kind](folder, window)
     imported = time.perf_counter()
     dataset = make()
@@ -106,10 +111,17 @@ def measure(kind: str, folder: str, window: str, n: int) -> dict[str, Any]:
     return {
         "import_s": imported - began,
         "start_s": started - imported,
+        "own_mib": own_mib() - before,
         **rates,
         "n_subjects": len(dataset),
         "versions": versions(),
     }
+
+
+def own_mib() -> float:
+    """The memory of this process that is not of files."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:")) / 1024
 
 
 def rate(batches: Callable[[Any, list[int]], Iterator[Any]], dataset: Any, n: int) -> tuple[float, float]:

@@ -32,8 +32,13 @@ FIGURES = {
     "start_s": "start, s",
     "import_s": "import, s",
     "peak_mib": "peak memory, MiB",
+    "own_mib": "memory of its own, MiB",
 }
-RATIOS = ("items_per_s", "items_per_cpu_s", "peak_mib")
+RATIOS = ("items_per_s", "items_per_cpu_s", "peak_mib", "own_mib")
+NOTES = (
+    "Medians (range); a ratio is the median of the ratios turn by turn.",
+    "Memory of its own: without pages of files, and beyond what `import torch`, or `import numpy`, takes.",
+)
 SMALL = ", small"
 """What is added to the name of a peer that reads the smaller dataset."""
 NEAR = 0.05
@@ -127,7 +132,7 @@ def summary(found: dict[str, Any]) -> str:
         of_window = [run for run in found["runs"] if run["window"] == window]
         lines += ["", f"## {window.replace('-', ' ')}", "", *table(of_window, list(found["peers"]), found["baseline"])]
         lines += by_size(of_window, list(found["peers"]))
-    return "\n".join([*lines, "", "Medians (range); a ratio is the median of the ratios turn by turn.", ""])
+    return "\n".join([*lines, "", *NOTES, ""])
 
 
 def words(about: dict[str, Any]) -> str:
