@@ -176,6 +176,29 @@ def test_a_registered_module_may_check_the_configuration_before_the_first_stage(
     assert not (pipeline.cohort / "filter_subjects").exists()
 
 
+CHANGES = """
+from MEDS_transforms.precheck.report import Inspection
+
+
+def check(cfg):
+    assert cfg.stage_cfg.pop("data_input_dir")
+
+
+def inspect(cfg):
+    print("inspected:", cfg.stage_cfg.pop("data_input_dir"))
+    return Inspection()
+"""
+
+
+def test_what_a_check_changes_in_its_configuration_is_for_itself(pipeline, site):
+    """The folder that it takes away is there for its inspection, and for the look at what later stages will get."""
+    with (site / "their_package" / "stages" / "dropping.py").open("a") as module:
+        module.write(CHANGES)
+    ran = run_pipeline(pipeline, site, "stages=[drop_codes,normalization]")
+    assert f"inspected: {pipeline.dataset}/data" in ran.stdout
+    assert "normalization: there will be no code metadata" in ran.stderr
+
+
 def test_help_of_a_registered_stage_does_not_import_it(site, tmp_path):
     code = (
         "import json, sys; sys.argv = ['x', '--help']\n"

@@ -142,7 +142,7 @@ def _problem(pipeline: Pipeline, run: StageRun) -> StageProblems | None:
         return StageProblems(run.name, [Problem(what)])
     try:
         if check := getattr(module, "check", None):
-            check(pipeline.stage_config(run.name))
+            check(pipeline.stage_config(run.name).copy())
     except Exception as error:  # the stage itself fails on it as well, with a better message
         if is_explained(error):  # of a user's mistake, or what the system refuses, such as permission
             return StageProblems.of(run.name, error)

@@ -62,7 +62,7 @@ def _try(run: StageRun, inspect: Callable[[], object]) -> bool:
 def _inspect(pipeline: Pipeline, run: StageRun, found: Inspection) -> None:
     inspect: Any = getattr(module_of(pipeline, run), "inspect", None)
     if callable(inspect):
-        found.add(inspect(pipeline.stage_config(run.name)))
+        found.add(inspect(pipeline.stage_config(run.name).copy()))
 
 
 def _follow(
