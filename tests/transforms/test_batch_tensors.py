@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from helpers import Preprocessing, files_below, wait_until
 from MEDS_transforms.in_python import run_pipeline
 from MEDS_transforms.tensors.fixed_batches import read_batches, read_index
+from MEDS_transforms.tensors.fixed_items import Items
 from MEDS_transforms.transforms.batch_tensors import main
 from tensors.cohorts import DAY, History, deltas, histories, random_rows, rows, write_cohort
 
@@ -151,6 +152,20 @@ def test_an_epoch_goes_on_where_it_was_interrupted(cohort: Path, tmp_path: Path)
     assert len(rest) == len(whole) - 3
     for a, b in zip(whole[3:], rest, strict=True):
         assert_same(a, b)
+
+
+def test_the_order_of_a_split_is_drawn_once_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of several splits are made in turns, and to order millions of items takes a second."""
+    drawn, order = list[tuple[int, int]](), Items.order
+
+    def noted(items: Items, epoch: int) -> np.ndarray:
+        drawn.append((items.subject_ids[0], epoch))
+        return order(items, epoch)
+
+    monkeypatch.setattr(Items, "order", noted)
+    shards = {"train/0": random_rows(1, range(20)), "tuning/0": random_rows(2, range(20, 40))}
+    batch(write_cohort(tmp_path / "cohort", shards), tmp_path, batch_size=1, max_length=3, n_epochs=2)
+    assert len(drawn) == len(set(drawn)) == 4
 
 
 def labels_of(chance: random.Random) -> pl.DataFrame:
