@@ -14,7 +14,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from ..cli.script import stage_module
+from omegaconf import DictConfig
+
+from ..cli.script import is_packaged, stage_module
 from ..errors import Problem, explain, is_explained
 from ..interrupts import held_back, let_through
 from ..precheck.memory import remembering
@@ -142,12 +144,18 @@ def _problem(pipeline: Pipeline, run: StageRun) -> StageProblems | None:
         return StageProblems(run.name, [Problem(what)])
     try:
         if check := getattr(module, "check", None):
-            check(pipeline.stage_config(run.name).copy())
+            check(config_for(module, pipeline, run))
     except Exception as error:  # the stage itself fails on it as well, with a better message
         if is_explained(error):  # of a user's mistake, or what the system refuses, such as permission
             return StageProblems.of(run.name, error)
         logger.debug("The check of the stage %s failed: %s", run.name, error)
     return None
+
+
+def config_for(module: Any, pipeline: Pipeline, run: StageRun) -> DictConfig:
+    """The configuration of a stage for a function of its module: one of its own where another package may change it."""
+    cfg = pipeline.stage_config(run.name)
+    return cfg if is_packaged(module.__name__) else cfg.copy()
 
 
 def module_of(pipeline: Pipeline, run: StageRun) -> Any:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import explain
 from ..precheck.report import Inspection
 from ..stages import EXTRACT, packaged_stages
-from .checks import module_of, stage_of, stages_to_do
+from .checks import config_for, module_of, stage_of, stages_to_do
 from .pipeline import Pipeline
 from .plan import StageRun
 
@@ -60,9 +60,10 @@ def _try(run: StageRun, inspect: Callable[[], object]) -> bool:
 
 
 def _inspect(pipeline: Pipeline, run: StageRun, found: Inspection) -> None:
-    inspect: Any = getattr(module_of(pipeline, run), "inspect", None)
+    module = module_of(pipeline, run)
+    inspect: Any = getattr(module, "inspect", None)
     if callable(inspect):
-        found.add(inspect(pipeline.stage_config(run.name).copy()))
+        found.add(inspect(config_for(module, pipeline, run)))
 
 
 def _follow(
