@@ -1,8 +1,8 @@
 """The way of one shard through the stages of a pass: while an output is written, the next stage computes.
 
 A stage begins as soon as the one before it has handed its frame over, the next shard as soon as all that becomes of
-this one is there, but for what are no rows, such as the counts of codes. Two units are at work at a time, and two
-shards at most, so that no more frames are in memory than one after the other would need.
+this one is there, but for what are no rows, such as the counts of codes. Two units are at work at a time, so that no
+more frames are in memory than one after the other would need; where no rows are made, those of two shards are.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
